@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The Internet checksum (RFC 1071). Sums are native-endian one's complement; only fn_cksum_fold's result goes on the wire. */
+#ifndef FN_CKSUM_H
+#define FN_CKSUM_H
+
+#include "compiler.h"
+
+struct fn_pkt;
+
+/* Add len bytes at p to sum; every call but the last has an even len. */
+uint64_t fn_cksum_add(uint64_t sum, const void *p, size_t len);
+
+/* Copy len bytes and add them, in one pass. */
+uint64_t fn_cksum_copy(uint64_t sum, void *dst, const void *src, size_t len);
+
+/* Fold to 16 bits and complement: what is stored in a header (already in network order in memory). */
+fn_inline uint16_t fn_cksum_fold(uint64_t sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+/* The pseudo header's sum (RFC 9293 3.1, RFC 768): addresses in network order, length of header and data in host order. */
+fn_inline uint64_t fn_cksum_pseudo4(uint32_t src, uint32_t dst, uint8_t proto, uint32_t len)
+{
+	return (uint64_t)src + dst + __builtin_bswap32(((uint32_t)proto << 16) + len);
+}
+
+/* Sum of a chain from its offset `off` behind .data to the end of the packet. */
+uint64_t fn_cksum_pkt(const struct fn_pkt *p, uint32_t off);
+
+#endif

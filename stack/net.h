@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Between the layers inside the stack: Ethernet, ARP, IPv4, routes, demultiplexing, and what TCP and UDP ask of them.
+ * Nothing here is for the shim.
+ */
+#ifndef FN_NET_H
+#define FN_NET_H
+
+#include "stack.h"
+#include "wire.h"
+
+/* ---- input: each takes p with .data at its header and owns it; returns 0 or -FN_DROP_* ---- */
+int fn_ether_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p);
+int fn_arp_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p);
+int fn_ip4_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p);
+int fn_icmp_input(struct fn_stack *st, struct fn_pkt *p);
+int fn_udp_input(struct fn_stack *st, struct fn_pkt *p);
+int fn_tcp_input(struct fn_stack *st, struct fn_pkt *p);
+
+fn_inline struct fn_ip4_hdr *fn_pkt_ip4(const struct fn_pkt *p)
+{
+	return (struct fn_ip4_hdr *)(p->buf + p->l3);
+}
+
+/* An ICMP error (type, code, mtu in host order) quotes a packet of ours: local and remote end as we sent it, seq (host
+ * order) for TCP. 0, or -FN_DROP_ICMP_NO_SOCK/-FN_DROP_ICMP_SEQ. */
+int fn_tcp_icmp(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint32_t seq, uint8_t type,
+		uint8_t code, uint32_t mtu);
+int fn_udp_icmp(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint8_t type, uint8_t code,
+		uint32_t mtu);
+/* Errors for a neighbour that does not answer: like a host-unreachable for every socket that waits for it. */
+void fn_tcp_neigh_failed(struct fn_stack *st, uint32_t next_hop);
+
+/* The errno that Linux gives for an ICMP error (icmp_err_convert in net/ipv4/icmp.c); *fatal as there. 0: none. */
+int fn_icmp_errno(uint8_t type, uint8_t code, bool *fatal);
+
+/* ---- routes and neighbours ---- */
+struct fn_neigh;
+
+/* How packets leave for one destination: what a connection caches. */
+struct fn_path {
+	struct fn_nic *nic;
+	struct fn_neigh *neigh;		/* never freed while the stack lives, may become unresolved */
+	uint32_t src, dst;		/* network order */
+	uint32_t mtu;			/* of the path, IP bytes */
+	uint8_t ttl, tos, proto;
+	bool df;
+	bool local;			/* dst is one of our own addresses */
+};
+
+/* Fill path for dst; src 0 chooses the interface's address. -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL. */
+int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32_t src, uint8_t proto);
+
+/* prefix/mask in network order, gw 0: on link. -ENOSPC, -EEXIST. */
+int fn_route_add(struct fn_stack *st, uint32_t prefix, uint32_t mask, uint32_t gw, struct fn_nic *nic);
+
+/*
+ * Send one IP packet: p->data is the L4 header, checksum fields of the L4 header done (or left to the device by
+ * FN_PKT_TX_*_CSUM). Pushes IP and Ethernet headers and stages it on the NIC; waits for ARP if needed (a FN_PKT_KEEP
+ * packet waits as a copy). Fragments what exceeds the MTU unless path->df. Consumes p unless FN_PKT_KEEP is set; with
+ * FN_PKT_KEEP .data is put back to where it was. 0, or -EMSGSIZE, -EHOSTUNREACH, -ENOBUFS (nothing was sent).
+ */
+int fn_ip4_output(struct fn_stack *st, const struct fn_path *path, struct fn_pkt *p);
+
+/* Confirmed forward progress of a connection: the neighbour is alive (RFC 4861 7.3.1's idea, as Linux dst_confirm). */
+void fn_neigh_confirm(struct fn_stack *st, struct fn_neigh *n);
+
+/* A buffer to send from, with room for headers; counts NO_PKT_MEM. */
+struct fn_pkt *fn_nic_alloc(struct fn_nic *nic);
+/* Stage an Ethernet frame; sends when a burst is full. Consumes p unless FN_PKT_KEEP. -ENOBUFS when the queue is full. */
+int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p);
+/* Packets that can be staged now without -ENOBUFS. */
+unsigned fn_nic_tx_room(const struct fn_nic *nic);
+
+/* Send an ICMP error about p (its IP header at .l3); rate-limited; p stays the caller's. mtu in host order. */
+void fn_icmp_send_error(struct fn_stack *st, const struct fn_pkt *p, uint8_t type, uint8_t code, uint32_t mtu);
+
+/* ---- demultiplexing (demux.c) ---- */
+/* Toeplitz hash with the stack's key, of a packet as it is received: src = remote. */
+uint32_t fn_hash4(const struct fn_stack *st, uint32_t src, uint32_t dst, uint16_t sport, uint16_t dport);
+
+/* Connections, by the full 4-tuple (TCP). */
+struct fn_sock *fn_demux_conn(const struct fn_stack *st, uint32_t hash, const struct fn_ep *local,
+			      const struct fn_ep *remote);
+void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk);	/* sk->hash is set here */
+void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk);
+
+/* Listeners and UDP sockets, by local port and address; the most specific match wins (exact remote, exact local
+ * address, any); among SO_REUSEPORT equals the hash decides. */
+struct fn_sock *fn_demux_bound(const struct fn_stack *st, enum fn_sock_kind kind, const struct fn_ep *local,
+			       const struct fn_ep *remote, uint32_t hash);
+/* 0 or -EADDRINUSE by Linux's bind rules. */
+int fn_demux_bind(struct fn_stack *st, struct fn_sock *sk);
+void fn_demux_unbind(struct fn_stack *st, struct fn_sock *sk);
+/* A free ephemeral local port for that remote end (RFC 6056 algorithm 4), network order; 0: none. TCP: a port whose
+ * 4-tuple is in TIME_WAIT counts as free when RFC 6191 lets it. */
+uint16_t fn_demux_ephemeral(struct fn_stack *st, struct fn_sock *sk, uint32_t laddr, const struct fn_ep *remote);
+
+/* SipHash-2-4 (Aumasson, Bernstein 2012). */
+uint64_t fn_siphash(const uint8_t key[16], const void *data, size_t len);
+
+/* ---- init, called by fn_stack_create() ---- */
+int fn_demux_init(struct fn_stack *st);
+int fn_arp_init(struct fn_stack *st);
+int fn_ip4_init(struct fn_stack *st);
+int fn_icmp_init(struct fn_stack *st);
+int fn_routes_init(struct fn_stack *st);
+int fn_tcp_init(struct fn_stack *st);
+void fn_arp_announce(struct fn_stack *st, struct fn_nic *nic);
+
+/* ---- the two kinds of socket, called by sock.c ---- */
+struct fn_sock *fn_tcp_open(struct fn_stack *st);
+struct fn_sock *fn_udp_open(struct fn_stack *st);
+int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote);
+int fn_udp_connect(struct fn_sock *sk, const struct fn_ep *remote);
+int fn_tcp_disconnect(struct fn_sock *sk);
+int fn_udp_disconnect(struct fn_sock *sk);
+int fn_tcp_shutdown(struct fn_sock *sk, unsigned how);
+int fn_udp_shutdown(struct fn_sock *sk, unsigned how);
+void fn_tcp_close(struct fn_sock *sk);
+void fn_udp_close(struct fn_sock *sk);
+unsigned fn_tcp_poll(struct fn_sock *sk);
+unsigned fn_udp_poll(struct fn_sock *sk);
+int fn_tcp_setopt(struct fn_sock *sk, enum fn_opt opt, int value);
+int fn_tcp_getopt(struct fn_sock *sk, enum fn_opt opt, int *value);
+/* Called once at the end of each poll's receive burst: merged ACKs, pending output. */
+void fn_tcp_end_burst(struct fn_stack *st);
+unsigned fn_tcp_draining(const struct fn_stack *st);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the stack asks of a network interface. Implementations: nic_pair.c (test wire), nic_shm.c (memory side of the
+ * fabric), plugin/nic_dpdk.c (any DPDK ethdev). A NIC knows no TCP; the stack knows no device.
+ *
+ * Who may call: only the thread that holds the stack's lock, except .rx_pending.
+ */
+#ifndef FN_NIC_H
+#define FN_NIC_H
+
+#include "compiler.h"
+#include "pkt.h"
+
+#define FN_NIC_BURST	64	/* packets handed over at once, either way */
+#define FN_NIC_NAME	16
+
+enum fn_nic_cap {
+	FN_NIC_TX_IP_CSUM	= 1 << 0,
+	FN_NIC_TX_TCP_CSUM	= 1 << 1,
+	FN_NIC_TX_UDP_CSUM	= 1 << 2,
+	FN_NIC_TX_TSO		= 1 << 3,	/* takes .seg chains and FN_PKT_TX_TSO */
+	FN_NIC_TX_SEGS		= 1 << 4,	/* takes .seg chains */
+	FN_NIC_RX_CSUM		= 1 << 5,
+	FN_NIC_RX_HASH		= 1 << 6,
+	FN_NIC_NO_ARP		= 1 << 7,	/* link addresses are known without ARP (the fabric) */
+	FN_NIC_LOSSLESS		= 1 << 8,	/* ordered and lossless: no congestion control, nothing sent again */
+};
+
+struct fn_nic_ops {
+	/* Up to n received packets into burst; the stack owns them. Never blocks. */
+	uint16_t (*rx)(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n);
+	/*
+	 * Send up to n packets; returns how many the device took. One it took is released by the device, or, with
+	 * FN_PKT_KEEP, stays the caller's as well: its bytes do not change while .in_flight says so.
+	 */
+	uint16_t (*tx)(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n);
+	/* A buffer to send from: data at buf + FN_PKT_HEADROOM, len 0. NULL when there is none (counted by the caller). */
+	struct fn_pkt *(*alloc)(struct fn_nic *nic);
+	/* The stack's reference to one buffer (not to its .seg chain) ends. */
+	void (*free)(struct fn_nic *nic, struct fn_pkt *p);
+	/* True while the device may still read the buffer. */
+	bool (*in_flight)(const struct fn_nic *nic, const struct fn_pkt *p);
+	/* A cheap guess, without the lock, whether .rx has something; NULL: always ask. */
+	bool (*rx_pending)(const struct fn_nic *nic);
+	/* Link state; NULL: always up. */
+	bool (*link_up)(struct fn_nic *nic);
+};
+
+struct fn_nic_stats {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_missed;	/* the device had no buffer or ring slot */
+	uint64_t rx_errors;	/* the device saw a bad frame */
+	uint64_t tx_full;	/* the device took less than it was given */
+	uint64_t alloc_failed;	/* no buffer to send from */
+};
+
+struct fn_nic {
+	const struct fn_nic_ops *ops;
+	struct fn_stack *st;		/* set by fn_stack_add_nic() */
+	uint32_t caps;			/* enum fn_nic_cap */
+	uint32_t mtu;			/* largest IP packet, bytes */
+	uint32_t tx_payload;		/* bytes a transmit buffer holds behind FN_PKT_HEADROOM */
+	uint32_t tso_max;		/* largest payload with FN_PKT_TX_TSO */
+	uint8_t mac[6];
+	uint8_t index;			/* in the stack's table */
+	bool up;
+	/* IPv4 configuration, network byte order; one address an interface */
+	uint32_t ip4;
+	uint32_t ip4_mask;
+	uint32_t ip4_gw;		/* 0: none */
+	char name[FN_NIC_NAME];
+	struct fn_nic_stats stats;
+	/* packets given to fn_nic_send() that .tx has not taken yet; the stack's */
+	struct fn_pkt *txq[FN_NIC_BURST * 4];
+	uint16_t txq_len;
+	void *priv;			/* the implementation's */
+};
+
+#endif

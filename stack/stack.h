@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A TCP/IP stack in one arena. Whoever holds its lock drives it: fn_stack_poll() receives, runs timers and transmits.
+ * The stack calls no system, reads no clock and makes no thread: time comes as an argument, random numbers from a seed.
+ * Same arena, same packets, same `now`, same seed: the same bytes out.
+ */
+#ifndef FN_STACK_H
+#define FN_STACK_H
+
+#include "arena.h"
+#include "compiler.h"
+#include "nic.h"
+#include "pkt.h"
+#include "sock.h"
+#include "stats.h"
+#include "wheel.h"
+
+#define FN_NICS_MAX	8
+#define FN_NSEC		1000000000ull
+#define FN_MSEC		1000000ull
+
+struct fn_demux;
+struct fn_arp;
+struct fn_ip4;
+struct fn_icmp;
+struct fn_routes;
+struct fn_tcp_stack;	/* what TCP keeps for the whole stack: secrets, SYN queues, TIME_WAIT */
+
+struct fn_stack_ops {
+	/* Something happened on sk (sk->user is not NULL): events are the POLL* bits whose condition may have come true.
+	 * May be called often; may not call the stack. */
+	void (*ready)(void *ctx, struct fn_sock *sk, unsigned events);
+};
+
+struct fn_stack_conf {
+	uint8_t seed[32];		/* keys and random numbers come from it */
+	uint32_t max_tcp;		/* TCP sockets, TIME_WAIT included */
+	uint32_t max_udp;
+	uint32_t sndbuf, rcvbuf;	/* defaults as getsockopt shows them (Linux: 16384*… doubled by tuning) */
+	uint32_t sndbuf_max, rcvbuf_max; /* limit of auto-tuning (tcp_wmem[2], tcp_rmem[2]) */
+	uint16_t port_first, port_last;	/* ephemeral ports, host order */
+	uint32_t time_wait_ms;		/* 60,000 as Linux */
+	uint32_t fin_timeout_ms;	/* 60,000 */
+	uint32_t rto_min_ms;		/* 200 as Linux; RFC 6298 says 1,000 (see COMPLIANCE) */
+	uint32_t delack_ms;		/* 40 */
+	uint32_t syn_retries, synack_retries, retries2;	/* 6, 5, 15 */
+	bool syn_cookies;
+	enum fn_cc_id cc;
+};
+
+struct fn_stack {
+	uint64_t now;			/* ns, of the last fn_stack_poll() */
+	struct fn_stack_ops ops;
+	void *ops_ctx;
+	struct fn_nic *nic[FN_NICS_MAX];
+	uint8_t nics;
+	struct fn_pktq loop;		/* packets to our own addresses, taken by the next poll */
+	struct fn_demux *demux;
+	struct fn_tcp_stack *tcp;
+	struct fn_arp *arp;
+	struct fn_ip4 *ip4;
+	struct fn_icmp *icmp;
+	struct fn_routes *routes;
+	struct fn_arena *arena;
+	struct fn_pool tcp_pool;	/* struct fn_tcp */
+	struct fn_pool udp_pool;	/* struct fn_udp */
+	struct fn_stack_conf conf;
+	uint64_t rng[4];		/* xoshiro256** (Blackman, Vigna 2018); not for secrets */
+	uint8_t key[16];		/* SipHash: ISNs, cookies, port offsets */
+	uint8_t rss_key[40];		/* Toeplitz */
+	struct fn_stats stats;
+	struct fn_wheel wheel;
+};
+
+/* Linux's defaults, all but the seed. */
+void fn_stack_conf_init(struct fn_stack_conf *conf);
+
+/* A stack in a fresh arena; NULL when the arena is too small. */
+struct fn_stack *fn_stack_create(struct fn_arena *a, const struct fn_stack_conf *conf, const struct fn_stack_ops *ops,
+				 void *ops_ctx, uint64_t now);
+
+/* Attach a NIC whose addresses are set (the record lies in the arena or lives as long as the stack); adds its connected
+ * route and its default route, announces the address (gratuitous ARP). -ENOSPC, -EINVAL. */
+int fn_stack_add_nic(struct fn_stack *st, struct fn_nic *nic);
+
+/*
+ * One round: receive a burst of each NIC, run due timers, transmit. Returns packets received plus timers fired: 0 means
+ * that there was nothing to do. `now` never goes back.
+ */
+unsigned fn_stack_poll(struct fn_stack *st, uint64_t now);
+
+/* Put what is staged on the NICs; true when everything went out. */
+bool fn_stack_flush(struct fn_stack *st);
+/* Packets staged and not yet given to a device. */
+unsigned fn_stack_staged(const struct fn_stack *st);
+
+/* When fn_stack_poll() must be called even if no packet comes (ns); FN_NEVER: not at all. */
+uint64_t fn_stack_deadline(const struct fn_stack *st);
+
+/* TCP sockets that still have something to deliver (data or FIN) though the program has closed them: exit waits for it. */
+unsigned fn_stack_draining(const struct fn_stack *st);
+
+/* True when ip4 (network order) is one of the stack's own addresses. */
+bool fn_stack_is_local(const struct fn_stack *st, uint32_t ip4);
+
+uint64_t fn_stack_random(struct fn_stack *st);
+
+/* Count a drop and free the packet; returns -reason, so that a ladder of checks reads `return fn_drop(st, p, …)`. */
+fn_cold int fn_drop(struct fn_stack *st, struct fn_pkt *p, enum fn_drop reason);
+
+/* Tell the shim. */
+fn_inline void fn_sock_ready(struct fn_sock *sk, unsigned events)
+{
+	if (sk->user)
+		sk->st->ops.ready(sk->st->ops_ctx, sk, events);
+}
+
+#endif
