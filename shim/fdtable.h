@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which number is whose. Every number is a descriptor of the kernel; a table entry says that a file of ours stands
+ * behind it as well. An entry is cleared before the kernel's number is released, and set after it is got.
+ */
+#ifndef FN_FDTABLE_H
+#define FN_FDTABLE_H
+
+#include "shim/file.h"
+
+/* Reserved as address space only (8 bytes an entry); numbers beyond are the kernel's. fs.nr_open's default. */
+#define FN_FD_MAX	(1 << 20)
+/* Internal descriptors are moved here first, then up: above what shells and FD_SETSIZE loops of small programs use. */
+#define FN_FD_INTERNAL	192
+
+struct fn_fdtable {
+	_Atomic(struct fn_file *) *file;	/* FN_FD_MAX entries; NULL until the first file of ours exists */
+	unsigned floor;				/* FASTNET_FD_BASE: lower numbers are the kernel's */
+	unsigned size;				/* 0 until the first file of ours exists, then FN_FD_MAX */
+	struct fn_lock lock;			/* makes entry and descriptor change together; held over fork */
+};
+extern struct fn_fdtable fn_fdtable;
+
+/* Is there an entry? The hot check: one compare and one load. */
+fn_inline bool fn_fd_ours(int fd)
+{
+	return fn_unlikely((unsigned)fd < fn_fdtable.size) &&
+	       fn_unlikely(atomic_load_explicit(&fn_fdtable.file[fd], memory_order_relaxed) != NULL);
+}
+
+/* A reference to the file behind fd, or NULL: the kernel's. */
+struct fn_file *fn_fd_get_slow(int fd);
+fn_inline struct fn_file *fn_fd_get(int fd)
+{
+	return fn_fd_ours(fd) ? fn_fd_get_slow(fd) : NULL;
+}
+
+/* Make room for entries; -ENOMEM. Called before the first fn_fd_install(). */
+int fn_fdtable_init(unsigned floor);
+
+/* fd, just got from the kernel, stands for f from now on; takes over the caller's reference. false: fd is below the floor
+ * or beyond the table (the caller keeps the reference and leaves fd to the kernel). */
+bool fn_fd_install(int fd, struct fn_file *f);
+/* Clear the entry; the file's reference goes to the caller, NULL when there was none. */
+struct fn_file *fn_fd_remove(int fd);
+/* Replace whatever fd stands for when it is still `f` (a decision for the kernel: NULL). */
+void fn_fd_forget(int fd, struct fn_file *f);
+
+/* ---- the calls that change the table; the kernel's descriptor and ours together. Return as the system call, -errno ---- */
+int fn_fd_close(int fd);
+int fn_fd_dup(int fd);
+int fn_fd_dup2(int from, int to, int flags, bool is_dup3);	/* flags: O_CLOEXEC */
+int fn_fd_fcntl_dup(int fd, int cmd, int min);			/* F_DUPFD, F_DUPFD_CLOEXEC */
+int fn_fd_close_range(unsigned first, unsigned last, int flags);
+/* closefrom(3): everything from `first` but internal descriptors */
+void fn_fd_closefrom(int first);
+
+/* ---- internal descriptors ---- */
+/* Move fd (just made) out of the program's way and remember it; returns its new number, or -errno with fd closed. */
+int fn_fd_internal(int fd);
+/* Is fd one of them? close and close_range leave it alone (EBADF), dup2 onto it moves it. */
+bool fn_fd_is_internal(int fd);
+/* Close one. */
+void fn_fd_internal_close(int fd);
+/* `where` holds the number of an internal descriptor: told when it moves. */
+void fn_fd_internal_track(int *where);
+
+#endif

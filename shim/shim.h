@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What preload/ calls besides the operations of a file: calls that make descriptors, that take several, or that end or
+ * multiply the process. All return >= 0, -errno, or FN_TO_KERNEL (nothing of ours is concerned: make the call).
+ */
+#ifndef FN_SHIM_H
+#define FN_SHIM_H
+
+#include <poll.h>
+#include <sys/select.h>
+
+#include "shim/fdtable.h"
+#include "shim/file.h"
+
+/* From the constructor: configuration that decides whether the library is inert. Makes no descriptor, no thread. */
+void fn_shim_init(const char *program);
+/* False: FASTNET_DISABLE, a set-uid program, or the constructor has not run: every call goes to the kernel. */
+extern bool fn_shim_active;
+
+/* socket(2): a kernel socket, with an entry of ours when it may be accelerated. */
+int fn_shim_socket(int domain, int type, int protocol);
+/* epoll_create1(2). */
+int fn_shim_epoll_create1(int flags);
+
+/* poll and select in all forms; ts is relative, NULL for ever; it is not changed (the wrapper computes what is left). */
+int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask);
+int fn_shim_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *ts, const sigset_t *mask);
+
+/* pthread_atfork: also daemon(), forkpty(), system() run them. */
+void fn_shim_fork_prepare(void);
+void fn_shim_fork_parent(void);
+void fn_shim_fork_child(void);
+
+/* Before exit, _exit, quick_exit and at the end of main: unsent data leaves (FASTNET_EXIT_DRAIN_MS at most). */
+void fn_shim_exit(void);
+/* Before a program image is replaced by exec: what this image holds of a shared stack is given back. */
+void fn_shim_exec(void);
+/* Before set*id, setgroups, initgroups, chroot, capset, prctl(PR_SET_SECCOMP …): open what needs privileges. */
+void fn_shim_privileges(void);
+
+/* A signal handler of the program is about to run (called by the trampoline, async-signal-safe): ends a wait with EINTR. */
+void fn_shim_signal(int sig);
+
+#endif
