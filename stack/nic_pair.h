@@ -26,7 +26,7 @@ struct fn_pair_conf {
 
 /* malloc'ed; both ends' MACs are 02:00:00:00:00:01 and :02. NULL: out of memory. */
 struct fn_pair *fn_pair_create(const struct fn_pair_conf *conf);
-/* Frees everything; the number of buffers that were not given back (a leak when the stacks are closed), an end. */
+/* Frees everything, buffers that a stack still holds included (fn_pair_outstanding() tells of leaks before). */
 void fn_pair_destroy(struct fn_pair *w);
 struct fn_nic *fn_pair_nic(struct fn_pair *w, unsigned end);
 /* Virtual time; frames due by then can be received. */
