@@ -24,7 +24,8 @@ struct fn_arena {
 	uint64_t grow_failed;	/* times the callback refused */
 };
 
-/* base is page-aligned, `backed` bytes of it are usable now. The arena record itself is the first thing in it. */
+/* base is page-aligned, `backed` bytes of it are usable now and zero. The arena record itself is the first thing in it.
+ * NULL when that does not fit. */
 struct fn_arena *fn_arena_init(void *base, size_t reserve, size_t backed, fn_arena_grow_fn grow, void *ctx);
 
 /* size bytes, zeroed by being fresh, aligned to 64; NULL when the reserve is used up or grow refused. Never freed. */
@@ -38,7 +39,7 @@ void *fn_arena_alloc(struct fn_arena *a, size_t size);
 struct fn_pool {
 	struct fn_arena *arena;
 	uint32_t obj_size;	/* rounded up to 64 */
-	uint32_t per_chunk;	/* a power of two */
+	uint32_t per_chunk;	/* a power of two, raised when max would not fit into the chunk table */
 	uint32_t max;		/* objects at most */
 	uint32_t made;		/* objects carved so far, object 0 included */
 	uint32_t used;		/* objects handed out */
@@ -54,6 +55,9 @@ void fn_pool_init(struct fn_pool *p, struct fn_arena *a, uint32_t obj_size, uint
 /* A zeroed object, or NULL (counted in .failed). */
 void *fn_pool_alloc(struct fn_pool *p);
 void fn_pool_free(struct fn_pool *p, void *obj);
+
+/* The number of an object of this pool; O(log chunks). */
+uint32_t fn_pool_index(const struct fn_pool *p, const void *obj);
 
 /* Object number i (1 … made-1), whether in use or not. */
 fn_inline void *fn_pool_at(const struct fn_pool *p, uint32_t i)

@@ -51,6 +51,9 @@ struct fn_path {
 /* Fill path for dst; src 0 chooses the interface's address. -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL. */
 int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32_t src, uint8_t proto);
 
+/* True for 255.255.255.255, a broadcast address of one of our networks (RFC 1122 3.2.1.3), or a multicast group. */
+bool fn_ip4_is_bcast(const struct fn_stack *st, uint32_t ip4);
+
 /* prefix/mask in network order, gw 0: on link. -ENOSPC, -EEXIST. */
 int fn_route_add(struct fn_stack *st, uint32_t prefix, uint32_t mask, uint32_t gw, struct fn_nic *nic);
 
@@ -67,8 +70,14 @@ void fn_neigh_confirm(struct fn_stack *st, struct fn_neigh *n);
 
 /* A buffer to send from, with room for headers; counts NO_PKT_MEM. */
 struct fn_pkt *fn_nic_alloc(struct fn_nic *nic);
-/* Stage an Ethernet frame; sends when a burst is full. Consumes p unless FN_PKT_KEEP. -ENOBUFS when the queue is full. */
+/*
+ * Stage an Ethernet frame that begins at .l2; sends when a burst is full. Consumes p, on errors too, unless FN_PKT_KEEP.
+ * A kept packet's .data may be moved while it is staged; one that is staged already is not staged twice (its header was
+ * rewritten in place). -ENOBUFS when the queue is full, -ENETDOWN without a link.
+ */
 int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p);
+/* Give the device what is staged; true when it took everything. */
+bool fn_nic_flush(struct fn_nic *nic);
 /* Packets that can be staged now without -ENOBUFS. */
 unsigned fn_nic_tx_room(const struct fn_nic *nic);
 
@@ -91,24 +100,37 @@ struct fn_sock *fn_demux_bound(const struct fn_stack *st, enum fn_sock_kind kind
 			       const struct fn_ep *remote, uint32_t hash);
 /* 0 or -EADDRINUSE by Linux's bind rules. */
 int fn_demux_bind(struct fn_stack *st, struct fn_sock *sk);
+/* Leave the port's chain, as a listener too; harmless when sk is not in it. */
 void fn_demux_unbind(struct fn_stack *st, struct fn_sock *sk);
+/* TCP: a bound socket begins to listen: checked again, as Linux does, for two sockets with SO_REUSEADDR may be bound to one
+ * port but not listen there. 0 or -EADDRINUSE. */
+int fn_demux_listen(struct fn_stack *st, struct fn_sock *sk);
+/* Provided by TCP, asked by fn_demux_ephemeral(): sk holds a 4-tuple that a new active open would like. True when it is in
+ * TIME_WAIT and RFC 6191 lets the tuple be used again; nothing is changed by asking. */
+bool fn_tcp_tw_reusable(const struct fn_sock *sk);
 /* A free ephemeral local port for that remote end (RFC 6056 algorithm 4), network order; 0: none. TCP: a port whose
- * 4-tuple is in TIME_WAIT counts as free when RFC 6191 lets it. */
+ * 4-tuple is in TIME_WAIT counts as free when RFC 6191 lets it. remote NULL (bind): a random port that nobody uses. */
 uint16_t fn_demux_ephemeral(struct fn_stack *st, struct fn_sock *sk, uint32_t laddr, const struct fn_ep *remote);
 
 /* SipHash-2-4 (Aumasson, Bernstein 2012). */
 uint64_t fn_siphash(const uint8_t key[16], const void *data, size_t len);
 
 /* ---- init, called by fn_stack_create() ---- */
+/* Random numbers and keys from conf.seed. */
+void fn_stack_seed(struct fn_stack *st);
 int fn_demux_init(struct fn_stack *st);
 int fn_arp_init(struct fn_stack *st);
 int fn_ip4_init(struct fn_stack *st);
 int fn_icmp_init(struct fn_stack *st);
 int fn_routes_init(struct fn_stack *st);
+int fn_udp_init(struct fn_stack *st);
 int fn_tcp_init(struct fn_stack *st);
 void fn_arp_announce(struct fn_stack *st, struct fn_nic *nic);
 
 /* ---- the two kinds of socket, called by sock.c ---- */
+/* What every new socket has: kind, stack, index in `pool`, default buffers, TTL. The kind calls it on what it took from
+ * its pool (fn_tcp_open, and for a connection that a listener takes). */
+void fn_sock_init(struct fn_stack *st, struct fn_pool *pool, struct fn_sock *sk, enum fn_sock_kind kind);
 struct fn_sock *fn_tcp_open(struct fn_stack *st);
 struct fn_sock *fn_udp_open(struct fn_stack *st);
 int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote);
@@ -121,7 +143,14 @@ void fn_tcp_close(struct fn_sock *sk);
 void fn_udp_close(struct fn_sock *sk);
 unsigned fn_tcp_poll(struct fn_sock *sk);
 unsigned fn_udp_poll(struct fn_sock *sk);
+/* The options of the kind. TCP is told of TTL, TOS, SNDBUF, RCVBUF and RCVLOWAT too, after sock.c has stored them, so that it
+ * can change a connection's path or tell a writer; its answer is not used then. */
 int fn_tcp_setopt(struct fn_sock *sk, enum fn_opt opt, int value);
+int fn_udp_setopt(struct fn_sock *sk, enum fn_opt opt, int value);
+int fn_udp_getopt(struct fn_sock *sk, enum fn_opt opt, int *value);
+/* Linux SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF, x86-64 */
+#define FN_SNDBUF_MIN	4608
+#define FN_RCVBUF_MIN	2304
 int fn_tcp_getopt(struct fn_sock *sk, enum fn_opt opt, int *value);
 /* Called once at the end of each poll's receive burst: merged ACKs, pending output. */
 void fn_tcp_end_burst(struct fn_stack *st);

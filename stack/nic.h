@@ -46,6 +46,7 @@ struct fn_nic_ops {
 	bool (*link_up)(struct fn_nic *nic);
 };
 
+/* tx_full and alloc_failed are counted by the stack, the others by the implementation. */
 struct fn_nic_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t rx_missed;	/* the device had no buffer or ring slot */

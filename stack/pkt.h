@@ -170,7 +170,10 @@ fn_inline uint32_t fn_pkt_tailroom(const struct fn_pkt *p)
 	return (uint32_t)(p->buf + p->buf_len - (p->data + p->len));
 }
 
-/* Give back one reference to p (and to the buffers chained by .seg). */
+/*
+ * Give back one reference to p and to the buffers chained by .seg, as the device would after sending it: behind a first
+ * buffer without FN_PKT_KEEP, a chained one that has the flag stays its owner's.
+ */
 void fn_pkt_free(struct fn_pkt *p);
 
 /* Free every packet of q. */

@@ -41,7 +41,8 @@ struct fn_sock {
 	uint8_t nic_index;		/* of the interface it is bound to by route */
 	void *user;			/* the shim's file; NULL once closed */
 	struct fn_stack *st;
-	/* --- 64 bytes --- */
+	struct fn_sock *bind_next;	/* chain of its local port (demux.c) */
+	/* --- 56 bytes --- */
 	struct fn_pktq rxq;		/* what the program has not read: in order (TCP), whole datagrams (UDP) */
 	uint32_t rx_charged;		/* truesize of what is queued for receiving */
 	uint32_t rcvbuf;		/* SO_RCVBUF as getsockopt shows it: doubled */
@@ -68,6 +69,10 @@ enum fn_sock_flag {
 	FN_SO_SNDBUF_LOCKED	= 1 << 8,
 	FN_SO_BOUND_ADDR	= 1 << 9,	/* the local address was chosen by bind() */
 	FN_SO_BOUND_PORT	= 1 << 10,	/* the local port was chosen by bind(), not at connect */
+	/* demux.c's own marks */
+	FN_SO_IN_BOUND		= 1 << 11,	/* stands in its local port's chain */
+	FN_SO_IN_CONN		= 1 << 12,	/* stands in the table of connections */
+	FN_SO_LISTENING		= 1 << 13,	/* found by fn_demux_bound() before sockets that are only bound */
 };
 
 #define FN_SHUT_RD	1	/* shutdown(SHUT_RD), or FIN received: reads end */

@@ -62,6 +62,7 @@ struct fn_stack {
 	struct fn_icmp *icmp;
 	struct fn_routes *routes;
 	struct fn_arena *arena;
+	uint64_t link_check;		/* when the devices are asked for their link state again */
 	struct fn_pool tcp_pool;	/* struct fn_tcp */
 	struct fn_pool udp_pool;	/* struct fn_udp */
 	struct fn_stack_conf conf;

@@ -33,7 +33,7 @@ struct fn_wheel {
 };
 
 void fn_wheel_init(struct fn_wheel *w, uint64_t now);
-/* Arm or move t to fire at `expires` (in the past: at the next run). */
+/* Arm or move t to fire at `expires` (in the past: at the next tick). */
 void fn_timer_arm(struct fn_wheel *w, struct fn_timer *t, uint64_t expires);
 void fn_timer_cancel(struct fn_wheel *w, struct fn_timer *t);
 fn_inline bool fn_timer_armed(const struct fn_timer *t)
@@ -41,7 +41,11 @@ fn_inline bool fn_timer_armed(const struct fn_timer *t)
 	return t->next != NULL;
 }
 /* Fire what is due at `now`; returns how many fired. */
-unsigned fn_wheel_run(struct fn_wheel *w, uint64_t now);
+unsigned fn_wheel_advance(struct fn_wheel *w, uint64_t now);
+fn_inline unsigned fn_wheel_run(struct fn_wheel *w, uint64_t now)
+{
+	return fn_unlikely(now >> FN_WHEEL_SHIFT > w->tick) ? fn_wheel_advance(w, now) : 0;
+}
 /* The earliest time (ns) at which fn_wheel_run() may have something to do; FN_NEVER when nothing is armed. Never too late. */
 uint64_t fn_wheel_next(const struct fn_wheel *w);
 

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Giving packets back to the NIC that owns them. No protocol here. */
+#include "pkt.h"
+
+#include "nic.h"
+
+void fn_pkt_free(struct fn_pkt *p)
+{
+	bool all = p->flags & FN_PKT_KEEP;
+
+	if (p->flags & FN_PKT_QUEUED) {
+		p->flags &= (uint16_t)~FN_PKT_KEEP;
+		return;
+	}
+	if (fn_likely(!p->seg)) {
+		p->nic->ops->free(p->nic, p);
+		return;
+	}
+	for (struct fn_pkt *next, *first = p; p; p = next) {
+		next = p->seg;
+		if (all || p == first || !(p->flags & FN_PKT_KEEP))
+			p->nic->ops->free(p->nic, p);
+	}
+}
+
+void fn_pktq_purge(struct fn_pktq *q)
+{
+	struct fn_pkt *p = q->head, *next;
+
+	for (; p; p = next) {
+		next = p->next;
+		fn_pkt_free(p);
+	}
+	*q = (struct fn_pktq){0};
+}
