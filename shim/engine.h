@@ -1,53 +1,102 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The engine: one stack, its arena, its ports, its lock, and who drives it. One a process image so far. Made at the
- * first connect through a port, or the first wait on a listener of one (image.c), never by a mere socket().
+ * The engine: one stack, its arena, its ports, and the lock under which all of it and the files that stand on it change.
+ * One a process image. The stack and the ports are made at the first connect through a port, or the first wait on a
+ * listener of one (image.c), never by a mere socket().
  */
 #ifndef FN_ENGINE_H
 #define FN_ENGINE_H
 
+#include "shim/conf.h"
 #include "shim/file.h"
 #include "shim/lock.h"
 #include "stack/stack.h"
 
 struct fn_thread;
 
+/*
+ * What images that share a stack by fork have in common: the lock, who they are, and the events that one of them saw on
+ * the others' sockets. Its own mapping, made anew in a child that shares no stack.
+ */
+#define FN_IMAGES	64
+#define FN_SHARED_EVENTS 512
+struct fn_shared {
+	struct fn_lock lock;
+	int32_t pid[FN_IMAGES];		/* 0: free */
+	uint64_t head;			/* events written so far */
+	struct {
+		struct fn_sock *sk;
+		unsigned events;
+	} event[FN_SHARED_EVENTS];
+};
+
 struct fn_engine {
-	struct fn_lock lock;		/* the stack and everything in its arena; files' kind, sk */
-	struct fn_stack *st;
+	struct fn_lock *lock;		/* shared->lock */
+	struct fn_shared *shared;
+	unsigned image;			/* our number in shared->pid */
+	uint64_t seen;			/* events of shared->event handled so far */
+	struct fn_stack *st;		/* NULL: none yet */
 	_Atomic(uint64_t) polls;	/* rounds driven by anybody: the keeper's heartbeat looks at it */
 	_Atomic(uint64_t) next_deadline; /* fn_stack_deadline() after the last round, ns */
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
-	int ports;			/* open ports */
-	int base_fd;			/* internal: the unconnected socket whose dups are accepted connections' numbers */
+	struct fn_thread *sleepers;	/* threads that sleep in fn_wait(), the watcher included */
+	struct fn_file *duals;		/* files with a kernel's side */
+	int side_epfd;			/* internal: epoll set of the kernel's sides, edge-triggered; -1: not made */
+	int base_fd[2];			/* internal: unconnected sockets (IPv4, IPv6) whose dups are accepted numbers */
+	_Atomic(uint64_t) side_checked;	/* ns: when side_epfd was asked last */
 };
+
+extern struct fn_engine fn_engine;
+extern struct fn_conf fn_config;
 
 /* CLOCK_MONOTONIC, ns (vDSO: no system call). */
 uint64_t fn_now(void);
 
-/* The image's engine, or NULL when there is none yet. */
-struct fn_engine *fn_engine_current(void);
+/* Lock page and table of files: before the first file of ours. -ENOMEM. */
+int fn_engine_init(void);
 
-/* Run the stack once if its lock is free; true when it did something. */
-bool fn_engine_poll(struct fn_engine *e);
+/* Make the stack and open the ports if that has not happened; false: not possible now (the reason is recorded). Called
+ * without the lock. */
+bool fn_engine_start(void);
 
-/* With the lock held: one round at `now`. */
-unsigned fn_engine_poll_locked(struct fn_engine *e, uint64_t now);
-
-fn_inline void fn_engine_lock(struct fn_engine *e)
+fn_inline void fn_engine_lock(void)
 {
-	fn_lock_take(&e->lock);
+	fn_lock_take(fn_engine.lock);
 }
 
-fn_inline void fn_engine_unlock(struct fn_engine *e)
+fn_inline void fn_engine_unlock(void)
 {
-	fn_lock_release(&e->lock);
+	fn_lock_release(fn_engine.lock);
 }
+
+/* With the lock held: one round at `now`; what it did. */
+unsigned fn_engine_poll(uint64_t now);
+
+/* The stack's upcall. With the lock held. */
+void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events);
+
+/* The image gives back its reference to f's stack socket; the last one closes it. With the lock held. */
+void fn_engine_drop(struct fn_file *f);
+/* f gets sk; with the lock held. */
+void fn_engine_give(struct fn_file *f, struct fn_sock *sk);
+
+/* Before fork: what the child will hold is counted; its image number, or -1 when there is no stack to share. After a fork
+ * that failed: taken back. With the lock held. */
+int fn_engine_fork_prepare(void);
+void fn_engine_fork_failed(int child);
+/* In the child: everything of the image that named threads, or must not be the parent's. */
+void fn_engine_fork_child(int child);
 
 /*
- * After a call that may have staged packets: send them now, or leave them to the next wait, when the program is working
+ * After a call that may have staged packets: send them now, or leave them to the next wait when the program is working
  * through a batch of events (one doorbell a burst). With the lock held.
  */
-void fn_engine_kick(struct fn_engine *e);
+void fn_engine_kick(void);
+
+/* A file gets or loses a kernel's side. With the lock held; fd is any of its numbers. */
+void fn_dual_add(struct fn_file *f, int fd);
+void fn_dual_del(struct fn_file *f);
+/* Ask the kernel's sides (one system call) and wake who watches them. With the lock held. */
+void fn_dual_check(uint64_t now);
 
 #endif

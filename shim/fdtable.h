@@ -17,6 +17,7 @@ struct fn_fdtable {
 	_Atomic(struct fn_file *) *file;	/* FN_FD_MAX entries; NULL until the first file of ours exists */
 	unsigned floor;				/* FASTNET_FD_BASE: lower numbers are the kernel's */
 	unsigned size;				/* 0 until the first file of ours exists, then FN_FD_MAX */
+	_Atomic(unsigned) top;			/* no entry at or above it was ever set */
 	struct fn_lock lock;			/* makes entry and descriptor change together; held over fork */
 };
 extern struct fn_fdtable fn_fdtable;
@@ -58,6 +59,8 @@ void fn_fd_closefrom(int first);
 /* ---- internal descriptors ---- */
 /* Move fd (just made) out of the program's way and remember it; returns its new number, or -errno with fd closed. */
 int fn_fd_internal(int fd);
+/* fd, opened by somebody else inside the library (a plugin), is one from now on; its number stays. */
+void fn_fd_internal_claim(int fd);
 /* Is fd one of them? close and close_range leave it alone (EBADF), dup2 onto it moves it. */
 bool fn_fd_is_internal(int fd);
 /* Close one. */

@@ -16,9 +16,9 @@
 #include "shim/lock.h"
 #include "stack/sock.h"
 
-struct fn_engine;
 struct fn_file;
 struct fn_set;
+struct item;
 
 /* Returned by an operation: the caller performs the call on the kernel's descriptor of the same number. */
 #define FN_TO_KERNEL	INT_MIN
@@ -62,7 +62,7 @@ struct fn_file_ops {
 	/* ts NULL: for ever; it is the time left. mask NULL: the thread's */
 	int (*epoll_wait)(struct fn_file *f, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 			  const sigset_t *mask);
-	/* Level-triggered EPOLL* bits now, the kernel's side included. Called with the file's engine locked. */
+	/* Level-triggered EPOLL* bits now, the kernel's side included. Called with the engine locked. */
 	unsigned (*poll)(struct fn_file *f, int fd);
 	/* The last reference is gone; the kernel's descriptors are closed already or will be by the caller. */
 	void (*release)(struct fn_file *f);
@@ -70,13 +70,14 @@ struct fn_file_ops {
 
 /*
  * Somebody who wants to hear of events on a file: an epoll item (linked as long as it is registered), or a thread in
- * poll, select or a blocking call (linked while it waits, lives on its stack). wake() runs with the file's engine and
- * .waiters locked; it may take an epoll set's lock, nothing else.
+ * poll, select or a blocking call (linked while it waits, lives on its stack). wake() runs with the engine locked and
+ * says whether somebody took notice; of the exclusive ones (threads in one epoll_wait) the first that does is the last.
  */
 struct fn_watch {
-	struct fn_watch *next, **pprev;
+	struct fn_watch *next, **pprev;	/* pprev NULL: not linked */
 	struct fn_file *file;
-	void (*wake)(struct fn_watch *w, unsigned events);
+	bool (*wake)(struct fn_watch *w, unsigned events);
+	bool exclusive;
 };
 
 struct fn_file {
@@ -88,19 +89,18 @@ struct fn_file {
 	const struct fn_file_ops *ops;
 	_Atomic(int) flags;		/* O_NONBLOCK, O_ASYNC of an accelerated file (F_SETFL) */
 	int domain, type, protocol;	/* of socket(): the type without SOCK_NONBLOCK, SOCK_CLOEXEC */
-	struct fn_engine *engine;	/* what sk belongs to */
 	struct fn_sock *sk;		/* NULL: no stack side */
 	struct fn_set *set;		/* of an epoll file */
-	struct fn_lock watch_lock;
 	struct fn_watch *watches;
 	/* 0: none; ns. SO_RCVTIMEO, SO_SNDTIMEO */
 	uint64_t rcvtimeo, sndtimeo;
 	int backlog;			/* of listen(), cut to somaxconn */
+	bool accept_turn;		/* the kernel's side goes first */
 	int owner, owner_sig;		/* F_SETOWN, F_SETSIG */
 	uint32_t opt_noted;		/* bits by opt.def: options that the program set and the stack must copy */
 	bool so_timestamp, so_timestampns, ip_pktinfo, ip_recvttl, ip_recvtos, ip_recverr;	/* ancillary data wanted */
-	uint64_t id;			/* never used twice in an image */
-	struct fn_file *next_free;
+	struct fn_file *next_dual, **pprev_dual; /* in the engine's list of files with a kernel's side */
+	struct item *epoll_items;	/* its registrations in sets (file_epoll.c) */
 };
 
 /* A file with one reference, or NULL when memory is out. */

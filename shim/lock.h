@@ -2,7 +2,7 @@
 /*
  * A futex lock (Drepper, "Futexes Are Tricky", mutex 2): 0 free, 1 held, 2 held and somebody sleeps. Spins a little
  * first, for holds are one burst. Not recursive; never held across a system call that can block, or across fork.
- * Order: a stack's lock, then a file's waiters, then an epoll set's, then the fd table's.
+ * Order: the engine's lock, then the fd table's, then a slab's.
  */
 #ifndef FN_LOCK_H
 #define FN_LOCK_H

@@ -7,33 +7,46 @@
 #define FN_WAIT_H
 
 #include "shim/engine.h"
+#include "shim/port.h"
 
 #define FN_FOREVER UINT64_MAX
 
 /* What a thread that waits is. One in each thread (TLS); .state pairs arm with ring. */
+enum fn_thread_state { FN_RUNNING, FN_ARMED, FN_RUNG };
 struct fn_thread {
 	_Atomic(uint32_t) state;	/* enum fn_thread_state */
 	int efd;			/* internal eventfd that rings it; -1: not made yet */
 	int batch;			/* events that the last epoll_wait gave: see fn_engine_kick() */
-	struct fn_thread *next, **pprev; /* in a list of sleepers */
+	struct fn_thread *next, **pprev; /* in fn_engine.sleepers */
+	_Atomic(uint32_t) signals;	/* handlers that have run in this thread */
+	_Atomic(uint32_t) interrupts;	/* those of them without SA_RESTART */
+	struct timespec sleep;		/* what the raw ppoll reads; a handler zeroes it */
+	bool inside;			/* opening a port: what it calls is none of our business */
 };
+
+/* Descriptors of our own in a sleep: the bell, the kernel's sides, a held port's, the ports'. */
+#define FN_WAIT_SLOTS	(3 + FN_PORT_WAIT_FDS)
 
 /*
- * Wait until `ready` says so. `ready` is called with the engine locked (if there is one); `spin` says whether spinning
- * makes sense. extra[] are kernel descriptors to look at (their revents are set), NULL when there are none.
+ * Wait until `ready` says so. `ready` is called with the engine locked and may record its result in arg. arm and disarm
+ * link and unlink what must ring the thread while it sleeps; also with the engine locked.
  */
 struct fn_wait {
-	struct fn_engine *engine;	/* may be NULL: nothing to drive */
-	bool (*ready)(void *arg);
+	bool (*ready)(struct fn_wait *w);
+	void (*arm)(struct fn_wait *w);
+	void (*disarm)(struct fn_wait *w);
 	void *arg;
-	uint64_t deadline;		/* ns of fn_now(); FN_FOREVER */
-	const sigset_t *mask;		/* during the sleep, NULL: as it is */
-	struct pollfd *extra;
+	uint64_t deadline;		/* ns of fn_now(); 0: look once */
+	const sigset_t *mask;		/* during the wait, NULL: as it is */
+	struct pollfd *extra;		/* kernel descriptors to look at too; their revents are set. FN_WAIT_SLOTS free
+					 * entries stand before it. NULL: none */
 	unsigned extra_count;
+	struct fn_thread *thread;	/* set by fn_wait() */
 };
 
-/* 1: ready() is true, or extra[] has revents; 0: deadline; -EINTR. */
-int fn_wait(struct fn_wait *w);
+/* 1: ready() is true, or extra[] has revents; 0: deadline; -EINTR: a handler ran, and `restart` was false or it had no
+ * SA_RESTART. Called without the lock. */
+int fn_wait(struct fn_wait *w, bool restart);
 
 /*
  * Block until f has one of `events` (or HUP or ERR), for a blocking call on fd; deadline as above. 0: try again;
@@ -47,8 +60,11 @@ fn_inline uint64_t fn_timeo_deadline(uint64_t timeo)
 	return timeo ? fn_now() + timeo : FN_FOREVER;
 }
 
-/* Ring a thread: it leaves its sleep, or does not enter it. */
-void fn_thread_ring(struct fn_thread *t);
+/* Deadline of a relative timeout as ppoll takes it; NULL: for ever. */
+uint64_t fn_ts_deadline(const struct timespec *ts);
+
+/* Ring a thread: it leaves its sleep, or does not enter it. False: it was not asleep. */
+bool fn_thread_ring(struct fn_thread *t);
 struct fn_thread *fn_thread_self(void);
 
 #endif

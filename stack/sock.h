@@ -54,6 +54,7 @@ struct fn_sock {
 	int soft_error;			/* last ICMP hint, reported when a connection attempt times out */
 	uint16_t opts;			/* enum fn_sock_flag */
 	uint8_t ttl, tos;
+	uint64_t images;		/* the shim's: which process images hold it (a bit each) */
 	bool nospace;			/* a writer met a full buffer: tell it when there is room (SOCK_NOSPACE) */
 };
 

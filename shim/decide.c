@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sockets that are still undecided, and their decision. Until connect, listen, a datagram's bind or first sendto the
+ * number is a plain kernel socket: every call goes through to it, options are noted. Then the policy speaks, and either
+ * the stack takes over under the same number or the kernel keeps it for good.
+ */
+#include "shim/decide.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "shim/addr.h"
+#include "shim/engine.h"
+#include "shim/epoll.h"
+#include "shim/fdtable.h"
+#include "shim/file_tcp.h"
+#include "shim/info.h"
+#include "shim/kroute.h"
+#include "shim/listen.h"
+#include "shim/port.h"
+#include "shim/shim.h"
+#include "shim/sockopt.h"
+#include "shim/wait.h"
+#include "stack/net.h"
+
+/* Sockets of EAL and its drivers, and our own threads', are none of our business. */
+static bool inside(void)
+{
+	return fn_thread_self()->inside;
+}
+
+int fn_shim_socket(int domain, int type, int protocol)
+{
+	int fd = fn_sys_socket(domain, type, protocol);
+	struct fn_file *f;
+	uint32_t arg;
+
+	if (fd < 0 || inside() || fn_policy_socket(domain, type, protocol, &arg) != FN_REASON_UNDECIDED ||
+	    fn_engine_init() < 0)
+		return fd;
+	f = fn_file_new(FN_FILE_SOCKET, &fn_socket_ops);
+	if (!f)
+		return fd;
+	f->domain = domain;
+	f->type = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+	f->protocol = protocol;
+	if (!fn_fd_install(fd, f))
+		fn_file_put(f);
+	return fd;
+}
+
+/* ---- the verdict ---- */
+
+static bool is_host(void *ctx, uint32_t ip4)
+{
+	return fn_kroute_is_host(ip4);
+}
+
+static bool has_route(void *ctx, uint32_t ip4)
+{
+	return fn_kroute_specific(ip4);
+}
+
+static int listen_port(void *ctx, unsigned i)
+{
+	return 0;	/* a listener may wait for its port */
+}
+
+static int connect_port(void *ctx, unsigned i)
+{
+	if (fn_engine_start())
+		return fastnet_info.port[i].state == FN_INFO_PORT_OPEN ? 0 : -ENETDOWN;
+	if (fastnet_info.port[i].state == FN_INFO_PORT_HELD)
+		return fastnet_info.port[i].holder;
+	return fastnet_info.port[i].state == FN_INFO_PORT_FAILED ? -fastnet_info.port[i].error : -ENOMEM;
+}
+
+static void record(const struct fn_policy *p, int fd, const struct fn_verdict *v)
+{
+	struct fn_info_decision d = { .fd = fd, .family = (uint16_t)p->family, .type = (uint16_t)p->type,
+				      .port = p->port, .verb = (uint8_t)p->verb, .nic = v->nic,
+				      .reason = v->reason, .arg = v->arg };
+
+	if (p->addr)
+		memcpy(d.addr, p->addr, p->family == AF_INET6 ? 16 : 4);
+	fn_info_decision(&d);
+}
+
+/* Address and port inside a sockaddr of the socket's family; false: another family or too short. */
+static bool take_addr(const struct sockaddr *sa, const uint8_t **addr, uint16_t *port)
+{
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+		*addr = in6->sin6_addr.s6_addr;
+		*port = ntohs(in6->sin6_port);
+		return true;
+	}
+	if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+		*addr = (const uint8_t *)&in->sin_addr;
+		*port = ntohs(in->sin_port);
+		return true;
+	}
+	return false;
+}
+
+static bool get_name(int fd, struct sockaddr_storage *ss)
+{
+	socklen_t len = sizeof(*ss);
+
+	memset(ss, 0, sizeof(*ss));
+	return fn_sys(SYS_getsockname, fd, ss, &len) == 0;
+}
+
+static bool is_any(const uint8_t *addr, int family)
+{
+	static const uint8_t zero[16];
+
+	return !memcmp(addr, zero, family == AF_INET6 ? 16 : 4);
+}
+
+struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr)
+{
+	static const struct fn_policy_ops listen_ops = { is_host, has_route, listen_port };
+	static const struct fn_policy_ops connect_ops = { is_host, has_route, connect_port };
+	struct sockaddr_storage own;
+	int v6only = 0;
+	socklen_t len = sizeof(v6only);
+	uint16_t own_port;
+	struct fn_policy p = { .conf = &fn_config, .verb = verb, .family = f->domain, .type = f->type,
+			       .protocol = f->protocol, .program = fastnet_info.program,
+			       .uid = (uid_t)fn_sys(SYS_geteuid, 0) };
+	struct fn_verdict v;
+
+	p.ops = verb == FN_POLICY_LISTEN ? &listen_ops : &connect_ops;
+	if (f->domain == AF_INET6 && fn_sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len) == 0)
+		p.v6only = v6only;
+	if (verb == FN_POLICY_CONNECT && get_name(fd, &own) && take_addr((void *)&own, &p.bound, &own_port) &&
+	    is_any(p.bound, f->domain))
+		p.bound = NULL;
+	if (!take_addr(addr, &p.addr, &p.port))
+		return (struct fn_verdict){ .reason = FN_REASON_FAMILY, .arg = addr->sa_family, .kernel = true };
+	if (addr->sa_family != f->domain)	/* an IPv4 address on an IPv6 socket: the kernel's error */
+		return (struct fn_verdict){ .reason = FN_REASON_FAMILY, .arg = addr->sa_family, .kernel = true };
+	v = fn_policy_decide(&p);
+	record(&p, fd, &v);
+	f->reason = (uint8_t)v.reason;
+	return v;
+}
+
+void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg)
+{
+	fn_engine_lock();
+	fn_epoll_forget(f);
+	f->kind = FN_FILE_KERNEL;
+	f->ops = &fn_kernel_ops;
+	f->reason = (uint8_t)reason;
+	fn_engine_unlock();
+	fn_fd_forget(fd, f);
+}
+
+const struct fn_file_ops fn_kernel_ops = { 0 };
+
+/* ---- to the stack ---- */
+
+/* The flags that the program has set on the kernel's socket so far. */
+static void take_flags(struct fn_file *f, int fd)
+{
+	int fl = fn_sys_fcntl(fd, F_GETFL, 0);
+
+	if (fl >= 0)
+		f->flags = fl & (O_NONBLOCK | O_ASYNC);
+}
+
+/* The stack socket takes over the name of the kernel's, if that is bound. With the lock held. */
+static int copy_name(struct fn_file *f, int fd)
+{
+	struct sockaddr_storage own;
+	struct fn_ep ep;
+
+	if (!get_name(fd, &own) || fn_addr_get(f, FN_ADDR_BIND, (void *)&own, sizeof(own), &ep) != FN_ADDR_IP4 || !ep.port)
+		return 0;
+	if (!fn_stack_is_local(fn_engine.st, ep.ip4))
+		ep.ip4 = 0;
+	return fn_sock_bind(f->sk, &ep);
+}
+
+/* f gets a stack socket with the options and the name of the kernel's; its kind does not change yet. */
+static int make_sock(struct fn_file *f, int fd, enum fn_sock_kind kind)
+{
+	struct fn_sock *sk;
+	int ret;
+
+	fn_engine_lock();
+	sk = f->sk ? NULL : fn_sock_open(fn_engine.st, kind, f);
+	ret = f->sk ? -EALREADY : sk ? 0 : -ENOBUFS;	/* EALREADY: another thread was first */
+	if (sk)
+		fn_engine_give(f, sk);
+	fn_engine_unlock();
+	if (ret < 0)
+		return ret;
+	ret = fn_sockopt_copy(f, fd);
+	fn_engine_lock();
+	if (ret == 0)
+		ret = copy_name(f, fd);
+	if (ret < 0)
+		fn_engine_drop(f);
+	fn_engine_unlock();
+	return ret;
+}
+
+/* From now on the stack serves f. */
+static int become(struct fn_file *f, int fd, enum fn_file_kind kind, enum fn_sock_kind sock_kind)
+{
+	int ret = make_sock(f, fd, sock_kind);
+
+	if (ret < 0)
+		return ret;
+	fn_engine_lock();
+	take_flags(f, fd);
+	f->ops = kind == FN_FILE_TCP ? &fn_tcp_ops : &fn_udp_ops;
+	f->kind = (uint8_t)kind;
+	fn_epoll_accelerate(f);
+	if (kind == FN_FILE_UDP)
+		fn_dual_add(f, fd);
+	fn_engine_unlock();
+	return 0;
+}
+
+/* ---- operations of an undecided socket ---- */
+
+/* A port's address is not the kernel's: it lets us bind it with IP_FREEBIND, and tells EADDRINUSE truly. */
+static int bind_free(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int on = 1, off = 0, ret;
+
+	fn_sys_setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+	ret = (int)fn_sys(SYS_bind, fd, addr, len);
+	fn_sys_setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &off, sizeof(off));
+	return ret;
+}
+
+static int start_udp(struct fn_file *f, int fd)
+{
+	return fn_engine_start() ? become(f, fd, FN_FILE_UDP, FN_SOCK_UDP) : -ENETDOWN;
+}
+
+static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_verdict v;
+	struct fn_ep ep;
+	int ret;
+
+	if (!addr || fn_addr_get(f, FN_ADDR_BIND, addr, len, &ep) != FN_ADDR_IP4)
+		return FN_TO_KERNEL;
+	if (fn_port_has_address(ep.ip4))
+		ret = bind_free(fd, addr, len);
+	else
+		ret = (int)fn_sys(SYS_bind, fd, addr, len);
+	if (ret < 0 || f->type != SOCK_DGRAM)
+		return ret;
+	v = fn_decide(f, fd, FN_POLICY_LISTEN, addr);
+	if (!v.stack)
+		fn_decide_kernel(f, fd, v.reason, v.arg);
+	else if (start_udp(f, fd) < 0)
+		fn_decide_kernel(f, fd, fn_ports_holder() ? FN_REASON_PORT_HELD : FN_REASON_NO_SOCKETS,
+				 (uint32_t)fn_ports_holder());
+	return ret;
+}
+
+static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_verdict v;
+	struct fn_ep to;
+	int ret;
+
+	if (!addr || fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to) != FN_ADDR_IP4)
+		return FN_TO_KERNEL;	/* AF_UNSPEC among others */
+	v = fn_decide(f, fd, FN_POLICY_CONNECT, addr);
+	if (!v.stack) {
+		if (f->type == SOCK_STREAM)
+			fn_decide_kernel(f, fd, v.reason, v.arg);
+		return FN_TO_KERNEL;
+	}
+	if (f->type == SOCK_DGRAM) {
+		ret = start_udp(f, fd);
+		return ret < 0 ? FN_TO_KERNEL : fn_udp_ops.connect(f, fd, addr, len);
+	}
+	ret = become(f, fd, FN_FILE_TCP, FN_SOCK_TCP);
+	if (ret < 0 && ret != -EALREADY) {
+		fn_decide_kernel(f, fd, FN_REASON_NO_SOCKETS, 0);
+		return FN_TO_KERNEL;
+	}
+	return ret < 0 ? ret : fn_tcp_file_connect(f, fd, &to);
+}
+
+static int socket_listen(struct fn_file *f, int fd, int backlog)
+{
+	struct sockaddr_storage own;
+	struct fn_verdict v;
+	int ret;
+
+	if (f->type != SOCK_STREAM)
+		return FN_TO_KERNEL;
+	ret = (int)fn_sys(SYS_listen, fd, backlog);
+	if (ret < 0 || !get_name(fd, &own))
+		return ret;
+	v = fn_decide(f, fd, FN_POLICY_LISTEN, (void *)&own);
+	if (v.stack)
+		fn_listen_begin(f, fd, backlog);
+	else
+		fn_decide_kernel(f, fd, v.reason, v.arg);
+	return ret;
+}
+
+/* The first datagram of an unbound socket decides it when the stack reaches its destination. */
+static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
+{
+	struct fn_ep to;
+
+	if (f->type != SOCK_DGRAM || !msg->msg_name ||
+	    fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, &to) != FN_ADDR_IP4)
+		return FN_TO_KERNEL;
+	if (!fn_decide(f, fd, FN_POLICY_CONNECT, msg->msg_name).stack || start_udp(f, fd) < 0)
+		return FN_TO_KERNEL;
+	return fn_udp_ops.sendmsg(f, fd, msg, flags);
+}
+
+static int socket_setsockopt(struct fn_file *f, int fd, int level, int name, const void *value, socklen_t len)
+{
+	int ret = fn_sys_setsockopt(fd, level, name, value, len);
+
+	if (ret < 0)
+		return ret;
+	if (fn_sockopt_note(f, level, name, value, len) == FN_VERDICT_DECIDE)
+		fn_decide_kernel(f, fd, FN_REASON_OPTION, FN_REASON_OPTION(level, name));
+	return ret;
+}
+
+static unsigned socket_poll(struct fn_file *f, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP };
+	struct timespec zero = { 0, 0 };
+
+	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? (unsigned short)pfd.revents : 0;
+}
+
+static void socket_release(struct fn_file *f)
+{
+	fn_engine_lock();
+	fn_epoll_release(f);
+	fn_engine_unlock();
+}
+
+const struct fn_file_ops fn_socket_ops = {
+	.bind = socket_bind,
+	.connect = socket_connect,
+	.listen = socket_listen,
+	.sendmsg = socket_sendmsg,
+	.setsockopt = socket_setsockopt,
+	.poll = socket_poll,
+	.release = socket_release,
+};
+
+/* ---- datagrams ---- */
+
+bool fn_udp_route(struct fn_file *f, const struct fn_ep *to)
+{
+	struct fn_path path;
+
+	if (fn_stack_is_local(fn_engine.st, to->ip4))
+		return true;
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		if (!((to->ip4 ^ fn_config.nics[i].ip4) & fn_config.nics[i].ip4_mask))
+			return true;
+	if ((ntohl(to->ip4) >> 24) == 127 || fn_kroute_is_host(to->ip4) || fn_kroute_specific(to->ip4))
+		return false;
+	return fn_path_init(fn_engine.st, &path, to->ip4, 0, IPPROTO_UDP) == 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who serves a socket: the one place that knows kernel sockets and stack sockets both. */
+#ifndef FN_DECIDE_H
+#define FN_DECIDE_H
+
+#include "shim/file.h"
+#include "shim/policy.h"
+
+/* f goes to the kernel for good, for that reason; fd is the number the call came by. Without the lock. */
+void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
+
+/* Does the stack reach `to` for the datagram socket f (else the kernel's side does)? */
+bool fn_udp_route(struct fn_file *f, const struct fn_ep *to);
+
+/* The verdict for f, named by fd, recorded for tools. */
+struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr);
+
+/* Can the engine be had for a connect? False: *reason, *arg say why not. */
+bool fn_decide_engine(enum fn_reason *reason, uint32_t *arg);
+
+#endif

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine at work: one round of the stack, the events it raises, the kernel's sides of dual files, and what fork does
+ * to all of it. Making the stack is image.c's.
+ */
+#include "shim/engine.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "shim/epoll.h"
+#include "shim/fdtable.h"
+#include "shim/keeper.h"
+#include "shim/port.h"
+#include "shim/wait.h"
+
+struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 }, .next_deadline = FN_NEVER };
+struct fn_conf fn_config;
+
+/* The kernel's sides are asked at least so often while somebody drives; costs 0.15 µs. */
+#define SIDE_EVERY_NS	20000
+
+/* A burst goes out at once when the program works on so few events: nothing else would fill the burst. */
+#define BATCH_SMALL	1
+/* Packets staged while the program works through a batch, before a burst goes out anyway. */
+#define STAGED_MAX	32
+
+uint64_t fn_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * FN_NSEC + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- shared memory and files ---- */
+
+static int map_shared(void *where)
+{
+	int flags = MAP_SHARED | MAP_ANONYMOUS | (where ? MAP_FIXED : 0);
+	void *mem = (void *)fn_sys(SYS_mmap, where, sizeof(struct fn_shared), PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if ((unsigned long)mem > -4096ul)
+		return -ENOMEM;
+	fn_engine.shared = mem;
+	fn_engine.lock = &fn_engine.shared->lock;
+	fn_engine.shared->pid[0] = (int)fn_sys(SYS_getpid, 0);
+	fn_engine.image = 0;
+	fn_engine.seen = 0;
+	return 0;
+}
+
+int fn_engine_init(void)
+{
+	static struct fn_lock once;
+	int ret = 0;
+
+	if (fn_likely(fn_fdtable.size))
+		return 0;
+	fn_lock_take(&once);
+	if (!fn_engine.shared)
+		ret = map_shared(NULL);
+	if (ret == 0)
+		ret = fn_fdtable_init(fn_config.fd_base);
+	fn_lock_release(&once);
+	return ret;
+}
+
+void fn_engine_give(struct fn_file *f, struct fn_sock *sk)
+{
+	sk->user = f;
+	sk->images = 1ull << fn_engine.image;
+	f->sk = sk;
+}
+
+void fn_engine_drop(struct fn_file *f)
+{
+	struct fn_sock *sk = f->sk;
+
+	f->sk = NULL;
+	if (!sk)
+		return;
+	sk->images &= ~(1ull << fn_engine.image);
+	if (!sk->images)
+		fn_sock_close(sk);
+}
+
+/* ---- events ---- */
+
+/* The stack's upcall. A socket that other images hold as well is told to them through the shared ring. */
+void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events)
+{
+	uint64_t mine = 1ull << fn_engine.image;
+	struct fn_shared *sh = fn_engine.shared;
+
+	if (fn_likely(sk->images & mine))
+		fn_file_wake(sk->user, events);
+	if (fn_unlikely(sk->images & ~mine)) {
+		sh->event[sh->head % FN_SHARED_EVENTS].sk = sk;
+		sh->event[sh->head % FN_SHARED_EVENTS].events = events;
+		sh->head++;
+		if (fn_engine.seen == sh->head - 1)
+			fn_engine.seen++;
+	}
+}
+
+/* Everything may have happened to every file of ours: the ring was overrun. */
+static void wake_all(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+
+		if (f && f->sk)
+			fn_file_wake(f, f->ops->poll(f, (int)fd));
+	}
+}
+
+static void take_shared_events(void)
+{
+	struct fn_shared *sh = fn_engine.shared;
+
+	if (sh->head - fn_engine.seen > FN_SHARED_EVENTS) {
+		fn_engine.seen = sh->head;
+		wake_all();
+	}
+	while (fn_engine.seen != sh->head) {
+		struct fn_sock *sk = sh->event[fn_engine.seen % FN_SHARED_EVENTS].sk;
+		unsigned events = sh->event[fn_engine.seen++ % FN_SHARED_EVENTS].events;
+
+		/* socket objects are type-stable; it may be another one by now, for which the event is spurious */
+		if (sk->images & 1ull << fn_engine.image && sk->user)
+			fn_file_wake(sk->user, events);
+	}
+}
+
+unsigned fn_engine_poll(uint64_t now)
+{
+	unsigned n;
+
+	if (fn_unlikely(!fn_engine.st)) {
+		fn_engine.polls++;
+		return 0;
+	}
+	n = fn_stack_poll(fn_engine.st, now);
+	if (fn_unlikely(fn_engine.seen != fn_engine.shared->head))
+		take_shared_events();
+	atomic_store_explicit(&fn_engine.next_deadline, fn_stack_deadline(fn_engine.st), memory_order_relaxed);
+	atomic_store_explicit(&fn_engine.polls, fn_engine.polls + 1, memory_order_relaxed);
+	if (fn_unlikely(fn_engine.duals) && now - fn_engine.side_checked >= SIDE_EVERY_NS)
+		fn_dual_check(now);
+	return n;
+}
+
+void fn_engine_kick(void)
+{
+	struct fn_thread *t = fn_thread_self();
+
+	fn_keeper_need();
+	if (t->batch <= BATCH_SMALL || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
+		fn_stack_flush(fn_engine.st);
+}
+
+/* ---- kernel's sides ---- */
+
+static int side_epfd(void)
+{
+	if (fn_engine.side_epfd < 0) {
+		fn_engine.side_epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
+		if (fn_engine.side_epfd >= 0)
+			fn_fd_internal_track(&fn_engine.side_epfd);
+	}
+	return fn_engine.side_epfd;
+}
+
+static void side_register(struct fn_file *f, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = f };
+	int epfd = side_epfd();
+
+	/* what is there already counts: the flag makes the first question be asked */
+	f->kernel_ready = true;
+	if (epfd >= 0)
+		fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+void fn_dual_add(struct fn_file *f, int fd)
+{
+	if (f->dual)
+		return;
+	f->dual = true;
+	f->next_dual = fn_engine.duals;
+	if (f->next_dual)
+		f->next_dual->pprev_dual = &f->next_dual;
+	f->pprev_dual = &fn_engine.duals;
+	fn_engine.duals = f;
+	side_register(f, fd);
+}
+
+void fn_dual_del(struct fn_file *f)
+{
+	if (!f->dual)
+		return;
+	f->dual = false;
+	*f->pprev_dual = f->next_dual;
+	if (f->next_dual)
+		f->next_dual->pprev_dual = f->pprev_dual;
+}
+
+/* A description that another process keeps alive goes on reporting after we have closed it: only files on the list count. */
+static bool is_dual(const struct fn_file *f)
+{
+	for (const struct fn_file *d = fn_engine.duals; d; d = d->next_dual)
+		if (d == f)
+			return true;
+	return false;
+}
+
+void fn_dual_check(uint64_t now)
+{
+	struct epoll_event ev[16];
+	int n;
+
+	fn_engine.side_checked = now;
+	if (!fn_engine.duals || fn_engine.side_epfd < 0)
+		return;
+	n = fn_sys_epoll_check(fn_engine.side_epfd, ev, fn_array_size(ev));
+	for (int i = 0; i < n; i++) {
+		struct fn_file *f = ev[i].data.ptr;
+
+		if (!is_dual(f))
+			continue;
+		f->kernel_ready = true;
+		fn_file_wake(f, EPOLLIN | EPOLLRDNORM);
+	}
+}
+
+/* ---- fork ---- */
+
+static int free_image(const struct fn_shared *sh)
+{
+	for (int i = 0; i < FN_IMAGES; i++)
+		if (!sh->pid[i] || fn_sys(SYS_kill, sh->pid[i], 0) == -ESRCH)
+			return i;
+	return -1;
+}
+
+static void each_sock(void (*fn)(struct fn_sock *sk, uint64_t bit), uint64_t bit)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+
+		if (f && f->sk)
+			fn(f->sk, bit);
+	}
+}
+
+static void image_add(struct fn_sock *sk, uint64_t bit)
+{
+	sk->images |= bit;
+}
+
+static void image_del(struct fn_sock *sk, uint64_t bit)
+{
+	sk->images &= ~bit;
+}
+
+int fn_engine_fork_prepare(void)
+{
+	int child;
+
+	if (!fn_engine.st)
+		return -1;
+	child = free_image(fn_engine.shared);
+	if (child >= 0)
+		each_sock(image_add, 1ull << child);
+	return child;
+}
+
+void fn_engine_fork_failed(int child)
+{
+	if (child >= 0)
+		each_sock(image_del, 1ull << child);
+}
+
+/* Threads of the parent that waited are not here. */
+static void forget_waiters(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+		struct fn_watch *w, *next;
+
+		for (w = f ? f->watches : NULL; w; w = next) {
+			next = w->next;
+			if (!fn_epoll_is_item(w))
+				fn_watch_del(w);
+		}
+	}
+	fn_engine.sleepers = NULL;
+	fn_engine.watcher = NULL;
+}
+
+static void forget_side(void)
+{
+	fn_fd_internal_close(fn_engine.side_epfd);
+	fn_engine.side_epfd = -1;
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] && fn_fdtable.file[fd]->dual)
+			side_register(fn_fdtable.file[fd], (int)fd);
+}
+
+void fn_engine_fork_child(int child)
+{
+	struct fn_thread *t = fn_thread_self();
+
+	if (child < 0) {
+		map_shared(fn_engine.shared);
+	} else {
+		fn_engine.image = (unsigned)child;
+		fn_engine.shared->pid[child] = (int)fn_sys(SYS_getpid, 0);
+		fn_ports_child();
+	}
+	fn_fd_internal_close(t->efd);
+	t->efd = -1;
+	t->state = FN_RUNNING;
+	forget_waiters();
+	forget_side();
+	fn_keeper_forget();
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The user-space half of an epoll set: members that the kernel does not know, or does not know any more. */
+#ifndef FN_EPOLL_H
+#define FN_EPOLL_H
+
+#include <sys/epoll.h>
+
+#include "shim/file.h"
+
+/* f, undecided so far and perhaps registered in kernel sets, is a file of the stack from now on: its registrations move
+ * to the user-space halves (a fired EPOLLONESHOT stays disarmed). With the lock held. */
+void fn_epoll_accelerate(struct fn_file *f);
+
+/* f goes to the kernel for good: the notes about its registrations are dropped. With the lock held. */
+void fn_epoll_forget(struct fn_file *f);
+
+/* The last reference of f is gone: it leaves every set. With the lock held. */
+void fn_epoll_release(struct fn_file *f);
+
+/* Is w a registration (and not a thread that waits)? */
+bool fn_epoll_is_item(const struct fn_watch *w);
+
+#endif

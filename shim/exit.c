@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The end of an image. Its sockets are closed, and what was sent arrives: exit waits until the peers have acknowledged it,
+ * FASTNET_EXIT_DRAIN_MS at most. Sockets that another image holds live on.
+ */
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+#include "shim/port.h"
+#include "shim/shim.h"
+
+static bool close_all(void)
+{
+	bool any = false;
+
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+
+		if (!f || !f->sk)
+			continue;
+		any = true;
+		fn_engine_drop(f);
+		f->ops = &fn_kernel_ops;
+		f->kind = FN_FILE_KERNEL;
+	}
+	return any;
+}
+
+/* One round, then a short sleep on the ports. */
+static bool drain_round(uint64_t now, uint64_t until)
+{
+	struct pollfd fds[FN_PORT_WAIT_FDS];
+	struct timespec ts;
+	uint64_t left;
+	bool nap, more;
+	unsigned n;
+
+	fn_engine_lock();
+	fn_engine_poll(now);
+	fn_stack_flush(fn_engine.st);
+	more = fn_stack_draining(fn_engine.st) || fn_stack_staged(fn_engine.st);
+	n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &nap);
+	left = fn_engine.next_deadline > now ? fn_engine.next_deadline - now : 0;
+	fn_engine_unlock();
+	left = fn_min(fn_min(left, until - now), FN_MSEC);
+	ts = (struct timespec){ .tv_nsec = (long)left };
+	if (more)
+		fn_sys_ppoll(fds, n, &ts, NULL);
+	return more;
+}
+
+static void drain(void)
+{
+	uint64_t now, until;
+
+	if (!fn_engine.st)
+		return;
+	fn_engine_lock();
+	close_all();
+	fn_engine_unlock();
+	until = fn_now() + fn_config.exit_drain_ms * FN_MSEC;
+	do
+		now = fn_now();
+	while (now < until && drain_round(now, until));
+	fn_engine.shared->pid[fn_engine.image] = 0;
+}
+
+void fn_shim_exit(void)
+{
+	drain();
+}
+
+void fn_shim_exec(void)
+{
+	drain();
+}

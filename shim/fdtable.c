@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The fd table: see fdtable.h. Every change goes with one of the kernel's; nothing is guessed. */
+#include "shim/fdtable.h"
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <sys/mman.h>
+
+struct fn_fdtable fn_fdtable = { .floor = 3 };
+
+int fn_fdtable_init(unsigned floor)
+{
+	void *mem;
+
+	if (fn_fdtable.size)
+		return 0;
+	mem = (void *)fn_sys(SYS_mmap, NULL, sizeof(*fn_fdtable.file) * FN_FD_MAX, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if ((unsigned long)mem > -4096ul)
+		return -ENOMEM;
+	fn_fdtable.file = mem;
+	fn_fdtable.floor = floor;
+	__atomic_store_n(&fn_fdtable.size, FN_FD_MAX, __ATOMIC_RELEASE);
+	return 0;
+}
+
+struct fn_file *fn_fd_get_slow(int fd)
+{
+	struct fn_file *f;
+	uint32_t refs;
+
+	for (;;) {
+		f = atomic_load_explicit(&fn_fdtable.file[fd], memory_order_acquire);
+		if (!f)
+			return NULL;
+		refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
+		/* pairs with the release in fn_file_new() */
+		while (refs && !atomic_compare_exchange_weak_explicit(&f->refs, &refs, refs + 1, memory_order_acquire,
+								      memory_order_relaxed))
+			;
+		if (!refs)
+			continue;
+		/* type-stable memory: it may have become another file meanwhile */
+		if (fn_likely(atomic_load_explicit(&fn_fdtable.file[fd], memory_order_relaxed) == f))
+			return f;
+		fn_file_put(f);
+	}
+}
+
+bool fn_fd_install(int fd, struct fn_file *f)
+{
+	if ((unsigned)fd < fn_fdtable.floor || (unsigned)fd >= fn_fdtable.size)
+		return false;
+	for (unsigned top = fn_fdtable.top; top <= (unsigned)fd;)
+		if (atomic_compare_exchange_weak(&fn_fdtable.top, &top, (unsigned)fd + 1))
+			break;
+	/* pairs with the acquire in fn_fd_get_slow() */
+	atomic_store_explicit(&fn_fdtable.file[fd], f, memory_order_release);
+	return true;
+}
+
+struct fn_file *fn_fd_remove(int fd)
+{
+	if ((unsigned)fd >= fn_fdtable.size)
+		return NULL;
+	return atomic_exchange_explicit(&fn_fdtable.file[fd], NULL, memory_order_acq_rel);
+}
+
+void fn_fd_forget(int fd, struct fn_file *f)
+{
+	struct fn_file *was = f;
+
+	if (atomic_compare_exchange_strong(&fn_fdtable.file[fd], &was, NULL))
+		fn_file_put(f);
+}
+
+/* ---- internal descriptors ---- */
+
+#define INTERNAL_MAX	65536
+static _Atomic(uint64_t) internal_bits[INTERNAL_MAX / 64];
+static _Atomic(uint32_t) internal_count;
+
+#define TRACKED_MAX	64
+static int *tracked[TRACKED_MAX];
+
+static void internal_mark(int fd, bool on)
+{
+	uint64_t bit = 1ull << (fd % 64);
+
+	if (fd >= INTERNAL_MAX)
+		return;
+	if (on)
+		atomic_fetch_or(&internal_bits[fd / 64], bit);
+	else
+		atomic_fetch_and(&internal_bits[fd / 64], ~bit);
+	atomic_fetch_add(&internal_count, on ? 1 : -1u);
+}
+
+int fn_fd_internal(int fd)
+{
+	int moved;
+
+	if (fd < 0)
+		return fd;
+	moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, FN_FD_INTERNAL);
+	if (moved == -EINVAL || moved == -EMFILE)	/* a small RLIMIT_NOFILE: where the kernel put it */
+		moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	fn_sys_close(fd);
+	if (moved >= 0)
+		internal_mark(moved, true);
+	return moved;
+}
+
+void fn_fd_internal_claim(int fd)
+{
+	struct fn_file *f = fn_fd_remove(fd);	/* opened through our own wrappers: it may have got an entry */
+
+	if (f)
+		fn_file_put(f);
+	if (!fn_fd_is_internal(fd))
+		internal_mark(fd, true);
+}
+
+bool fn_fd_is_internal(int fd)
+{
+	if (fn_likely(atomic_load_explicit(&internal_count, memory_order_relaxed) == 0) || (unsigned)fd >= INTERNAL_MAX)
+		return false;
+	return atomic_load_explicit(&internal_bits[fd / 64], memory_order_relaxed) >> (fd % 64) & 1;
+}
+
+void fn_fd_internal_close(int fd)
+{
+	if (fd < 0)
+		return;
+	internal_mark(fd, false);
+	for (int i = 0; i < TRACKED_MAX; i++)
+		if (tracked[i] && *tracked[i] == fd)
+			tracked[i] = NULL;
+	fn_sys_close(fd);
+}
+
+void fn_fd_internal_track(int *where)
+{
+	for (int i = 0; i < TRACKED_MAX; i++)
+		if (!tracked[i] || tracked[i] == where) {
+			tracked[i] = where;
+			return;
+		}
+}
+
+/* The program wants number fd for itself: move the internal descriptor on it elsewhere. */
+static int internal_evict(int fd)
+{
+	int moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, FN_FD_INTERNAL);
+
+	if (moved < 0)
+		return moved;
+	internal_mark(moved, true);
+	for (int i = 0; i < TRACKED_MAX; i++)
+		if (tracked[i] && *tracked[i] == fd)
+			*tracked[i] = moved;
+	internal_mark(fd, false);
+	return 0;
+}
+
+/* ---- close, dup and their kin ---- */
+
+int fn_fd_close(int fd)
+{
+	struct fn_file *f;
+	int ret;
+
+	if (fn_fd_is_internal(fd))
+		return -EBADF;
+	fn_lock_take(&fn_fdtable.lock);
+	f = fn_fd_remove(fd);
+	fn_lock_release(&fn_fdtable.lock);
+	ret = fn_sys_close(fd);
+	if (f)
+		fn_file_put(f);
+	return ret;
+}
+
+/* The kernel has made `to` a duplicate of a number that stands for f (NULL: of the kernel's): the table follows. */
+static int alias(int to, struct fn_file *f)
+{
+	if (to >= 0 && f && fn_fd_install(to, f))
+		fn_file_hold(f);
+	return to;
+}
+
+int fn_fd_dup(int fd)
+{
+	return fn_fd_fcntl_dup(fd, F_DUPFD, 0);
+}
+
+int fn_fd_fcntl_dup(int fd, int cmd, int min)
+{
+	struct fn_file *f = fn_fd_get(fd);
+	int to;
+
+	fn_lock_take(&fn_fdtable.lock);
+	to = alias(fn_sys_fcntl(fd, cmd, min), f);
+	fn_lock_release(&fn_fdtable.lock);
+	if (f)
+		fn_file_put(f);
+	return to;
+}
+
+int fn_fd_dup2(int from, int to, int flags, bool is_dup3)
+{
+	struct fn_file *f, *old = NULL;
+	int ret;
+
+	if (fn_fd_is_internal(from))
+		return -EBADF;
+	if (!is_dup3 && from == to) {
+		ret = fn_sys_fcntl(from, F_GETFD, 0);
+		return ret < 0 ? ret : to;
+	}
+	f = fn_fd_get(from);
+	fn_lock_take(&fn_fdtable.lock);
+	ret = fn_fd_is_internal(to) ? internal_evict(to) : 0;
+	if (ret == 0 && fn_sys_fcntl(from, F_GETFD, 0) >= 0 && from != to && !(flags & ~O_CLOEXEC))
+		old = fn_fd_remove(to);
+	if (ret == 0)
+		ret = (int)fn_sys(SYS_dup3, from, to, flags);
+	if (ret < 0 && old)	/* EBUSY, or `to` beyond the limit: it stands for what it stood for */
+		fn_fd_install(to, old), old = NULL;
+	else
+		alias(ret, f);
+	fn_lock_release(&fn_fdtable.lock);
+	if (old)
+		fn_file_put(old);
+	if (f)
+		fn_file_put(f);
+	return ret;
+}
+
+static void close_entries(unsigned first, unsigned last)
+{
+	unsigned end = atomic_load(&fn_fdtable.top);
+
+	for (unsigned fd = first; fd <= last && fd < end; fd++) {
+		struct fn_file *f;
+
+		if (!fn_fd_ours((int)fd))
+			continue;
+		f = fn_fd_remove((int)fd);
+		fn_sys_close((int)fd);
+		if (f)
+			fn_file_put(f);
+	}
+}
+
+static int kernel_close_range(unsigned first, unsigned last, int flags)
+{
+	return first > last ? 0 : (int)fn_sys(SYS_close_range, first, last, flags);
+}
+
+int fn_fd_close_range(unsigned first, unsigned last, int flags)
+{
+	unsigned from = first;
+	int ret;
+
+	if (first > last || (flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)))
+		return (int)fn_sys(SYS_close_range, first, last, flags);
+	if (flags & CLOSE_RANGE_CLOEXEC)	/* ours have that flag already */
+		return (int)fn_sys(SYS_close_range, first, last, flags);
+	close_entries(first, last);
+	for (unsigned fd = first; fd <= last && fd < INTERNAL_MAX && internal_count; fd++) {
+		if (!fn_fd_is_internal((int)fd))
+			continue;
+		ret = fd > from ? kernel_close_range(from, fd - 1, flags) : 0;
+		if (ret < 0)
+			return ret;
+		from = fd + 1;
+	}
+	return kernel_close_range(from, last, flags);
+}
+
+void fn_fd_closefrom(int first)
+{
+	fn_fd_close_range(first < 0 ? 0 : (unsigned)first, ~0u, 0);
+}

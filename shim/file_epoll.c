@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Epoll sets. The number is a real epoll descriptor of the kernel, which keeps the kernel's members; accelerated members
+ * are items here, on a ready list as in the kernel's fs/eventpoll.c, so that a wait costs O(ready). A set without
+ * accelerated members is the kernel's alone. Registrations of sockets that are still undecided are written through and
+ * noted, so that a decision can move them.
+ */
+#include "shim/epoll.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+#include "shim/listen.h"
+#include "shim/shim.h"
+#include "shim/slab.h"
+#include "shim/wait.h"
+
+#define PRIVATE_BITS	(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
+#define EXCLUSIVE_OK	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
+#define MAX_NESTS	4		/* EP_MAX_NESTS of fs/eventpoll.c */
+/* A busy stack does not starve the kernel's members: they are asked at least once in so many waits. */
+#define KERNEL_EVERY	16
+
+struct item {
+	void *link;			/* the slab's */
+	struct fn_watch watch;		/* on the member's file, while live */
+	struct fn_set *set;
+	struct fn_file *file;
+	int fd;
+	bool live;			/* ours; else noted: the kernel has it */
+	bool ready;			/* on the ready list */
+	struct epoll_event ev;
+	struct item *next_ready, *prev_ready;
+	struct item *next, **pprev;	/* all of the set */
+	struct item *next_of_file, **pprev_of_file; /* undecided: all of one file */
+	struct item *chain;		/* hash */
+};
+
+#define BUCKETS	512
+struct fn_set {
+	void *link;			/* the slab's */
+	struct fn_file *file;
+	struct item *items;
+	unsigned count, live;
+	struct item *ready_head, *ready_tail;
+	bool has_kernel;		/* members of the kernel may exist */
+	unsigned since_kernel;		/* waits since the kernel's were asked */
+	unsigned listen_epoch;		/* fn_listen_epoch when its listeners were looked at */
+	_Atomic(unsigned) kernel_waiters; /* threads in the kernel's epoll_wait, from before the set went live */
+	int bell;			/* internal eventfd that brings them up; 0: none */
+	struct item *bucket[BUCKETS]; /* by fd */
+};
+
+static struct fn_slab sets = { .obj_size = sizeof(struct fn_set) };
+static struct fn_slab items = { .obj_size = sizeof(struct item) };
+
+/* ---- ready list ---- */
+
+static void ready_push(struct item *it)
+{
+	struct fn_set *s = it->set;
+
+	if (it->ready)
+		return;
+	it->ready = true;
+	it->next_ready = NULL;
+	it->prev_ready = s->ready_tail;
+	if (s->ready_tail)
+		s->ready_tail->next_ready = it;
+	else
+		s->ready_head = it;
+	s->ready_tail = it;
+}
+
+static void ready_del(struct item *it)
+{
+	struct fn_set *s = it->set;
+
+	if (!it->ready)
+		return;
+	it->ready = false;
+	if (it->prev_ready)
+		it->prev_ready->next_ready = it->next_ready;
+	else
+		s->ready_head = it->next_ready;
+	if (it->next_ready)
+		it->next_ready->prev_ready = it->prev_ready;
+	else
+		s->ready_tail = it->prev_ready;
+}
+
+/* ep_poll_callback: an event of the member's file; a disarmed ONESHOT hears nothing. */
+static bool item_wake(struct fn_watch *w, unsigned events)
+{
+	struct item *it = fn_container_of(w, struct item, watch);
+
+	if (!(it->ev.events & ~PRIVATE_BITS) || !(events & it->ev.events))
+		return false;
+	ready_push(it);
+	fn_file_wake(it->set->file, EPOLLIN | EPOLLRDNORM);
+	return true;
+}
+
+bool fn_epoll_is_item(const struct fn_watch *w)
+{
+	return w->wake == item_wake;
+}
+
+/* ---- items ---- */
+
+static struct item *find(struct fn_set *s, int fd, const struct fn_file *f)
+{
+	struct item *it;
+
+	for (it = s->bucket[fd & (BUCKETS - 1)]; it && !(it->fd == fd && it->file == f); it = it->chain)
+		;
+	return it;
+}
+
+static struct item *item_new(struct fn_set *s, int fd, struct fn_file *f, const struct epoll_event *ev)
+{
+	struct item *it = fn_slab_alloc(&items);
+
+	if (!it)
+		return NULL;
+	memset(it, 0, sizeof(*it));
+	it->watch.wake = item_wake;
+	it->set = s;
+	it->file = f;
+	it->fd = fd;
+	it->ev = *ev;
+	it->chain = s->bucket[fd & (BUCKETS - 1)];
+	s->bucket[fd & (BUCKETS - 1)] = it;
+	it->next = s->items;
+	if (it->next)
+		it->next->pprev = &it->next;
+	it->pprev = &s->items;
+	s->items = it;
+	s->count++;
+	/* every item of a file is on its list, so that a decision or the last close finds them */
+	it->next_of_file = f->epoll_items;
+	if (it->next_of_file)
+		it->next_of_file->pprev_of_file = &it->next_of_file;
+	it->pprev_of_file = &f->epoll_items;
+	f->epoll_items = it;
+	return it;
+}
+
+static void item_free(struct item *it)
+{
+	struct fn_set *s = it->set;
+	struct item **p = &s->bucket[it->fd & (BUCKETS - 1)];
+
+	ready_del(it);
+	fn_watch_del(&it->watch);
+	while (*p != it)
+		p = &(*p)->chain;
+	*p = it->chain;
+	*it->pprev = it->next;
+	if (it->next)
+		it->next->pprev = it->pprev;
+	*it->pprev_of_file = it->next_of_file;
+	if (it->next_of_file)
+		it->next_of_file->pprev_of_file = it->pprev_of_file;
+	s->count--;
+	s->live -= it->live;
+	fn_slab_free(&items, it);
+}
+
+static void set_goes_live(struct fn_set *s);
+
+/* From now on events of the file reach the item; what is true already counts as an event. */
+static void item_go_live(struct item *it)
+{
+	it->live = true;
+	if (it->set->live++ == 0)
+		set_goes_live(it->set);
+	fn_watch_add(it->file, &it->watch);
+	item_wake(&it->watch, it->file->ops->poll(it->file, it->fd));
+}
+
+/* ---- decisions about a member ---- */
+
+/* What the kernel still wants to hear about fd: a ONESHOT that has fired shows no event bits (fdinfo, "tfd:"). */
+static void read_kernel_item(int epfd, int fd, struct epoll_event *ev)
+{
+	char path[64], buf[4096], *line;
+	ssize_t n;
+	int file;
+
+	if (!(ev->events & EPOLLONESHOT))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", epfd);
+	file = (int)fn_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (file < 0)
+		return;
+	n = fn_sys_read(file, buf, sizeof(buf) - 1);
+	fn_sys_close(file);
+	buf[n > 0 ? n : 0] = 0;
+	for (line = strstr(buf, "tfd:"); line; line = strstr(line + 1, "tfd:")) {
+		unsigned events;
+		int tfd;
+
+		if (sscanf(line, "tfd: %d events: %x", &tfd, &events) == 2 && tfd == fd)
+			ev->events = (ev->events & EPOLLONESHOT) | events;
+	}
+}
+
+/* A number of the set's: the kernel's calls want one. -1: none (the set is being closed). */
+static int set_number(const struct fn_set *s)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] == s->file)
+			return (int)fd;
+	return -1;
+}
+
+void fn_epoll_accelerate(struct fn_file *f)
+{
+	for (struct item *it = f->epoll_items; it; it = it->next_of_file) {
+		int epfd = set_number(it->set);
+
+		if (it->live)
+			continue;
+		if (epfd >= 0) {
+			read_kernel_item(epfd, it->fd, &it->ev);
+			fn_sys_epoll_ctl(epfd, EPOLL_CTL_DEL, it->fd, NULL);
+		}
+		item_go_live(it);
+	}
+}
+
+void fn_epoll_forget(struct fn_file *f)
+{
+	while (f->epoll_items) {
+		f->epoll_items->set->has_kernel = true;
+		item_free(f->epoll_items);
+	}
+}
+
+void fn_epoll_release(struct fn_file *f)
+{
+	while (f->epoll_items)
+		item_free(f->epoll_items);
+}
+
+/* Threads that sleep in the kernel's epoll_wait must come up here: a bell in the kernel's set, as long as there are any. */
+static void ring_kernel_waiters(struct fn_set *s)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &s->bell };
+	int epfd = set_number(s);
+	uint64_t one = 1;
+
+	s->bell = fn_fd_internal((int)fn_sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (s->bell < 0 || epfd < 0)
+		return;
+	fn_sys_write(s->bell, &one, sizeof(one));
+	fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, s->bell, &ev);
+}
+
+/* The first accelerated member: whoever holds this set as a member must hear of us from now on. */
+static void set_goes_live(struct fn_set *s)
+{
+	fn_epoll_accelerate(s->file);
+	if (s->kernel_waiters)
+		ring_kernel_waiters(s);
+}
+
+/* ---- epoll_create, epoll_ctl ---- */
+
+int fn_shim_epoll_create1(int flags)
+{
+	int fd = (int)fn_sys(SYS_epoll_create1, flags);
+	struct fn_file *f;
+	struct fn_set *s;
+
+	if (fd < 0 || fn_engine_init() < 0)
+		return fd;
+	f = fn_file_new(FN_FILE_EPOLL, &fn_epoll_ops);
+	s = f ? fn_slab_alloc(&sets) : NULL;
+	if (!s) {
+		if (f)
+			fn_file_put(f);
+		return fd;
+	}
+	memset(s, 0, sizeof(*s));
+	s->file = f;
+	f->set = s;
+	if (!fn_fd_install(fd, f))
+		fn_file_put(f);
+	return fd;
+}
+
+/* Does the set of f reach `to` through nested sets, or nest deeper than Linux allows? */
+static bool reaches(const struct fn_file *f, const struct fn_file *to, int depth)
+{
+	if (f == to || depth > MAX_NESTS)
+		return true;
+	for (const struct item *it = f->set->items; it; it = it->next)
+		if (it->file->set && reaches(it->file, to, depth + 1))
+			return true;
+	return false;
+}
+
+/* The checks that do_epoll_ctl() of fs/eventpoll.c makes before it looks for the item. */
+static int check_ctl(const struct fn_file *f, int op, const struct fn_file *member, const struct epoll_event *ev)
+{
+	if (op == EPOLL_CTL_DEL)
+		return 0;
+	if (!ev)
+		return -EFAULT;
+	if (ev->events & EPOLLEXCLUSIVE) {
+		if (op == EPOLL_CTL_MOD || member->set || (ev->events & ~(unsigned)EXCLUSIVE_OK))
+			return -EINVAL;
+	}
+	if (op == EPOLL_CTL_ADD && member->set && reaches(member, f, 1))
+		return -ELOOP;
+	return 0;
+}
+
+static int ctl_live(struct fn_set *s, int op, int fd, struct fn_file *member, const struct epoll_event *ev)
+{
+	struct item *it = find(s, fd, member);
+
+	if (op == EPOLL_CTL_ADD) {
+		if (it)
+			return -EEXIST;
+		it = item_new(s, fd, member, ev);
+		if (!it)
+			return -ENOMEM;
+		it->ev.events |= EPOLLERR | EPOLLHUP;
+		item_go_live(it);
+		return 0;
+	}
+	if (!it)
+		return -ENOENT;
+	if (op == EPOLL_CTL_DEL) {
+		item_free(it);
+		return 0;
+	}
+	if (op != EPOLL_CTL_MOD || (it->ev.events & EPOLLEXCLUSIVE))
+		return -EINVAL;
+	it->ev = *ev;
+	it->ev.events |= EPOLLERR | EPOLLHUP;
+	item_wake(&it->watch, member->ops->poll(member, fd));
+	return 0;
+}
+
+/* The member is the kernel's so far: the kernel decides, we note. */
+static int ctl_noted(struct fn_set *s, int epfd, int op, int fd, struct fn_file *member, struct epoll_event *ev)
+{
+	int ret = fn_sys_epoll_ctl(epfd, op, fd, ev);
+	struct item *it = find(s, fd, member);
+
+	if (ret < 0)
+		return ret;
+	s->has_kernel = true;
+	if (op == EPOLL_CTL_DEL) {
+		if (it)
+			item_free(it);
+		return 0;
+	}
+	if (!it)
+		it = item_new(s, fd, member, ev);
+	if (it) {
+		it->ev = *ev;
+		it->ev.events |= EPOLLERR | EPOLLHUP;
+	}
+	return 0;
+}
+
+/* A member that lives on the stack, as opposed to one that the kernel serves so far. */
+static bool is_live(const struct fn_file *m)
+{
+	return m->kind == FN_FILE_TCP || m->kind == FN_FILE_UDP || m->kind == FN_FILE_LISTEN ||
+	       (m->kind == FN_FILE_EPOLL && m->set->live);
+}
+
+static int epoll_ctl_locked(struct fn_file *f, int epfd, int op, int fd, struct fn_file *member, struct epoll_event *ev)
+{
+	int ret;
+
+	if (!is_live(member))
+		return ctl_noted(f->set, epfd, op, fd, member, ev);
+	ret = check_ctl(f, op, member, ev);
+	if (ret == 0)
+		ret = ctl_live(f->set, op, fd, member, ev);
+	return ret;
+}
+
+static int epoll_ctl_op(struct fn_file *f, int epfd, int op, int fd, struct epoll_event *ev)
+{
+	struct fn_file *member = fn_fd_get(fd);
+	int ret = FN_TO_KERNEL;
+
+	if (fn_fd_is_internal(fd))
+		return -EBADF;
+	if (member == f)
+		ret = -EINVAL;
+	else if (member && member->kind != FN_FILE_KERNEL) {
+		fn_engine_lock();
+		ret = epoll_ctl_locked(f, epfd, op, fd, member, ev);
+		fn_engine_unlock();
+	}
+	if (member)
+		fn_file_put(member);
+	if (ret == FN_TO_KERNEL && op == EPOLL_CTL_ADD)
+		f->set->has_kernel = true;
+	return ret;
+}
+
+/* ---- epoll_wait ---- */
+
+struct epoll_call {
+	struct fn_set *set;
+	struct epoll_event *ev;
+	int max, count;
+	struct fn_watch watch;
+	struct fn_thread *thread;
+};
+
+/* ep_send_events: the state now decides, not the event that made the item ready. */
+static int harvest(struct fn_set *s, struct epoll_event *ev, int max)
+{
+	struct item *last = s->ready_tail, *it, *next;
+	int n = 0;
+
+	for (it = s->ready_head; it && n < max; it = next) {
+		unsigned state = it->file->ops->poll(it->file, it->fd) & it->ev.events & ~PRIVATE_BITS;
+		bool was_last = it == last;
+
+		next = it->next_ready;
+		ready_del(it);
+		if (state) {
+			ev[n].events = state;
+			ev[n++].data = it->ev.data;
+			if (it->ev.events & EPOLLONESHOT)
+				it->ev.events &= PRIVATE_BITS;
+			else if (!(it->ev.events & EPOLLET))
+				ready_push(it);
+		}
+		if (was_last)
+			break;
+	}
+	return n;
+}
+
+static int ask_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
+{
+	int n;
+
+	s->since_kernel = 0;
+	n = max > 0 ? fn_sys_epoll_check(epfd, ev, max) : 0;
+	return n > 0 ? n : 0;
+}
+
+static bool call_ready(struct fn_wait *w)
+{
+	struct epoll_call *c = w->arg;
+
+	c->count = harvest(c->set, c->ev, c->max);
+	return c->count > 0;
+}
+
+static bool call_wake(struct fn_watch *w, unsigned events)
+{
+	return fn_thread_ring(fn_container_of(w, struct epoll_call, watch)->thread);
+}
+
+static void call_arm(struct fn_wait *w)
+{
+	struct epoll_call *c = w->arg;
+
+	c->thread = w->thread;
+	fn_watch_add(c->set->file, &c->watch);
+}
+
+static void call_disarm(struct fn_wait *w)
+{
+	struct epoll_call *c = w->arg;
+
+	fn_watch_del(&c->watch);
+	/* more is ready than this thread takes: another sleeper of the set may have it */
+	if (c->set->ready_head)
+		fn_file_wake(c->set->file, EPOLLIN | EPOLLRDNORM);
+}
+
+/* One look at both halves, the kernel's bounded to its share: with the stack driven once. */
+static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
+{
+	int n, from_kernel = 0;
+
+	/* its turn comes before a busy stack's events, with half of the room */
+	if (s->has_kernel && ++s->since_kernel >= KERNEL_EVERY)
+		from_kernel = ask_kernel(s, epfd, ev, (max + 1) / 2);
+	fn_engine_lock();
+	fn_engine_poll(fn_now());
+	n = harvest(s, ev + from_kernel, max - from_kernel);
+	fn_engine_unlock();
+	if (n + from_kernel == 0 && s->has_kernel)
+		n = ask_kernel(s, epfd, ev, max);
+	return n + from_kernel;
+}
+
+/* Listeners open their stack side at the first wait on them, in the process that waits (nginx: the worker). */
+static void attach_listeners(struct fn_set *s)
+{
+	struct item *it;
+
+	if (s->listen_epoch == fn_listen_epoch)
+		return;
+	s->listen_epoch = fn_listen_epoch;
+	for (it = s->items; it; it = it->next)
+		if (it->live && it->file->kind == FN_FILE_LISTEN && !it->file->sk)
+			fn_listen_attach(it->file, it->fd);
+}
+
+/* The set is the kernel's alone; but it may go live while we sleep. */
+static int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
+			  const sigset_t *mask)
+{
+	int n, kept = 0;
+
+	s->kernel_waiters++;	/* pairs with set_goes_live(): counted before .live is looked at again */
+	n = s->live ? 0 : (int)fn_sys(SYS_epoll_pwait2, epfd, ev, max, ts, mask, FN_SIGSET_SIZE);
+	if (--s->kernel_waiters == 0 && s->live) {
+		fn_engine_lock();
+		if (s->bell > 0)
+			fn_fd_internal_close(s->bell);
+		s->bell = 0;
+		fn_engine_unlock();
+	}
+	for (int i = 0; i < n; i++)
+		if (ev[i].data.ptr != &s->bell)
+			ev[kept++] = ev[i];
+	return n < 0 ? n : kept;
+}
+
+/* Sleep for members of both halves. */
+static int wait_live(struct fn_set *s, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
+		     const sigset_t *mask)
+{
+	struct pollfd fds[FN_WAIT_SLOTS + 1];
+	struct epoll_call c = { .set = s, .ev = ev, .max = max,
+				.watch = { .wake = call_wake, .exclusive = true } };
+	struct fn_wait w = { .ready = call_ready, .arm = call_arm, .disarm = call_disarm, .arg = &c, .mask = mask,
+			     .extra = fds + FN_WAIT_SLOTS, .extra_count = 1, .deadline = deadline };
+	int n;
+
+	do {
+		fds[FN_WAIT_SLOTS] = (struct pollfd){ .fd = epfd, .events = POLLIN };
+		n = fn_wait(&w, false);
+		if (n == 1)
+			n = c.count ? c.count : ask_kernel(s, epfd, ev, max);
+		else
+			return n;
+	} while (n == 0);	/* another thread took the kernel's event first */
+	return n;
+}
+
+static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
+			 const sigset_t *mask)
+{
+	struct fn_thread *t = fn_thread_self();
+	uint64_t deadline = FN_FOREVER;
+	int n;
+
+	if (max <= 0 || max > INT_MAX / (int)sizeof(*ev))
+		return -EINVAL;
+	if (!f->set->live) {
+		deadline = fn_ts_deadline(ts);
+		n = wait_in_kernel(f->set, epfd, ev, max, ts, mask);
+		if (n != 0 || !f->set->live)
+			return n;
+	}
+	attach_listeners(f->set);
+	t->batch = 0;
+	n = mask ? 0 : look(f->set, epfd, ev, max);	/* with a mask the wait looks itself, under the mask */
+	if (n == 0 && (mask || !ts || ts->tv_sec || ts->tv_nsec))
+		n = wait_live(f->set, epfd, ev, max, deadline != FN_FOREVER ? deadline : fn_ts_deadline(ts), mask);
+	if (n > 0)
+		t->batch = n;
+	return n;
+}
+
+/* ---- the set as a file: nested, polled, closed ---- */
+
+static unsigned epoll_poll(struct fn_file *f, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct timespec zero = { 0, 0 };
+	struct item *it, *next;
+
+	for (it = f->set->ready_head; it; it = next) {
+		next = it->next_ready;
+		if (it->file->ops->poll(it->file, it->fd) & it->ev.events & ~PRIVATE_BITS)
+			return EPOLLIN | EPOLLRDNORM;
+		ready_del(it);
+	}
+	if (f->set->has_kernel && fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0)
+		return EPOLLIN | EPOLLRDNORM;
+	return 0;
+}
+
+static void epoll_release(struct fn_file *f)
+{
+	struct fn_set *s = f->set;
+
+	fn_engine_lock();
+	fn_epoll_release(f);
+	while (s->items)
+		item_free(s->items);
+	fn_engine_unlock();
+	f->set = NULL;
+	fn_slab_free(&sets, s);
+}
+
+const struct fn_file_ops fn_epoll_ops = {
+	.epoll_ctl = epoll_ctl_op,
+	.epoll_wait = epoll_wait_op,
+	.poll = epoll_poll,
+	.release = epoll_release,
+};

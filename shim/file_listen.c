@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Listeners. The kernel's socket under the number keeps listening: it serves clients that do not come through a port, and
+ * makes EADDRINUSE true. The stack's side is opened by the process that first waits on the listener. accept() takes from
+ * either. The kernel's socket is made non-blocking for ever (another process may take what was announced to us); what the
+ * program sees and sets as O_NONBLOCK is the file's.
+ */
+#include "shim/listen.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <string.h>
+
+#include "shim/addr.h"
+#include "shim/decide.h"
+#include "shim/engine.h"
+#include "shim/epoll.h"
+#include "shim/fdtable.h"
+#include "shim/info.h"
+#include "shim/log.h"
+#include "shim/shim.h"
+#include "shim/sockopt.h"
+#include "shim/wait.h"
+
+_Atomic(unsigned) fn_listen_epoch = 1;
+
+/* net.core.somaxconn cuts the backlog (net/socket.c). */
+static int somaxconn(void)
+{
+	static int value;
+	char buf[16] = "";
+	int fd;
+
+	if (value)
+		return value;
+	fd = (int)fn_sys(SYS_openat, AT_FDCWD, "/proc/sys/net/core/somaxconn", O_RDONLY | O_CLOEXEC, 0);
+	if (fd >= 0) {
+		fn_sys_read(fd, buf, sizeof(buf) - 1);
+		fn_sys_close(fd);
+	}
+	if (sscanf(buf, "%d", &value) != 1 || value <= 0)
+		value = 4096;
+	return value;
+}
+
+static int cut_backlog(int backlog)
+{
+	return (unsigned)backlog > (unsigned)somaxconn() ? somaxconn() : backlog;
+}
+
+static int kernel_nonblock(int fd)
+{
+	int fl = fn_sys_fcntl(fd, F_GETFL, 0);
+
+	if (fl >= 0 && !(fl & O_NONBLOCK))
+		fn_sys_fcntl(fd, F_SETFL, fl | O_NONBLOCK);
+	return fl;
+}
+
+void fn_listen_begin(struct fn_file *f, int fd, int backlog)
+{
+	int fl = kernel_nonblock(fd);
+
+	fn_engine_lock();
+	if (f->kind == FN_FILE_SOCKET) {
+		f->flags = fl >= 0 ? fl & (O_NONBLOCK | O_ASYNC) : 0;
+		f->backlog = cut_backlog(backlog);
+		f->ops = &fn_listen_ops;
+		f->kind = FN_FILE_LISTEN;
+		fn_dual_add(f, fd);
+		fn_epoll_accelerate(f);
+	}
+	fn_engine_unlock();
+	fn_listen_epoch++;
+}
+
+/* ---- the stack's side ---- */
+
+static int open_stack_side(struct fn_file *f, int fd)
+{
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own);
+	struct fn_ep ep;
+	int ret;
+
+	if (fn_sys(SYS_getsockname, fd, &own, &len) < 0 ||
+	    fn_addr_get(f, FN_ADDR_BIND, (void *)&own, len, &ep) != FN_ADDR_IP4)
+		return -EADDRNOTAVAIL;
+	ret = fn_sock_bind(f->sk, &ep);
+	return ret < 0 ? ret : fn_tcp_listen(f->sk, f->backlog);
+}
+
+void fn_listen_attach(struct fn_file *f, int fd)
+{
+	struct fn_sock *sk;
+	int ret;
+
+	if (f->sk || !fn_engine_start())
+		return;
+	fn_engine_lock();
+	sk = f->sk ? NULL : fn_sock_open(fn_engine.st, FN_SOCK_TCP, f);
+	if (sk)
+		fn_engine_give(f, sk);
+	fn_engine_unlock();
+	if (!sk)
+		return;
+	fn_sockopt_copy(f, fd);
+	fn_engine_lock();
+	ret = open_stack_side(f, fd);
+	if (ret < 0)
+		fn_engine_drop(f);
+	fn_engine_unlock();
+	if (ret < 0)
+		fn_log(FN_LOG_WARNING, "listener %d stays with the kernel: %s", fd, strerror(-ret));
+}
+
+void fn_listen_attach_all(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fd_get((int)fd);
+
+		if (f && f->kind == FN_FILE_LISTEN)
+			fn_listen_attach(f, (int)fd);
+		if (f)
+			fn_file_put(f);
+	}
+}
+
+void fn_shim_privileges(void)
+{
+	if (fn_fdtable.size)
+		fn_listen_attach_all();
+}
+
+/* ---- accept ---- */
+
+/* A number for an accepted connection: a dup of one unconnected socket of the listener's family. */
+static int accepted_number(const struct fn_file *listener, int flags)
+{
+	int family = listener->domain == AF_INET6, cmd = flags & SOCK_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD;
+	int *base = &fn_engine.base_fd[family];
+
+	if (*base < 0) {
+		*base = fn_fd_internal(fn_sys_socket(listener->domain, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
+		if (*base < 0)
+			return *base;
+		fn_fd_internal_track(base);
+	}
+	return fn_sys_fcntl(*base, cmd, fn_fdtable.floor);
+}
+
+static struct fn_file *accepted_file(const struct fn_file *listener, int flags)
+{
+	struct fn_file *f = fn_file_new(FN_FILE_TCP, &fn_tcp_ops);
+
+	if (!f)
+		return NULL;
+	f->domain = listener->domain;
+	f->type = listener->type;
+	f->protocol = listener->protocol;
+	f->flags = flags & SOCK_NONBLOCK ? O_NONBLOCK : 0;
+	f->reason = FN_REASON_ACCEPTED;
+	fn_sockopt_inherit(f, listener);
+	return f;
+}
+
+/* The next connection of the stack's side; the number first, so that nothing accepted is lost to EMFILE. */
+static int accept_stack(struct fn_file *l, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	struct fn_sock *sk = NULL;
+	struct fn_file *f;
+	int fd, ret = 0;
+
+	if (!(fn_sock_poll(l->sk) & POLLIN))
+		return -EAGAIN;
+	fd = accepted_number(l, flags);
+	if (fd < 0)
+		return fd;
+	f = accepted_file(l, flags);
+	if (f)
+		sk = fn_tcp_accept(l->sk, f);
+	if (!sk) {
+		ret = f ? -EAGAIN : -ENFILE;
+		fn_sys_close(fd);
+		if (f)
+			f->ops = &fn_kernel_ops, fn_file_put(f);
+		return ret;
+	}
+	fn_engine_give(f, sk);
+	if (addr)
+		ret = fn_addr_put(l->domain, &sk->remote, addr, len);
+	if (ret < 0 || !fn_fd_install(fd, f)) {
+		fn_engine_drop(f);
+		f->ops = &fn_kernel_ops;
+		fn_file_put(f);
+		fn_sys_close(fd);
+		return ret < 0 ? ret : -EMFILE;
+	}
+	return fd;
+}
+
+/* The kernel's side: asked only when it has said that there is something, and until it says that there is not. */
+static int accept_kernel(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	int ret;
+
+	if (!atomic_exchange(&f->kernel_ready, false))
+		return -EAGAIN;
+	ret = (int)fn_sys(SYS_accept4, fd, addr, len, flags);
+	if (ret != -EAGAIN)
+		f->kernel_ready = true;
+	return ret;
+}
+
+static int accept_once(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	int ret = -EAGAIN;
+
+	fn_engine_lock();
+	/* neither side starves the other: the kernel's goes first when it is ready, every other time */
+	if (f->sk && !(f->kernel_ready && f->accept_turn))
+		ret = accept_stack(f, addr, len, flags);
+	f->accept_turn = !f->accept_turn;
+	fn_engine_unlock();
+	if (ret == -EAGAIN)
+		ret = accept_kernel(f, fd, addr, len, flags);
+	if (ret == -EAGAIN && f->sk && f->accept_turn) {
+		fn_engine_lock();
+		ret = accept_stack(f, addr, len, flags);
+		fn_engine_unlock();
+	}
+	return ret;
+}
+
+/* Nothing announced, but a program that does not wait (accept in a loop with O_NONBLOCK) drives both sides by asking. */
+static void ask_both(void)
+{
+	uint64_t now = fn_now();
+
+	fn_engine_lock();
+	fn_engine_poll(now);
+	fn_dual_check(now);
+	fn_engine_unlock();
+}
+
+static int listen_accept(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	uint64_t deadline = 0;
+	int ret;
+
+	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+		return -EINVAL;
+	if (!f->sk)
+		fn_listen_attach(f, fd);
+	ret = accept_once(f, fd, addr, len, flags);
+	if (ret == -EAGAIN) {
+		ask_both();
+		ret = accept_once(f, fd, addr, len, flags);
+	}
+	while (ret == -EAGAIN && !fn_file_nonblock(f)) {
+		if (!deadline)
+			deadline = fn_timeo_deadline(f->rcvtimeo);
+		ret = fn_wait_file(f, fd, POLLIN, deadline);
+		if (ret == 0)
+			ret = accept_once(f, fd, addr, len, flags);
+		else
+			break;
+	}
+	return ret;
+}
+
+/* ---- the rest ---- */
+
+static bool kernel_side_readable(struct fn_file *f, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct timespec zero = { 0, 0 };
+
+	if (!f->kernel_ready)
+		return false;
+	if (fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0)
+		return true;
+	/* another process took it; what comes later is an event again */
+	f->kernel_ready = false;
+	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0;
+}
+
+static unsigned listen_poll(struct fn_file *f, int fd)
+{
+	unsigned events = f->sk ? fn_sock_poll(f->sk) : 0;
+
+	if (kernel_side_readable(f, fd))
+		events |= POLLIN | POLLRDNORM;
+	return events;
+}
+
+static int listen_again(struct fn_file *f, int fd, int backlog)
+{
+	int ret = (int)fn_sys(SYS_listen, fd, backlog);
+
+	if (ret < 0)
+		return ret;
+	fn_engine_lock();
+	f->backlog = cut_backlog(backlog);
+	if (f->sk)
+		fn_tcp_listen(f->sk, f->backlog);
+	fn_engine_unlock();
+	return 0;
+}
+
+/* shutdown(SHUT_RD) ends listening on Linux; the kernel's half says what the call returns. */
+static int listen_shutdown(struct fn_file *f, int fd, int how)
+{
+	int ret = (int)fn_sys(SYS_shutdown, fd, how);
+
+	fn_engine_lock();
+	if (ret == 0 && how != SHUT_WR) {
+		fn_engine_drop(f);
+		fn_file_wake(f, POLLIN | POLLHUP | POLLRDHUP);
+	}
+	fn_engine_unlock();
+	return ret;
+}
+
+static int listen_fcntl(struct fn_file *f, int fd, int cmd, long arg)
+{
+	int fl;
+
+	if (cmd == F_GETFL) {
+		fl = fn_sys_fcntl(fd, F_GETFL, 0);
+		return fl < 0 ? fl : (fl & ~(O_NONBLOCK | O_ASYNC)) | f->flags;
+	}
+	if (cmd == F_SETFL) {
+		f->flags = (int)arg & (O_NONBLOCK | O_ASYNC);
+		return fn_sys_fcntl(fd, F_SETFL, arg | O_NONBLOCK);
+	}
+	return FN_TO_KERNEL;
+}
+
+static int listen_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
+{
+	if (req != FIONBIO)
+		return FN_TO_KERNEL;
+	if (*(int *)arg)
+		f->flags |= O_NONBLOCK;
+	else
+		f->flags &= ~O_NONBLOCK;
+	return 0;
+}
+
+/* Both halves: the kernel's answer is the program's; the stack's copies what it serves. */
+static int listen_setsockopt(struct fn_file *f, int fd, int level, int name, const void *value, socklen_t len)
+{
+	int ret = fn_sys_setsockopt(fd, level, name, value, len);
+
+	if (ret < 0)
+		return ret;
+	if (fn_sockopt_note(f, level, name, value, len) == FN_VERDICT_NOTE && f->sk)
+		fn_sockopt_set(f, fd, level, name, value, len);
+	return ret;
+}
+
+static void listen_release(struct fn_file *f)
+{
+	fn_engine_lock();
+	fn_epoll_release(f);
+	fn_dual_del(f);
+	fn_engine_drop(f);
+	fn_engine_unlock();
+}
+
+const struct fn_file_ops fn_listen_ops = {
+	.accept = listen_accept,
+	.listen = listen_again,
+	.shutdown = listen_shutdown,
+	.setsockopt = listen_setsockopt,
+	.fcntl = listen_fcntl,
+	.ioctl = listen_ioctl,
+	.poll = listen_poll,
+	.release = listen_release,
+};

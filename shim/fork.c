@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fork. Without a stack the child inherits listeners and undecided sockets, and builds its own stack at its first wait;
+ * with one, parent and child share it: every socket counts its images, either may drive. Runs as pthread_atfork hooks, so
+ * daemon() and forkpty() pass here too. The fd table is locked over the fork: the child's copy is exact.
+ */
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+#include "shim/info.h"
+#include "shim/listen.h"
+#include "shim/shim.h"
+
+static int child_image;
+
+void fn_shim_fork_prepare(void)
+{
+	child_image = -1;
+	if (!fn_fdtable.size)
+		return;
+	fn_engine_lock();
+	fn_lock_take(&fn_fdtable.lock);
+	child_image = fn_engine_fork_prepare();
+}
+
+void fn_shim_fork_parent(void)
+{
+	if (!fn_fdtable.size)
+		return;
+	fn_lock_release(&fn_fdtable.lock);
+	fn_engine_unlock();
+}
+
+void fn_shim_fork_child(void)
+{
+	if (!fn_fdtable.size)
+		return;
+	fn_lock_release(&fn_fdtable.lock);
+	/* a shared lock is the parent's to release; without a shared stack the child's is a new one */
+	fn_engine_fork_child(child_image);
+	fastnet_info.pid = (int32_t)fn_sys(SYS_getpid, 0);
+	fn_listen_epoch++;
+}

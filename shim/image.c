@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The process image: configuration at start, and the stack in its arena when it is needed. The arena is a memfd that
+ * grows under a large mapping; the file, not the mapping, is what costs memory.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+#include "shim/info.h"
+#include "shim/keeper.h"
+#include "shim/log.h"
+#include "shim/port.h"
+#include "shim/shim.h"
+
+/* A fresh process touches little: 4 MB of memfd cost 2.7 ms. */
+#define ARENA_FIRST	(1ul << 20)
+#define ARENA_STEP	(1ul << 20)
+#define ARENA_STEP_MAX	(16ul << 20)
+
+bool fn_shim_active;
+
+static struct {
+	int fd;			/* internal */
+	uint8_t *base;
+	size_t backed;
+} arena = { .fd = -1 };
+
+/* ---- configuration ---- */
+
+static void report(void *ctx, const char *text)
+{
+	fn_log(FN_LOG_ERROR, "%s", text);
+}
+
+static void count_error(void *ctx, const char *text)
+{
+}
+
+static void fill_info(const char *program)
+{
+	struct timespec ts;
+	size_t n = strlen(program);
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	fastnet_info.pid = getpid();
+	fastnet_info.start = (uint64_t)ts.tv_sec * FN_NSEC + (uint64_t)ts.tv_nsec;
+	n = fn_min(n, sizeof(fastnet_info.program) - 1);
+	memcpy(fastnet_info.program, program, n);
+	memcpy(fastnet_info.file, fn_config.file, sizeof(fastnet_info.file));
+	fastnet_info.conf_errors = fn_config.errors;
+	fastnet_info.ports = fn_config.nnics;
+	for (unsigned i = 0; i < fn_config.nnics; i++) {
+		struct fn_info_port *p = &fastnet_info.port[i];
+
+		memcpy(p->name, fn_config.nics[i].name, sizeof(p->name));
+		memcpy(p->devargs, fn_config.nics[i].devargs, sizeof(p->devargs));
+		p->ip4 = fn_config.nics[i].ip4;
+		p->ip4_mask = fn_config.nics[i].ip4_mask;
+		p->ip4_gw = fn_config.nics[i].ip4_gw;
+	}
+}
+
+void fn_shim_init(const char *program)
+{
+	struct fn_conf_report quiet = { .fn = count_error }, loud = { .fn = report };
+	bool secure = getauxval(AT_SECURE);
+	unsigned errors = fn_conf_load(&fn_config, environ, secure, &quiet);
+
+	fn_log_init(&fn_config);
+	if (errors && !fn_config.disable) {	/* once more, now that it is known where messages go */
+		fn_conf_load(&fn_config, environ, secure, &loud);
+		if (fn_config.on_error == FN_ON_ERROR_ABORT)
+			_exit(1);
+	}
+	fn_ports_init();
+	fill_info(fn_conf_basename(program));
+	fn_shim_active = !secure && !fn_config.disable && !errors && fn_config.nnics;
+}
+
+/* ---- arena ---- */
+
+/* Back [0, size) of the arena. An error here, not a SIGBUS later: allocated, not only sized. */
+static int arena_grow(void *ctx, size_t size)
+{
+	size_t step = fn_min(fn_max(arena.backed / 2, ARENA_STEP), ARENA_STEP_MAX);
+	size_t want = fn_min(fn_max(size, arena.backed + step), (size_t)fn_config.arena_max);
+	struct rlimit lim;
+	int ret;
+
+	want = (want + 4095) & ~4095ul;
+	if (size > want)
+		return -ENOMEM;
+	if (fn_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &lim) == 0 && want > lim.rlim_cur)
+		return -EFBIG;	/* growing would raise SIGXFSZ */
+	do
+		ret = (int)fn_sys(SYS_fallocate, arena.fd, 0, 0, want);
+	while (ret == -EINTR);
+	if (ret < 0)
+		return ret;
+	arena.backed = want;
+	return 0;
+}
+
+static struct fn_arena *arena_make(void)
+{
+	size_t reserve = fn_config.arena_max;
+	struct fn_arena *a;
+
+	arena.fd = fn_fd_internal((int)fn_sys(SYS_memfd_create, "fastnet-arena", MFD_CLOEXEC));
+	if (arena.fd < 0)
+		return NULL;
+	fn_fd_internal_track(&arena.fd);
+	arena.backed = 0;
+	if (arena_grow(NULL, ARENA_FIRST) < 0)
+		return NULL;
+	arena.base = (uint8_t *)fn_sys(SYS_mmap, NULL, reserve, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+				       arena.fd, 0);
+	if ((unsigned long)arena.base > -4096ul)
+		return NULL;
+	fn_sys(SYS_madvise, arena.base, reserve, MADV_DONTDUMP);
+	a = fn_arena_init(arena.base, reserve, arena.backed, arena_grow, NULL);
+	fastnet_info.arena = (uintptr_t)arena.base;
+	fastnet_info.arena_reserve = reserve;
+	return a;
+}
+
+static void arena_drop(void)
+{
+	if (arena.base && (unsigned long)arena.base < -4096ul)
+		fn_sys(SYS_munmap, arena.base, fn_config.arena_max);
+	arena.base = NULL;
+	fn_fd_internal_close(arena.fd);
+	arena.fd = -1;
+	fastnet_info.arena = fastnet_info.stack = 0;
+}
+
+/* ---- the stack ---- */
+
+static void stack_conf(struct fn_stack_conf *c)
+{
+	const struct fn_conf *f = &fn_config;
+
+	fn_stack_conf_init(c);
+	fn_sys(SYS_getrandom, c->seed, sizeof(c->seed), 0);
+	c->max_tcp = f->max_tcp;
+	c->max_udp = f->max_udp;
+	c->sndbuf = (uint32_t)f->sndbuf;
+	c->rcvbuf = (uint32_t)f->rcvbuf;
+	c->sndbuf_max = (uint32_t)f->sndbuf_max;
+	c->rcvbuf_max = (uint32_t)f->rcvbuf_max;
+	c->time_wait_ms = f->time_wait_ms;
+	c->fin_timeout_ms = f->fin_timeout_ms;
+	c->rto_min_ms = f->rto_min_ms;
+	c->delack_ms = f->delack_ms;
+	c->syn_retries = f->syn_retries;
+	c->synack_retries = f->synack_retries;
+	c->retries2 = f->retries2;
+	c->syn_cookies = f->syn_cookies;
+	c->cc = (enum fn_cc_id)f->congestion;
+}
+
+static struct fn_stack *stack_make(void)
+{
+	static const struct fn_stack_ops ops = { .ready = fn_engine_ready };
+	struct fn_stack_conf conf;
+	struct fn_arena *a = arena_make();
+
+	stack_conf(&conf);
+	return a ? fn_stack_create(a, &conf, &ops, NULL, fn_now()) : NULL;
+}
+
+/* Not tried again before this time: a port that cannot be had now may be had later. */
+#define RETRY_NS	(1000 * FN_MSEC)
+static uint64_t retry_at;
+
+static bool start_locked(void)
+{
+	struct fn_stack *st = stack_make();
+	int open;
+
+	if (!st) {
+		fn_log(FN_LOG_WARNING, "no memory for the stack; sockets stay with the kernel");
+		arena_drop();
+		return false;
+	}
+	open = fn_ports_open(st);
+	if (!open) {
+		arena_drop();
+		return false;
+	}
+	fastnet_info.stack = (uintptr_t)st;
+	fn_engine.st = st;
+	fn_engine_poll(fn_now());
+	fn_keeper_start();
+	return true;
+}
+
+bool fn_engine_start(void)
+{
+	uint64_t now;
+	bool ok;
+
+	if (fn_engine.st)
+		return true;
+	if (!fn_shim_active || fn_engine_init() < 0)
+		return false;
+	now = fn_now();
+	fn_engine_lock();
+	ok = fn_engine.st != NULL;
+	if (!ok && (now >= retry_at || fn_ports_changed())) {
+		retry_at = now + RETRY_NS;
+		ok = start_locked();
+	}
+	fn_engine_unlock();
+	return ok;
+}

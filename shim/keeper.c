@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The keeper. It ticks while the program is awake; a tick in which nobody has driven the stack makes it take over: it
+ * polls and sleeps on the ports until the program drives again. While a thread of the program sleeps as the watcher it
+ * parks without any tick. All signals are blocked in it.
+ */
+#include "shim/keeper.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include "shim/engine.h"
+#include "shim/port.h"
+#include "shim/wait.h"
+
+#define TICK_NS		(2 * FN_MSEC)	/* half of it, on average, is what an ACK waits when the program computes */
+#define PARK_TICKS	10		/* ticks under a sleeping watcher before the keeper parks */
+
+enum keeper_word { TICKING, PARKED, STOPPING };
+
+static struct {
+	pthread_t thread;
+	bool running;
+	_Atomic(uint32_t) word;		/* enum keeper_word; a futex */
+} keeper;
+
+static void nap(const struct timespec *ts, uint32_t expected)
+{
+	fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAIT_PRIVATE, expected, ts);
+}
+
+/* Drive until somebody else does. */
+static void take_over(void)
+{
+	struct pollfd fds[FN_PORT_WAIT_FDS];
+	uint64_t mine = fn_engine.polls;
+
+	while (keeper.word == TICKING && fn_engine.polls == mine && !fn_engine.watcher) {
+		uint64_t now = fn_now(), left;
+		struct timespec ts;
+		bool rx_nap = false;
+		unsigned n;
+
+		fn_engine_lock();
+		fn_engine_poll(now);
+		mine = fn_engine.polls;
+		if (fn_engine.st)
+			fn_stack_flush(fn_engine.st);
+		n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &rx_nap);
+		left = fn_engine.next_deadline > now ? fn_engine.next_deadline - now : 0;
+		fn_engine_unlock();
+		/* wakes now and then to see whether the program has come back: it need not tell */
+		left = fn_min(left, rx_nap ? FN_MSEC : 50 * FN_MSEC);
+		ts = (struct timespec){ .tv_nsec = (long)left };
+		if (left)
+			fn_sys_ppoll(fds, n, &ts, NULL);
+	}
+}
+
+static void *keeper_main(void *arg)
+{
+	const struct timespec tick = { .tv_nsec = TICK_NS };
+	uint64_t seen = fn_engine.polls;
+	unsigned idle = 0;
+
+	while (keeper.word != STOPPING) {
+		uint32_t ticking = TICKING;
+
+		nap(&tick, TICKING);
+		if (fn_engine.watcher) {
+			if (++idle >= PARK_TICKS && atomic_compare_exchange_strong(&keeper.word, &ticking, PARKED)) {
+				/* pairs with fn_keeper_wake(): the watcher clears itself, then looks at the word */
+				if (fn_engine.watcher)
+					nap(NULL, PARKED);
+				ticking = PARKED;
+				atomic_compare_exchange_strong(&keeper.word, &ticking, TICKING);
+				idle = 0;
+			}
+		} else if (fn_engine.polls == seen) {
+			take_over();
+			idle = 0;
+		}
+		seen = fn_engine.polls;
+	}
+	return NULL;
+}
+
+void fn_keeper_start(void)
+{
+	sigset_t all, old;
+
+	if (keeper.running)
+		return;
+	keeper.word = TICKING;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	keeper.running = pthread_create(&keeper.thread, NULL, keeper_main, NULL) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (keeper.running)
+		pthread_setname_np(keeper.thread, "fastnet-keeper");
+}
+
+void fn_keeper_stop(void)
+{
+	if (!keeper.running)
+		return;
+	keeper.word = STOPPING;
+	fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAKE_PRIVATE, 1, NULL);
+	pthread_join(keeper.thread, NULL);
+	keeper.running = false;
+}
+
+void fn_keeper_wake(void)
+{
+	uint32_t parked = PARKED;
+
+	if (keeper.running && atomic_compare_exchange_strong(&keeper.word, &parked, TICKING))
+		fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAKE_PRIVATE, 1, NULL);
+}
+
+void fn_keeper_need(void)
+{
+	if (fn_unlikely(!keeper.running))
+		fn_keeper_start();
+}
+
+void fn_keeper_forget(void)
+{
+	keeper.running = false;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The keeper: a thread that drives the stack of a process with ports while the program does something else. */
+#ifndef FN_KEEPER_H
+#define FN_KEEPER_H
+
+/* Start it if there is none in this image (with the lock held); stop it and wait for it (without the lock). */
+void fn_keeper_start(void);
+void fn_keeper_stop(void);
+/* The last sleeper has left: the keeper, if it parks without a tick, begins to tick again. */
+void fn_keeper_wake(void);
+/* Before the stack is used: start it in a child of fork, where it was forgotten. With the lock held. */
+void fn_keeper_need(void);
+/* In a forked child: the thread does not exist there. */
+void fn_keeper_forget(void);
+
+#endif

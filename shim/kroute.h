@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What only the kernel knows about an IPv4 address (network order); answers are kept for a second. */
+#ifndef FN_KROUTE_H
+#define FN_KROUTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* It is one of the host's own (a local route, RTN_LOCAL). */
+bool fn_kroute_is_host(uint32_t ip4);
+/* The kernel has a route to it that is more specific than its default. */
+bool fn_kroute_specific(uint32_t ip4);
+
+#endif

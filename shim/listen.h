@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Listeners: open on the kernel's side from listen() on, and on the stack from the first wait on them. */
+#ifndef FN_LISTEN_H
+#define FN_LISTEN_H
+
+#include "shim/file.h"
+
+/* Counts whatever may make another attempt to open stack sides worth while: a new listener, a port that became free, a
+ * fork. A set remembers the count at its last attempt. */
+extern _Atomic(unsigned) fn_listen_epoch;
+
+/* Open f's stack side if it can be had; fd is its number. Called without the lock. */
+void fn_listen_attach(struct fn_file *f, int fd);
+
+/* All listeners of the image whose ports are configured (before privileges go). Without the lock. */
+void fn_listen_attach_all(void);
+
+/* listen() has succeeded in the kernel: f is a listener of ours from now on. */
+void fn_listen_begin(struct fn_file *f, int fd, int backlog);
+
+#endif

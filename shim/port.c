@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ports: the plugin, the configured NICs it opens, and who may open them. One family of processes holds a port: the name
+ * of an abstract UNIX socket (scoped to the network namespace, gone at death) is the lock, and its hang-up the news that
+ * the port may be free.
+ */
+#include "shim/port.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "config.h"
+#include "plugin/plugin.h"
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+#include "shim/info.h"
+#include "shim/listen.h"
+#include "shim/log.h"
+
+struct port {
+	struct fn_nic *nic;
+	struct fn_port *port;
+	int hold;		/* internal: the name; -1: not ours */
+	int wait;		/* internal: connected to the holder, hangs up with it; -1 */
+	int holder;		/* PID */
+	int fds[FN_PLUGIN_FDS];
+	unsigned nfds;
+};
+
+static struct port ports[FN_CONF_NICS];
+static const struct fn_plugin_ops *plugin;
+static bool changed;
+
+bool fn_ports_configured(void)
+{
+	return fn_config.nnics > 0;
+}
+
+bool fn_port_has_address(uint32_t ip4)
+{
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		if (fn_config.nics[i].ip4 == ip4)
+			return true;
+	return false;
+}
+
+/* ---- the plugin ---- */
+
+static void host_log(void *ctx, enum fn_plugin_level level, const char *fmt, ...)
+{
+	char text[480];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fn_log((enum fn_log_level)level, "%s", text);
+}
+
+static struct fn_plugin_host host = { .abi = FN_PLUGIN_ABI, .log = host_log };
+
+/* Beside libfastnet.so when it is not installed, else where the installation puts it; FASTNET_PLUGIN_DIR wins. */
+static void *open_plugin(char *err, size_t len)
+{
+	const char *dir = getenv("FASTNET_PLUGIN_DIR");
+	char path[512];
+	Dl_info self;
+	void *h = NULL;
+
+	if (dir) {
+		snprintf(path, sizeof(path), "%s/fastnet-nic-dpdk.so", dir);
+		h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	} else if (dladdr(&host, &self) && self.dli_fname && strrchr(self.dli_fname, '/')) {
+		int n = (int)(strrchr(self.dli_fname, '/') - self.dli_fname);
+
+		snprintf(path, sizeof(path), "%.*s/fastnet/fastnet-nic-dpdk.so", n, self.dli_fname);
+		h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		if (!h) {
+			snprintf(path, sizeof(path), "%.*s/fastnet-nic-dpdk.so", n, self.dli_fname);
+			h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		}
+	}
+	if (!h)
+		snprintf(err, len, "%s", dlerror());
+	return h;
+}
+
+static int load_plugin(char *err, size_t len)
+{
+	const struct fn_plugin_ops *(*entry)(const struct fn_plugin_host *);
+	void *h;
+
+	if (plugin)
+		return 0;
+	h = open_plugin(err, len);
+	if (!h)
+		return -ENOENT;
+	entry = (const struct fn_plugin_ops *(*)(const struct fn_plugin_host *))dlsym(h, FN_PLUGIN_SYMBOL);
+	host.level = (enum fn_plugin_level)fn_config.log_level;
+	plugin = entry ? entry(&host) : NULL;
+	if (!plugin) {
+		snprintf(err, len, "the plugin is of another version");
+		return -ENOEXEC;
+	}
+	return 0;
+}
+
+/* ---- who holds a port ---- */
+
+static socklen_t hold_name(const struct fn_nic_conf *c, struct sockaddr_un *un)
+{
+	int n;
+
+	memset(un, 0, sizeof(*un));
+	un->sun_family = AF_UNIX;
+	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/port/%s", c->devargs);
+	if (n > (int)sizeof(un->sun_path) - 2)
+		n = (int)sizeof(un->sun_path) - 2;
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
+}
+
+/* Somebody has the name: who, and a connection that ends with them. */
+static void watch_holder(struct port *p, const struct sockaddr_un *un, socklen_t len)
+{
+	struct ucred cred = { 0 };
+	socklen_t size = sizeof(cred);
+	int fd;
+
+	if (p->wait >= 0)
+		return;
+	fd = fn_fd_internal(fn_sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+	if (fd < 0)
+		return;
+	if (fn_sys(SYS_connect, fd, un, len) < 0) {
+		fn_fd_internal_close(fd);
+		return;
+	}
+	if (fn_sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0)
+		p->holder = cred.pid;
+	p->wait = fd;
+	fn_fd_internal_track(&p->wait);
+}
+
+/* 0: ours; -EADDRINUSE: another family's. */
+static int take_hold(struct port *p, const struct fn_nic_conf *c)
+{
+	struct sockaddr_un un;
+	socklen_t len = hold_name(c, &un);
+	int fd, ret;
+
+	if (p->hold >= 0)
+		return 0;
+	fd = fn_fd_internal(fn_sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	ret = (int)fn_sys(SYS_bind, fd, &un, len);
+	if (ret == 0)
+		ret = (int)fn_sys(SYS_listen, fd, 64);
+	if (ret < 0) {
+		fn_fd_internal_close(fd);
+		if (ret == -EADDRINUSE)
+			watch_holder(p, &un, len);
+		return ret;
+	}
+	p->hold = fd;
+	p->holder = 0;
+	fn_fd_internal_track(&p->hold);
+	fn_fd_internal_close(p->wait);
+	p->wait = -1;
+	return 0;
+}
+
+static void drop_hold(struct port *p)
+{
+	fn_fd_internal_close(p->hold);
+	p->hold = -1;
+}
+
+int fn_ports_held_fd(void)
+{
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		if (ports[i].holder && ports[i].wait >= 0)
+			return ports[i].wait;
+	return -1;
+}
+
+int fn_ports_holder(void)
+{
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		if (ports[i].holder)
+			return ports[i].holder;
+	return 0;
+}
+
+bool fn_ports_changed(void)
+{
+	struct pollfd pfd = { .fd = fn_ports_held_fd(), .events = POLLIN };
+	struct timespec zero = { 0, 0 };
+
+	if (pfd.fd >= 0 && fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0) {
+		for (unsigned i = 0; i < fn_config.nnics; i++) {
+			if (ports[i].wait != pfd.fd)
+				continue;
+			fn_fd_internal_close(ports[i].wait);
+			ports[i].wait = -1;
+			ports[i].holder = 0;
+		}
+		changed = true;
+		fn_listen_epoch++;
+	}
+	return changed;
+}
+
+/* ---- opening ---- */
+
+static void record(unsigned i, enum fn_info_port_state state, int holder, int error)
+{
+	fastnet_info.port[i].state = state;
+	fastnet_info.port[i].holder = holder;
+	fastnet_info.port[i].error = error;
+}
+
+static int failed(unsigned i, int err, const char *text)
+{
+	const struct fn_nic_conf *c = &fn_config.nics[i];
+
+	fn_log(FN_LOG_ERROR, "port %s (%s) cannot be opened: %s", c->name, c->devargs, text);
+	record(i, FN_INFO_PORT_FAILED, 0, -err);
+	if (fn_config.on_error == FN_ON_ERROR_ABORT)
+		fn_sys(SYS_exit_group, 1);
+	return err;
+}
+
+static bool is_pci(const struct fn_nic_conf *c)
+{
+	return strncmp(c->devargs, "net_", 4) && strncmp(c->devargs, "eth_", 4);
+}
+
+static void port_conf(struct fn_port_conf *pc, const struct fn_nic_conf *c, const struct fn_stack *st)
+{
+	*pc = (struct fn_port_conf){
+		.name = c->name, .devargs = c->devargs, .eal_args = fn_config.eal_args,
+		.mac = c->has_mac ? c->mac : NULL, .rss_key = st->rss_key, .mtu = c->mtu, .queues = c->queues,
+		.buffers = c->buffers, .ports = fn_config.nnics, .hugepages = (enum fn_port_huge)fn_config.hugepages,
+		.csum = (enum fn_port_csum)c->csum, .numa_node = -1, .fd_floor = FN_FD_INTERNAL,
+	};
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		pc->pci |= is_pci(&fn_config.nics[i]);
+}
+
+/* The descriptors that the port opened are internal ones: the program cannot close them. */
+static void claim_fds(struct port *p)
+{
+	int own[FN_PORT_WAIT_FDS * 2];
+	int n = plugin->own_fds(p->port, own, fn_array_size(own));
+
+	for (int i = 0; i < n; i++)
+		fn_fd_internal_claim(own[i]);
+	n = plugin->wait_fds(p->port, p->fds, FN_PLUGIN_FDS);
+	p->nfds = n > 0 ? (unsigned)n : 0;
+}
+
+static int open_port(unsigned i, struct fn_stack *st)
+{
+	const struct fn_nic_conf *c = &fn_config.nics[i];
+	struct port *p = &ports[i];
+	struct fn_port_conf pc;
+	char err[256] = "";
+	int ret = take_hold(p, c);
+
+	if (ret == -EADDRINUSE) {
+		fn_log(FN_LOG_WARNING, "port %s is held by PID %d; sockets stay with the kernel until it is free",
+		       c->name, p->holder);
+		record(i, FN_INFO_PORT_HELD, p->holder, 0);
+		return ret;
+	}
+	if (ret < 0)
+		return failed(i, ret, strerror(-ret));
+	ret = load_plugin(err, sizeof(err));
+	if (ret < 0) {
+		drop_hold(p);
+		return failed(i, ret, err);
+	}
+	p->nic = fn_arena_alloc(st->arena, sizeof(*p->nic));
+	if (!p->nic)
+		return -ENOMEM;
+	p->nic->ip4 = c->ip4;
+	p->nic->ip4_mask = c->ip4_mask;
+	p->nic->ip4_gw = c->ip4_gw;
+	memcpy(p->nic->name, c->name, sizeof(p->nic->name));
+	port_conf(&pc, c, st);
+	ret = plugin->open(&pc, p->nic, &p->port, err, sizeof(err));
+	if (ret < 0) {
+		drop_hold(p);
+		return failed(i, ret, err);
+	}
+	claim_fds(p);
+	record(i, FN_INFO_PORT_OPEN, 0, 0);
+	fn_log(FN_LOG_INFO, "port %s (%s) is open", c->name, c->devargs);
+	return fn_stack_add_nic(st, p->nic);
+}
+
+int fn_ports_open(struct fn_stack *st)
+{
+	int open = 0;
+
+	changed = false;
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		open += open_port(i, st) == 0;
+	return open;
+}
+
+void fn_ports_init(void)
+{
+	for (unsigned i = 0; i < FN_CONF_NICS; i++)
+		ports[i].hold = ports[i].wait = -1;
+}
+
+unsigned fn_ports_wait_fds(struct pollfd *fds, unsigned max, bool *nap)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < fn_config.nnics; i++) {
+		if (!ports[i].port)
+			continue;
+		plugin->arm(ports[i].port);
+		if (!ports[i].port->wakes)
+			*nap = true;
+		for (unsigned k = 0; k < ports[i].nfds && n < max; k++)
+			fds[n++] = (struct pollfd){ .fd = ports[i].fds[k], .events = POLLIN };
+	}
+	return n;
+}
+
+void fn_ports_awake(void)
+{
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		if (ports[i].port)
+			plugin->disarm(ports[i].port);
+}
+
+void fn_ports_child(void)
+{
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		if (ports[i].port)
+			plugin->child_after_fork(ports[i].port);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Ports: the configured NICs, opened through the plugin, one family of processes a port. */
+#ifndef FN_PORT_H
+#define FN_PORT_H
+
+#include <poll.h>
+
+#include "stack/stack.h"
+
+/* Open every configured NIC that can be had and attach it to st; returns how many are open. With the lock held. The
+ * holder of a port that cannot be had is recorded. */
+int fn_ports_open(struct fn_stack *st);
+
+/* Is `ip4` (network order) the address of a configured port? Does some configured port's subnet hold it? */
+bool fn_port_has_address(uint32_t ip4);
+bool fn_ports_configured(void);
+
+/* Descriptors to ppoll for received packets, into fds; returns how many. *nap: some port has none, so that a sleeper must
+ * look itself every millisecond. */
+unsigned fn_ports_wait_fds(struct pollfd *fds, unsigned max, bool *nap);
+#define FN_PORT_WAIT_FDS 32
+
+/* A port that another family holds: an internal descriptor that hangs up when it may be free, -1: none. PID, 0: none. */
+int fn_ports_held_fd(void);
+int fn_ports_holder(void);
+
+/* In a child of fork that shares the stack. */
+void fn_ports_child(void);
+
+/* Before the first of the others. */
+void fn_ports_init(void);
+/* The holder of a port that we want has gone since the last attempt. */
+bool fn_ports_changed(void);
+/* After a sleep on the descriptors of fn_ports_wait_fds(). With the lock held. */
+void fn_ports_awake(void);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See slab.h. */
+#include "shim/slab.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+static bool grow(struct fn_slab *s)
+{
+	size_t size = (size_t)s->obj_size * FN_SLAB_CHUNK;
+	uint32_t n = s->made / FN_SLAB_CHUNK;
+	uint8_t *mem;
+
+	if (n == FN_SLAB_CHUNKS)
+		return false;
+	mem = (uint8_t *)fn_sys(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if ((unsigned long)mem > -4096ul)
+		return false;
+	s->chunk[n] = mem;
+	for (unsigned i = FN_SLAB_CHUNK; i-- > 0;) {
+		*(void **)(mem + (size_t)i * s->obj_size) = s->free;
+		s->free = mem + (size_t)i * s->obj_size;
+	}
+	s->made += FN_SLAB_CHUNK;
+	return true;
+}
+
+void *fn_slab_alloc(struct fn_slab *s)
+{
+	void *obj = NULL;
+
+	fn_lock_take(&s->lock);
+	if (s->free || grow(s)) {
+		obj = s->free;
+		s->free = *(void **)obj;
+		*(void **)obj = NULL;
+	}
+	fn_lock_release(&s->lock);
+	return obj;
+}
+
+void fn_slab_free(struct fn_slab *s, void *obj)
+{
+	fn_lock_take(&s->lock);
+	*(void **)obj = s->free;
+	s->free = obj;
+	fn_lock_release(&s->lock);
+}

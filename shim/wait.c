@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Waiting: drive the stack, spin a while, then sleep in one kernel ppoll with everything armed. Owns the threads' records
+ * and the order arm, check again, sleep; knows no kind of file.
+ */
+#include "shim/wait.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+
+#include "shim/fdtable.h"
+#include "shim/keeper.h"
+#include "shim/port.h"
+#include "shim/signal.h"
+#include "shim/spin.h"
+
+/* Kernel descriptors beside the stack are asked at most this often while spinning: epoll_wait(0) costs 0.15 µs. */
+#define EXTRA_EVERY_NS	2000
+
+static __thread struct fn_thread self = { .efd = -1 };
+
+struct fn_thread *fn_thread_self(void)
+{
+	return &self;
+}
+
+uint64_t fn_ts_deadline(const struct timespec *ts)
+{
+	uint64_t now, add;
+
+	if (!ts)
+		return FN_FOREVER;
+	if (!ts->tv_sec && !ts->tv_nsec)
+		return 0;
+	now = fn_now();
+	if ((uint64_t)ts->tv_sec >= (FN_FOREVER - now) / FN_NSEC - 1)
+		return FN_FOREVER;
+	add = (uint64_t)ts->tv_sec * FN_NSEC + (uint64_t)ts->tv_nsec;
+	return now + add;
+}
+
+bool fn_thread_ring(struct fn_thread *t)
+{
+	uint32_t armed = FN_ARMED;
+	uint64_t one = 1;
+
+	/* pairs with the store in arm(): whoever armed checks again afterwards, whoever rings has changed something before */
+	if (!atomic_compare_exchange_strong(&t->state, &armed, FN_RUNG))
+		return false;
+	fn_sys_write(t->efd, &one, sizeof(one));
+	return true;
+}
+
+static int make_efd(struct fn_thread *t)
+{
+	if (t->efd < 0) {
+		t->efd = fn_fd_internal((int)fn_sys(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC));
+		if (t->efd >= 0)
+			fn_fd_internal_track(&t->efd);
+	}
+	return t->efd;
+}
+
+static void sleepers_add(struct fn_thread *t)
+{
+	t->next = fn_engine.sleepers;
+	if (t->next)
+		t->next->pprev = &t->next;
+	t->pprev = &fn_engine.sleepers;
+	fn_engine.sleepers = t;
+}
+
+static void sleepers_del(struct fn_thread *t)
+{
+	*t->pprev = t->next;
+	if (t->next)
+		t->next->pprev = t->pprev;
+}
+
+/* Has a handler run since the wait began that ends it? */
+static bool interrupted(const struct fn_thread *t, const uint32_t *before, bool restart)
+{
+	return restart ? t->interrupts != before[1] : t->signals != before[0];
+}
+
+/* One round with the lock: drive, look. */
+static bool drive(struct fn_wait *w, uint64_t now)
+{
+	bool hit;
+
+	fn_engine_lock();
+	fn_engine_poll(now);
+	hit = w->ready(w);
+	fn_engine_unlock();
+	return hit;
+}
+
+static bool extra_ready(struct fn_wait *w)
+{
+	struct timespec zero = { 0, 0 };
+
+	return w->extra_count && fn_sys_ppoll(w->extra, w->extra_count, &zero, NULL) > 0;
+}
+
+/* What the sleep is made of: the thread's bell, the kernel's sides, the ports, then the caller's descriptors. */
+struct sleep {
+	struct pollfd *end;	/* the caller's first; ours stand before it */
+	unsigned count;
+	uint64_t until;
+	bool watcher;
+};
+
+static void add_fd(struct sleep *s, int fd)
+{
+	if (fd >= 0)
+		s->end[-(int)++s->count] = (struct pollfd){ .fd = fd, .events = POLLIN };
+}
+
+static void add_ports(struct sleep *s)
+{
+	struct pollfd fds[FN_PORT_WAIT_FDS];
+	bool nap = false;
+	unsigned n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &nap);
+
+	while (n-- > 0)
+		add_fd(s, fds[n].fd);
+	s->until = fn_min(s->until, fn_engine.next_deadline);
+	if (nap)
+		s->until = fn_min(s->until, fn_now() + FN_MSEC);
+}
+
+/* With the lock held: from now on a ring reaches the thread. The first sleeper watches the ports. */
+static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
+{
+	s->until = w->deadline;
+	add_fd(s, t->efd);
+	add_fd(s, fn_engine.side_epfd);
+	add_fd(s, fn_ports_held_fd());
+	s->watcher = fn_engine.st && !fn_engine.watcher;
+	if (s->watcher) {
+		fn_engine.watcher = t;
+		add_ports(s);
+	}
+	atomic_store(&t->state, FN_ARMED);	/* pairs with the exchange in fn_thread_ring() */
+	sleepers_add(t);
+	if (w->arm)
+		w->arm(w);
+}
+
+static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
+{
+	uint64_t junk;
+
+	fn_engine_lock();
+	if (w->disarm)
+		w->disarm(w);
+	sleepers_del(t);
+	if (atomic_exchange(&t->state, FN_RUNNING) == FN_RUNG)
+		fn_sys_read(t->efd, &junk, sizeof(junk));
+	if (s->watcher) {
+		fn_engine.watcher = NULL;
+		fn_ports_awake();
+		/* somebody must look after the ports: another sleeper at once, else the keeper by its heartbeat */
+		if (!fn_engine.sleepers || !fn_thread_ring(fn_engine.sleepers))
+			fn_keeper_wake();
+	}
+	fn_engine_unlock();
+}
+
+/* The sleep itself; a handler that runs before the kernel reads t->sleep has made it zero. */
+static int sleep_now(struct fn_wait *w, struct fn_thread *t, struct sleep *s, const uint32_t *before, bool restart)
+{
+	uint64_t now = fn_now();
+	uint64_t left = s->until == FN_FOREVER ? FN_FOREVER : s->until > now ? s->until - now : 0;
+
+	if (left / FN_NSEC > 100000000)		/* three years: for ever */
+		left = 100000000 * FN_NSEC;
+	t->sleep.tv_sec = (time_t)(left / FN_NSEC);
+	t->sleep.tv_nsec = (long)(left % FN_NSEC);
+	atomic_signal_fence(memory_order_seq_cst);
+	if (interrupted(t, before, restart))
+		return -EINTR;
+	return fn_sys_ppoll(s->end - s->count, s->count + w->extra_count, &t->sleep, w->mask);
+}
+
+/* Arm, check again, sleep. 1: ready, 0: look again, -EINTR. */
+static int sleep_once(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart)
+{
+	struct sleep s = { .end = w->extra };
+	bool hit;
+	int ret = 0;
+
+	fn_engine_lock();
+	arm(w, t, &s);
+	fn_engine_poll(fn_now());
+	if (fn_engine.st)
+		fn_stack_flush(fn_engine.st);
+	fn_dual_check(fn_now());
+	hit = w->ready(w);
+	if (s.watcher)
+		s.until = fn_min(s.until, fn_engine.next_deadline);
+	fn_engine_unlock();
+	if (!hit)
+		ret = sleep_now(w, t, &s, before, restart);
+	disarm(w, t, &s);
+	if (hit)
+		return 1;
+	for (unsigned i = 0; ret > 0 && i < w->extra_count; i++)
+		if (w->extra[i].revents)
+			return 1;
+	return ret == -EINTR && interrupted(t, before, restart) ? -EINTR : 0;
+}
+
+static bool expired(const struct fn_wait *w, uint64_t now)
+{
+	return w->deadline != FN_FOREVER && now >= w->deadline;
+}
+
+/* Spin until something happens, the budget is used up, or the wait is over. 1, 0: go to sleep, -EINTR, -ETIME. */
+static int spin(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart, uint64_t until)
+{
+	uint64_t asked = 0, now;
+
+	for (;;) {
+		now = fn_now();
+		if (drive(w, now))
+			return 1;
+		if (now - asked >= EXTRA_EVERY_NS) {
+			asked = now;
+			if (extra_ready(w))
+				return 1;
+			if (now - fn_engine.side_checked >= EXTRA_EVERY_NS && fn_engine.duals) {
+				fn_engine_lock();
+				fn_dual_check(now);
+				fn_engine_unlock();
+			}
+		}
+		if (interrupted(t, before, restart))
+			return -EINTR;
+		if (expired(w, now))
+			return -ETIME;
+		if (now >= until || !fn_engine.st)
+			return 0;
+		__builtin_ia32_pause();
+	}
+}
+
+/* No descriptor for a bell (EMFILE): go on by looking every millisecond. */
+static int nap(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart)
+{
+	struct sleep s = { .end = w->extra, .until = fn_now() + FN_MSEC };
+
+	return sleep_now(w, t, &s, before, restart) == -EINTR ? -EINTR : 0;
+}
+
+static int wait_masked(struct fn_wait *w, struct fn_thread *t, bool restart)
+{
+	const uint32_t before[2] = { t->signals, t->interrupts };
+	uint64_t start = fn_now();
+	int ret;
+
+	ret = spin(w, t, before, restart, start + fn_spin_budget());
+	while (ret == 0) {
+		fn_spin_slept();
+		ret = make_efd(t) < 0 ? -ENOMEM : sleep_once(w, t, before, restart);
+		if (ret == -ENOMEM)	/* no descriptor for a bell: go on by looking */
+			ret = nap(w, t, before, restart);
+		if (ret == 0)
+			ret = spin(w, t, before, restart, 0);
+	}
+	if (ret == 1)
+		fn_spin_arrival(fn_now() - start);
+	return ret == -ETIME ? 0 : ret;
+}
+
+int fn_wait(struct fn_wait *w, bool restart)
+{
+	struct pollfd slots[FN_WAIT_SLOTS + 1];
+	struct fn_thread *t = &self;
+	sigset_t saved;
+	int ret;
+
+	w->thread = t;
+	if (!w->extra)
+		w->extra = slots + FN_WAIT_SLOTS;
+	if (!w->mask)
+		return wait_masked(w, t, restart);
+	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, w->mask, &saved, FN_SIGSET_SIZE);
+	ret = wait_masked(w, t, restart);
+	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, FN_SIGSET_SIZE);
+	return ret;
+}
+
+/* ---- one file ---- */
+
+struct file_wait {
+	struct fn_watch watch;
+	struct fn_thread *thread;
+	struct fn_file *file;
+	int fd;
+	unsigned events;
+};
+
+static bool file_wake(struct fn_watch *watch, unsigned events)
+{
+	struct file_wait *fw = fn_container_of(watch, struct file_wait, watch);
+
+	return events & (fw->events | POLLERR | POLLHUP) && fn_thread_ring(fw->thread);
+}
+
+static bool file_ready(struct fn_wait *w)
+{
+	struct file_wait *fw = w->arg;
+
+	return fw->file->ops->poll(fw->file, fw->fd) & (fw->events | POLLERR | POLLHUP);
+}
+
+static void file_arm(struct fn_wait *w)
+{
+	struct file_wait *fw = w->arg;
+
+	fw->thread = w->thread;
+	fn_watch_add(fw->file, &fw->watch);
+}
+
+static void file_disarm(struct fn_wait *w)
+{
+	fn_watch_del(&((struct file_wait *)w->arg)->watch);
+}
+
+int fn_wait_file(struct fn_file *f, int fd, unsigned events, uint64_t deadline)
+{
+	struct file_wait fw = { .watch = { .wake = file_wake }, .file = f, .fd = fd, .events = events };
+	struct fn_wait w = { .ready = file_ready, .arm = file_arm, .disarm = file_disarm, .arg = &fw,
+			     .deadline = deadline };
+	/* Linux restarts a call only when no SO_RCVTIMEO or SO_SNDTIMEO is set (signal(7)) */
+	int ret = fn_wait(&w, deadline == FN_FOREVER);
+
+	return ret == 1 ? 0 : ret == 0 ? -EAGAIN : ret;
+}
