@@ -227,8 +227,8 @@ static void env_device(struct fn_conf_parse *p, char *word)
 	p->key = "devargs";
 	read_key(p, "devargs", colon);
 	memcpy(p->nic.name, p->nic.devargs, sizeof p->nic.name);
-	p->nic.name[strcspn(p->nic.name, ",")] = 0;
 	p->nic.name[sizeof p->nic.name - 1] = 0;
+	p->nic.name[strcspn(p->nic.name, ",")] = 0;
 }
 
 static void env_word(struct fn_conf_parse *p, char *word)

@@ -340,6 +340,15 @@ Test(conf, nic_env_replaces_the_files)
 	cr_expect_eq(conf.errors, 0);
 }
 
+Test(conf, nic_env_long_device_is_kept_whole_and_its_name_cut)
+{
+	env("FASTNET_NIC=dpdk:net_af_packet_with_a_very_long_name,iface=veth1 address=10.9.0.2/24");
+	cr_expect_eq(conf.errors, 0);
+	cr_assert_eq(conf.nnics, 1);
+	cr_expect_str_eq(conf.nics[0].devargs, "net_af_packet_with_a_very_long_name,iface=veth1");
+	cr_expect_str_eq(conf.nics[0].name, "net_af_packet_w");
+}
+
 Test(conf, nic_env_error_names_its_position)
 {
 	env("FASTNET_NIC=dpdk:a address=10.9.0.2/24;dpdk:b address=10.8.0.2/24 mtu=x");
