@@ -389,9 +389,14 @@ static uint16_t pair_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	return i;
 }
 
+/* An eighth is for receiving alone, as the buffers in a device's receive ring are: what is sent cannot use up everything. */
 static struct fn_pkt *pair_alloc(struct fn_nic *nic)
 {
-	return buf_get((struct pair_end *)nic);
+	struct pair_end *e = (struct pair_end *)nic;
+
+	if (e->outstanding >= e->w->conf.buffers - e->w->conf.buffers / 8)
+		return NULL;
+	return buf_get(e);
 }
 
 static void pair_free(struct fn_nic *nic, struct fn_pkt *p)

@@ -13,7 +13,7 @@ struct fn_pair;
 struct fn_pair_conf {
 	uint64_t seed;
 	uint32_t mtu;			/* 0: 1500 */
-	uint32_t buffers;		/* packet buffers an end; 0: 4096 */
+	uint32_t buffers;		/* packet buffers an end, an eighth for receiving alone; 0: 4096 */
 	uint32_t buf_payload;		/* payload room of a buffer; 0: 2048 - headroom */
 	uint32_t queue;			/* frames in flight a direction; 0: 1024, beyond it they are dropped */
 	uint64_t delay_ns;		/* one way */
