@@ -78,22 +78,39 @@ static size_t format_where(const struct fn_conf_parse *p, char *buf, size_t size
 	return n;
 }
 
-void fn_conf_error(struct fn_conf_parse *p, const char *fmt, ...)
+/* "WHERE: text" to whoever listens. */
+static void tell(struct fn_conf_parse *p, const char *fmt, va_list ap)
 {
 	/* a path, a section and a key (50 bytes each in inih), a value: cut when somebody overdoes it */
 	char text[FN_CONF_PATH + 900];
-	va_list ap;
 	size_t n;
 
-	p->c->errors++;
-	p->nic_errors++;
 	if (!p->rep)
 		return;
 	n = format_where(p, text, FN_CONF_PATH + 300);
-	va_start(ap, fmt);
 	vsnprintf(text + n, sizeof text - n, fmt, ap);
-	va_end(ap);
 	p->rep->fn(p->rep->ctx, text);
+}
+
+void fn_conf_error(struct fn_conf_parse *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	p->c->errors++;
+	p->nic_errors++;
+	va_start(ap, fmt);
+	tell(p, fmt, ap);
+	va_end(ap);
+}
+
+/* The same for what is odd but harmless. */
+static __attribute__((format(printf, 2, 3))) void remark(struct fn_conf_parse *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(p, fmt, ap);
+	va_end(ap);
 }
 
 void fn_conf_expected(struct fn_conf_parse *p, const char *what, const char *value)
@@ -343,7 +360,8 @@ static void env_value(struct fn_conf_parse *p, const char *key, const char *valu
 	else if (s)
 		set_setting(p, s, value);
 	else
-		fn_conf_error(p, "no such setting");
+		/* the name may be somebody else's: a script's, a test's */
+		remark(p, "no such setting; ignored");
 }
 
 void fn_conf_env(struct fn_conf *c, char *const envp[], const struct fn_conf_report *rep)

@@ -88,7 +88,7 @@ struct fn_conf {
 };
 
 /*
- * Told each error as one line without newline: "FILE:LINE: [SECTION] KEY: expected …, not "…"", or
+ * Told each error, and each FASTNET_* variable that is none of ours (no error), as one line without newline: "FILE:LINE: [SECTION] KEY: expected …, not "…"", or
  * "FASTNET_NIC, port 2, character 31: …". text lives for the call only.
  */
 struct fn_conf_report {
