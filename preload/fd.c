@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Numbers: what closes, copies and controls descriptors. The table is changed by the shim alone; a kernel descriptor far
+ * from ours goes straight on.
+ */
+#include "preload/guard.h"
+
+/* One of the library's own descriptors: not there, as far as the program can see. */
+fn_inline bool internal(int fd)
+{
+	return fn_unlikely(fd >= FN_FD_INTERNAL) && fn_fd_is_internal(fd);
+}
+
+/* Apart, so that close() of a kernel descriptor needs no frame. */
+static __attribute__((noinline)) int close_near(int fd)
+{
+	if (fn_fd_ours(fd))
+		return (int)fn_errno(fn_fd_close(fd));
+	if (internal(fd))
+		return (int)fn_errno(-EBADF);
+	return fn_real.close(fd);
+}
+
+int fn_wrap_close(int fd)
+{
+	if (fn_likely(!fn_fd_ours(fd) && fd < FN_FD_INTERNAL))
+		return fn_real.close(fd);
+	return close_near(fd);
+}
+fn_alias(__close, close);
+
+int fn_ours_close_range(unsigned first, unsigned last, int flags)
+{
+	return (int)fn_errno(fn_fd_close_range(first, last, flags));
+}
+
+void fn_ours_closefrom(int first)
+{
+	fn_fd_closefrom(fn_max(first, 0));
+}
+
+int fn_ours_dup(int fd)
+{
+	return (int)fn_errno(fn_fd_dup(fd));
+}
+
+int fn_wrap_dup2(int from, int to)
+{
+	if (fn_unlikely(fn_fd_ours(from) || fn_fd_ours(to) || internal(to)))
+		return (int)fn_errno(fn_fd_dup2(from, to, 0, false));
+	return fn_real.dup2(from, to);
+}
+fn_alias(__dup2, dup2);
+
+int fn_wrap_dup3(int from, int to, int flags)
+{
+	if (fn_unlikely(fn_fd_ours(from) || fn_fd_ours(to) || internal(to)))
+		return (int)fn_errno(fn_fd_dup2(from, to, flags, true));
+	return fn_real.dup3(from, to, flags);
+}
+
+/* The descriptor's own flags are the kernel's; the description's are the file's. */
+int fn_ours_fcntl(int fd, int cmd, long arg)
+{
+	struct fn_file *f;
+
+	if (cmd == F_GETFD || cmd == F_SETFD)
+		return fn_real.fcntl(fd, cmd, arg);
+	f = fn_fd_get_slow(fd);
+	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
+		return fn_done(f, fn_fd_fcntl_dup(fd, cmd, (int)arg), fn_real.fcntl(fd, cmd, arg));
+	return fn_call(f, fcntl, fn_real.fcntl(fd, cmd, arg), fd, cmd, arg);
+}
+
+int fn_ours_ioctl(int fd, unsigned long req, void *arg)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_call(f, ioctl, fn_real.ioctl(fd, req, arg), fd, req, arg);
+}

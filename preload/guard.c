@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The wrappers that syscalls.def makes by itself. What a kernel descriptor pays for our being there is the first line of
+ * each: a compare, a load, a tail call, and no frame (bench/fdcost). So what happens to a descriptor of ours is another
+ * function, never inlined here.
+ */
+#include "preload/guard.h"
+
+#define FN_FD(ret, name, params, args, raw)		\
+	ret fn_wrap_##name params			\
+	{						\
+		if (fn_likely(!fn_fd_ours(fd)))		\
+			return fn_real.name args;	\
+		return fn_ours_##name args;		\
+	}
+#define FN_SET(ret, name, params, args, raw)		\
+	ret fn_wrap_##name params			\
+	{						\
+		if (fn_likely(!fn_fdtable.size))	\
+			return fn_real.name args;	\
+		return fn_ours_##name args;		\
+	}
+#define FN_LIVE(ret, name, params, args, raw)		\
+	ret fn_wrap_##name params			\
+	{						\
+		if (fn_unlikely(!fn_shim_active))	\
+			return fn_real.name args;	\
+		return fn_ours_##name args;		\
+	}
+#define FN_PRIV(ret, name, params, args, raw)		\
+	ret fn_wrap_##name params			\
+	{						\
+		if (fn_shim_active)			\
+			fn_shim_privileges();		\
+		return fn_real.name args;		\
+	}
+#include "preload/syscalls.def"
+
+fn_alias(__connect, connect);
+fn_alias(__read, read);
+fn_alias(__write, write);
+fn_alias(__send, send);
+fn_alias(preadv64v2, preadv2);
+fn_alias(pwritev64v2, pwritev2);
+fn_alias(__fcntl, fcntl);
+fn_alias(fcntl64, fcntl);
+fn_alias(__poll, poll);
+fn_alias(__select, select);

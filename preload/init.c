@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Start and end of the library in a process, level by level. Before the constructor all calls go to the kernel by raw
+ * system calls (real.c). The last level makes the shim take sockets; whatever it relies on stands by then.
+ *
+ * The end: on_exit() handlers of this moment run after everything that the program or a library registers later, and
+ * after all destructors, for the dynamic linker's own handler comes later too. exit() and the end of main alike.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+
+#include "preload/guard.h"
+#include "preload/sig.h"
+#include "shim/signal.h"
+
+static void at_exit(int status, void *arg)
+{
+	if (fn_shim_active)
+		fn_shim_exit();
+}
+
+static void at_quick_exit_hook(void)
+{
+	if (fn_shim_active)
+		fn_shim_exit();
+}
+
+static void fork_prepare(void)
+{
+	if (fn_shim_active)
+		fn_shim_fork_prepare();
+}
+
+static void fork_parent(void)
+{
+	if (fn_shim_active)
+		fn_shim_fork_parent();
+}
+
+static void fork_child(void)
+{
+	if (fn_shim_active)
+		fn_shim_fork_child();
+}
+
+/* Without the hooks a fork would tear the tables: then rather nothing is accelerated. */
+static bool register_hooks(void)
+{
+	return !pthread_atfork(fork_prepare, fork_parent, fork_child) && !on_exit(at_exit, NULL) &&
+	       !at_quick_exit(at_quick_exit_hook);
+}
+
+/* A set-uid program trusts nothing that its caller chose; the pointers it needs all the same. */
+__attribute__((constructor)) static void start(void)
+{
+	fn_real_resolve();
+	if (getauxval(AT_SECURE) || !register_hooks())
+		return;
+	fn_signal_restarts = fn_sig_restart;
+	fn_shim_init(program_invocation_short_name);
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Bytes in and out. Here stand the checks that the kernel makes at the entry of a call, before a protocol sees it:
+ * counts, lengths, vectors; and what several messages or two descriptors in one call mean.
+ */
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "preload/guard.h"
+#include "shim/engine.h"
+
+/* libc's, for buffers that the compiler knew to be too small; ends the process. */
+extern void __chk_fail(void) __attribute__((noreturn));
+
+/* How many bytes a vector has room for, or -EINVAL (import_iovec). */
+static ssize_t iov_bytes(const struct iovec *iov, int count)
+{
+	size_t sum = 0;
+
+	if (count < 0 || count > IOV_MAX)
+		return -EINVAL;
+	for (int i = 0; i < count; i++) {
+		if (iov[i].iov_len > SSIZE_MAX)
+			return -EINVAL;
+		sum = fn_min(sum + iov[i].iov_len, FN_RW_MAX);
+	}
+	return (ssize_t)sum;
+}
+
+/* read() of nothing gives 0 without asking the socket, recv() asks (sock_read_iter). */
+static ssize_t read_iov(struct fn_file *f, int fd, const struct iovec *iov, int count, unsigned flags)
+{
+	ssize_t room = iov_bytes(iov, count);
+
+	return room <= 0 ? room : fn_op(f, recv, fd, iov, count, flags);
+}
+
+static ssize_t write_iov(struct fn_file *f, int fd, const struct iovec *iov, int count, unsigned flags)
+{
+	ssize_t bytes = iov_bytes(iov, count);
+
+	return bytes < 0 ? bytes : fn_op(f, send, fd, iov, count, flags);
+}
+
+static ssize_t recv_msg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	if (msg->msg_iovlen > IOV_MAX)
+		return -EMSGSIZE;
+	if (msg->msg_name && (int)msg->msg_namelen < 0)
+		return -EINVAL;
+	return fn_op(f, recvmsg, fd, msg, flags);
+}
+
+static ssize_t send_msg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
+{
+	if (msg->msg_iovlen > IOV_MAX)
+		return -EMSGSIZE;
+	if (msg->msg_name && (int)msg->msg_namelen < 0)
+		return -EINVAL;
+	return fn_op(f, sendmsg, fd, msg, flags);
+}
+
+ssize_t fn_ours_read(int fd, void *buf, size_t n)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+	struct iovec iov = fn_one_iov(buf, n);
+
+	return fn_done(f, n ? fn_op(f, recv, fd, &iov, 1, 0) : 0, fn_real.read(fd, buf, n));
+}
+
+ssize_t fn_ours_readv(int fd, const struct iovec *iov, int count)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, read_iov(f, fd, iov, count, 0), fn_real.readv(fd, iov, count));
+}
+
+/*
+ * A position other than -1 (the current one) is ESPIPE from the kernel, and so are flags that it does not know EOPNOTSUPP.
+ * Of those it knows RWF_NOWAIT alone means something to a socket.
+ */
+static bool at_current(off_t off, int flags)
+{
+	return off == -1 && !(flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND));
+}
+
+ssize_t fn_ours_preadv2(int fd, const struct iovec *iov, int count, off_t off, int flags)
+{
+	struct fn_file *f = at_current(off, flags) ? fn_fd_get_slow(fd) : NULL;
+
+	return fn_done(f, read_iov(f, fd, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0),
+		       fn_real.preadv2(fd, iov, count, off, flags));
+}
+
+ssize_t fn_ours_recv(int fd, void *buf, size_t n, int flags)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+	struct iovec iov = fn_one_iov(buf, n);
+
+	return fn_call(f, recv, fn_real.recv(fd, buf, n, flags), fd, &iov, 1, flags);
+}
+
+static ssize_t recv_from(struct fn_file *f, int fd, struct iovec iov, int flags, struct sockaddr *addr, socklen_t *len)
+{
+	struct msghdr msg = { .msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t ret;
+
+	if (!addr)
+		return fn_op(f, recv, fd, &iov, 1, flags);
+	if (!len)
+		return -EFAULT;
+	msg.msg_namelen = *len;
+	ret = recv_msg(f, fd, &msg, flags);
+	if (ret >= 0)
+		*len = msg.msg_namelen;
+	return ret;
+}
+
+ssize_t fn_ours_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, recv_from(f, fd, fn_one_iov(buf, n), flags, addr, len),
+		       fn_real.recvfrom(fd, buf, n, flags, addr, len));
+}
+
+ssize_t fn_ours_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, recv_msg(f, fd, msg, flags), fn_real.recvmsg(fd, msg, flags));
+}
+
+/* One message of several: by the kernel where the operation says so. -errno. */
+static ssize_t recv_one(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	ssize_t ret = recv_msg(f, fd, msg, flags);
+	int saved = errno;
+
+	if (ret == FN_TO_KERNEL) {
+		ret = fn_real.recvmsg(fd, msg, (int)flags);
+		if (ret < 0) {
+			ret = -errno;
+			errno = saved;
+		}
+	}
+	return ret;
+}
+
+/* Write the time left until `end` back; false when there is none (do_recvmmsg: looked at after each message only). */
+static bool time_remains(struct timespec *timeout, uint64_t end)
+{
+	uint64_t now = fn_now(), left = end > now ? end - now : 0;
+
+	timeout->tv_sec = (time_t)(left / 1000000000);
+	timeout->tv_nsec = (long)(left % 1000000000);
+	return left != 0;
+}
+
+/* As do_recvmmsg(): an error after the first message ends the call, and is not reported. */
+static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned count, unsigned flags,
+		     struct timespec *timeout)
+{
+	unsigned wait_for_one = flags & MSG_WAITFORONE, done = 0;
+	uint64_t end = 0;
+	ssize_t ret = 0;
+
+	flags &= ~MSG_WAITFORONE;
+	if (timeout && (timeout->tv_sec < 0 || (unsigned long)timeout->tv_nsec >= 1000000000))
+		return -EINVAL;
+	if (timeout)
+		end = fn_now() + (uint64_t)fn_min(timeout->tv_sec, 1000000000) * 1000000000 + (uint64_t)timeout->tv_nsec;
+	while (done < count) {
+		ret = recv_one(f, fd, &msgs[done].msg_hdr, flags);
+		if (ret < 0)
+			break;
+		msgs[done].msg_len = (unsigned)ret;
+		if (wait_for_one)
+			flags |= MSG_DONTWAIT;
+		if (timeout && !time_remains(timeout, end)) {
+			done++;
+			break;
+		}
+		if (msgs[done++].msg_hdr.msg_flags & MSG_OOB)
+			break;
+	}
+	return done ? (int)done : (int)ret;
+}
+
+int fn_ours_recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, recv_many(f, fd, msgs, count, flags, timeout), -1);
+}
+
+ssize_t fn_wrap___read_chk(int fd, void *buf, size_t n, size_t size)
+{
+	if (n > size)
+		__chk_fail();
+	return fn_wrap_read(fd, buf, n);
+}
+
+ssize_t fn_wrap___recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
+{
+	if (n > size)
+		__chk_fail();
+	return fn_wrap_recv(fd, buf, n, flags);
+}
+
+ssize_t fn_wrap___recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags, struct sockaddr *addr,
+			       socklen_t *len)
+{
+	if (n > size)
+		__chk_fail();
+	return fn_wrap_recvfrom(fd, buf, n, flags, addr, len);
+}
+
+ssize_t fn_ours_write(int fd, const void *buf, size_t n)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+	struct iovec iov = fn_one_iov(buf, n);
+
+	return fn_call(f, send, fn_real.write(fd, buf, n), fd, &iov, 1, 0);
+}
+
+ssize_t fn_ours_writev(int fd, const struct iovec *iov, int count)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, write_iov(f, fd, iov, count, 0), fn_real.writev(fd, iov, count));
+}
+
+ssize_t fn_ours_pwritev2(int fd, const struct iovec *iov, int count, off_t off, int flags)
+{
+	struct fn_file *f = at_current(off, flags) ? fn_fd_get_slow(fd) : NULL;
+
+	return fn_done(f, write_iov(f, fd, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0),
+		       fn_real.pwritev2(fd, iov, count, off, flags));
+}
+
+ssize_t fn_ours_send(int fd, const void *buf, size_t n, int flags)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+	struct iovec iov = fn_one_iov(buf, n);
+
+	return fn_call(f, send, fn_real.send(fd, buf, n, flags), fd, &iov, 1, flags);
+}
+
+static ssize_t send_to(struct fn_file *f, int fd, struct iovec iov, int flags, const struct sockaddr *addr,
+		       socklen_t len)
+{
+	struct msghdr msg = { .msg_name = (void *)addr, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return addr ? send_msg(f, fd, &msg, flags) : fn_op(f, send, fd, &iov, 1, flags);
+}
+
+ssize_t fn_ours_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, send_to(f, fd, fn_one_iov(buf, n), flags, addr, len),
+		       fn_real.sendto(fd, buf, n, flags, addr, len));
+}
+
+ssize_t fn_ours_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, send_msg(f, fd, msg, flags), fn_real.sendmsg(fd, msg, flags));
+}
+
+static ssize_t send_one(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
+{
+	ssize_t ret = send_msg(f, fd, msg, flags);
+	int saved = errno;
+
+	if (ret == FN_TO_KERNEL) {
+		ret = fn_real.sendmsg(fd, msg, (int)flags);
+		if (ret < 0) {
+			ret = -errno;
+			errno = saved;
+		}
+	}
+	return ret;
+}
+
+/* As __sys_sendmmsg(): at most UIO_MAXIOV messages, an error only when none went. */
+static int send_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned count, unsigned flags)
+{
+	unsigned done = 0;
+	ssize_t ret = 0;
+
+	count = fn_min(count, (unsigned)IOV_MAX);
+	while (done < count) {
+		ret = send_one(f, fd, &msgs[done].msg_hdr, flags);
+		if (ret < 0)
+			break;
+		msgs[done++].msg_len = (unsigned)ret;
+	}
+	return done ? (int)done : (int)ret;
+}
+
+int fn_ours_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, send_many(f, fd, msgs, count, flags), -1);
+}
+
+/* A socket is nothing to send from: where `in` is ours the kernel says so (EINVAL, ESPIPE with an offset). */
+ssize_t fn_wrap_sendfile(int out, int in, off_t *off, size_t n)
+{
+	struct fn_file *f = fn_fd_ours(in) ? NULL : fn_fd_get(out);
+
+	if (fn_likely(!f))
+		return fn_real.sendfile(out, in, off, n);
+	return fn_call(f, sendfile, fn_real.sendfile(out, in, off, n), out, in, off, fn_min(n, FN_RW_MAX));
+}
+fn_alias(sendfile64, sendfile);
+
+static bool is_pipe(int fd)
+{
+	struct stat st;
+
+	return !fn_sys(SYS_fstat, fd, &st) && S_ISFIFO(st.st_mode);
+}
+
+/* Whatever is wrong with the arguments (no pipe, an offset, two sockets) the kernel says before it moves a byte. */
+ssize_t fn_wrap_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n, unsigned flags)
+{
+	bool from = fn_fd_ours(in), to = fn_fd_ours(out);
+	struct fn_file *f = NULL;
+
+	if (fn_unlikely(from != to) && !in_off && !out_off && is_pipe(from ? out : in))
+		f = fn_fd_get(from ? in : out);
+	if (fn_likely(!f))
+		return fn_real.splice(in, in_off, out, out_off, n, flags);
+	if (from)
+		return fn_call(f, splice_out, fn_real.splice(in, in_off, out, out_off, n, flags), in, out, n, flags);
+	return fn_call(f, splice_in, fn_real.splice(in, in_off, out, out_off, n, flags), out, in, n, flags);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Readiness: select, poll, epoll in all their forms become one of the shim's three, which take the time left as a
+ * timespec. While no file of ours exists nothing is converted and nothing looked at.
+ */
+#include "preload/guard.h"
+#include "preload/poll.h"
+#include "shim/engine.h"
+
+#define NS_PER_S 1000000000
+
+extern void __chk_fail(void) __attribute__((noreturn));
+
+static bool ts_valid(const struct timespec *ts)
+{
+	return ts->tv_sec >= 0 && (unsigned long)ts->tv_nsec < NS_PER_S;
+}
+
+/* NULL, for ever, where ms is negative. */
+static const struct timespec *ts_from_ms(struct timespec *ts, int ms)
+{
+	if (ms < 0)
+		return NULL;
+	ts->tv_sec = ms / 1000;
+	ts->tv_nsec = ms % 1000 * 1000000L;
+	return ts;
+}
+
+/* select() normalises microseconds above a second, as the kernel always did. */
+static bool ts_from_tv(struct timespec *ts, const struct timeval *tv)
+{
+	if (tv->tv_sec < 0 || tv->tv_usec < 0)
+		return false;
+	if (__builtin_add_overflow(tv->tv_sec, tv->tv_usec / 1000000, &ts->tv_sec))
+		ts->tv_sec = INT64_MAX;
+	ts->tv_nsec = tv->tv_usec % 1000000 * 1000;
+	return true;
+}
+
+void fn_poll_time_left(struct timespec *ts, uint64_t start)
+{
+	uint64_t gone = fn_now() - start;
+	time_t s = ts->tv_sec - (time_t)(gone / NS_PER_S);
+	long ns = ts->tv_nsec - (long)(gone % NS_PER_S);
+
+	if (ns < 0) {
+		ns += NS_PER_S;
+		s--;
+	}
+	if (s < 0)
+		s = ns = 0;
+	ts->tv_sec = s;
+	ts->tv_nsec = ns;
+}
+
+int fn_ours_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *tv)
+{
+	struct timespec ts;
+	uint64_t start;
+	int ret;
+
+	if (tv && !ts_from_tv(&ts, tv))
+		return (int)fn_errno(-EINVAL);
+	start = tv ? fn_now() : 0;
+	ret = fn_shim_select(n, rd, wr, ex, tv ? &ts : NULL, NULL);
+	if (ret == FN_TO_KERNEL)
+		return fn_real.select(n, rd, wr, ex, tv);
+	if (tv) {
+		fn_poll_time_left(&ts, start);
+		tv->tv_sec = ts.tv_sec;
+		tv->tv_usec = ts.tv_nsec / 1000;
+	}
+	return (int)fn_errno(ret);
+}
+
+int fn_ours_pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *ts, const sigset_t *mask)
+{
+	int ret;
+
+	if (ts && !ts_valid(ts))
+		return (int)fn_errno(-EINVAL);
+	ret = fn_shim_select(n, rd, wr, ex, ts, mask);
+	return ret == FN_TO_KERNEL ? fn_real.pselect(n, rd, wr, ex, ts, mask) : (int)fn_errno(ret);
+}
+
+int fn_ours_poll(struct pollfd *fds, nfds_t n, int ms)
+{
+	struct timespec ts;
+	int ret = fn_shim_poll(fds, n, ts_from_ms(&ts, ms), NULL);
+
+	return ret == FN_TO_KERNEL ? fn_real.poll(fds, n, ms) : (int)fn_errno(ret);
+}
+
+int fn_ours_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask)
+{
+	int ret;
+
+	if (ts && !ts_valid(ts))
+		return (int)fn_errno(-EINVAL);
+	ret = fn_shim_poll(fds, n, ts, mask);
+	return ret == FN_TO_KERNEL ? fn_real.ppoll(fds, n, ts, mask) : (int)fn_errno(ret);
+}
+
+int fn_wrap___poll_chk(struct pollfd *fds, nfds_t n, int ms, size_t size)
+{
+	if (size / sizeof(*fds) < n)
+		__chk_fail();
+	return fn_wrap_poll(fds, n, ms);
+}
+
+int fn_wrap___ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask, size_t size)
+{
+	if (size / sizeof(*fds) < n)
+		__chk_fail();
+	return fn_wrap_ppoll(fds, n, ts, mask);
+}
+
+int fn_ours_epoll_create1(int flags)
+{
+	int fd = fn_shim_epoll_create1(flags);
+
+	return fd == FN_TO_KERNEL ? fn_real.epoll_create1(flags) : (int)fn_errno(fd);
+}
+
+/* The size has meant nothing since 2.6.8, but must be positive. */
+int fn_ours_epoll_create(int size)
+{
+	return size > 0 ? fn_ours_epoll_create1(0) : (int)fn_errno(-EINVAL);
+}
+
+int fn_ours_epoll_ctl(int fd, int op, int target, struct epoll_event *ev)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_call(f, epoll_ctl, fn_real.epoll_ctl(fd, op, target, ev), fd, op, target, ev);
+}
+
+/* epoll_wait() and its kin on a file of ours; what the kernel checks first, first (do_epoll_wait). */
+static int wait_ours(struct fn_file *f, int fd, struct epoll_event *ev, int max, const struct timespec *ts,
+		     const sigset_t *mask)
+{
+	if (max <= 0 || (size_t)max > INT_MAX / sizeof(*ev) || (ts && !ts_valid(ts)))
+		return -EINVAL;
+	return fn_op(f, epoll_wait, fd, ev, max, ts, mask);
+}
+
+int fn_ours_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+	struct timespec ts;
+
+	return fn_done(f, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), NULL),
+		       fn_real.epoll_wait(fd, ev, max, ms));
+}
+
+int fn_ours_epoll_pwait(int fd, struct epoll_event *ev, int max, int ms, const sigset_t *mask)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+	struct timespec ts;
+
+	return fn_done(f, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), mask),
+		       fn_real.epoll_pwait(fd, ev, max, ms, mask));
+}
+
+int fn_ours_epoll_pwait2(int fd, struct epoll_event *ev, int max, const struct timespec *ts, const sigset_t *mask)
+{
+	struct fn_file *f = fn_fd_get_slow(fd);
+
+	return fn_done(f, wait_ours(f, fd, ev, max, ts, mask), fn_real.epoll_pwait2(fd, ev, max, ts, mask));
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Processes: what ends one, replaces its program, multiplies it past pthread_atfork, or takes its privileges. The shim is
+ * told before; what it does about it is its own affair.
+ */
+#include <alloca.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "preload/guard.h"
+
+static void before_exec(void)
+{
+	if (fn_shim_active)
+		fn_shim_exec();
+}
+
+static void before_privileges(void)
+{
+	if (fn_shim_active)
+		fn_shim_privileges();
+}
+
+/* exit() and the end of main come by on_exit() instead (init.c). */
+void fn_wrap__exit(int status)
+{
+	if (fn_shim_active)
+		fn_shim_exit();
+	fn_real._exit(status);
+}
+fn_alias(_Exit, _exit);
+
+/* fork() without the pthread_atfork handlers, so ours are called here. */
+pid_t fn_wrap__Fork(void)
+{
+	pid_t pid;
+
+	if (!fn_shim_active)
+		return fn_real._Fork();
+	fn_shim_fork_prepare();
+	pid = fn_real._Fork();
+	if (pid)
+		fn_shim_fork_parent();
+	else
+		fn_shim_fork_child();
+	return pid;
+}
+
+int fn_wrap_execve(const char *path, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return fn_real.execve(path, argv, envp);
+}
+
+int fn_wrap_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	before_exec();
+	return fn_real.execveat(dir, path, argv, envp, flags);
+}
+
+int fn_wrap_fexecve(int fd, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return fn_real.fexecve(fd, argv, envp);
+}
+
+int fn_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return fn_real.execvpe(file, argv, envp);
+}
+
+int fn_wrap_execv(const char *path, char *const argv[])
+{
+	return fn_wrap_execve(path, argv, environ);
+}
+
+int fn_wrap_execvp(const char *file, char *const argv[])
+{
+	return fn_wrap_execvpe(file, argv, environ);
+}
+
+/* How many pointers an argument list has, its NULL included. */
+static size_t list_length(const char *arg, va_list *rest)
+{
+	size_t n = 1;
+
+	for (; arg; arg = va_arg(*rest, const char *))
+		n++;
+	return n;
+}
+
+/* Copy the list, its NULL included; `rest` stands behind it afterwards, where execle() has its environment. */
+static void list_copy(char **argv, const char *arg, va_list *rest)
+{
+	for (; arg; arg = va_arg(*rest, const char *))
+		*argv++ = (char *)arg;
+	*argv = NULL;
+}
+
+/* The vector must live in the caller's frame: there is no malloc between fork and exec. */
+#define list_to_argv(arg, ap, rest)					\
+	({								\
+		char **argv_;						\
+		va_start(ap, arg);					\
+		argv_ = alloca(list_length(arg, &(ap)) * sizeof(*argv_)); \
+		va_end(ap);						\
+		va_start(rest, arg);					\
+		list_copy(argv_, arg, &(rest));				\
+		argv_;							\
+	})
+
+int fn_wrap_execl(const char *path, const char *arg, ...)
+{
+	va_list ap, rest;
+	char **argv = list_to_argv(arg, ap, rest);
+
+	va_end(rest);
+	return fn_wrap_execve(path, argv, environ);
+}
+
+int fn_wrap_execlp(const char *file, const char *arg, ...)
+{
+	va_list ap, rest;
+	char **argv = list_to_argv(arg, ap, rest);
+
+	va_end(rest);
+	return fn_wrap_execvpe(file, argv, environ);
+}
+
+int fn_wrap_execle(const char *path, const char *arg, ...)
+{
+	va_list ap, rest;
+	char **argv = list_to_argv(arg, ap, rest), **envp = va_arg(rest, char **);
+
+	va_end(rest);
+	return fn_wrap_execve(path, argv, envp);
+}
+
+int fn_wrap_initgroups(const char *user, gid_t group)
+{
+	before_privileges();
+	return fn_real.initgroups(user, group);
+}
+
+int fn_wrap_prctl(int op, unsigned long b, unsigned long c, unsigned long d, unsigned long e)
+{
+	if (op == PR_SET_SECCOMP || op == PR_CAPBSET_DROP)
+		before_privileges();
+	return fn_real.prctl(op, b, c, d, e);
+}
