@@ -515,3 +515,35 @@ Test(conf, file_larger_than_a_read)
 	unlink(path);
 	cr_expect(strstr(said[0], ":602: [fastnet] fd_base"), "%s", said[0]);
 }
+
+/* ---- the sample ---- */
+
+/* Every line `# key = value` of the sample shows a default, and every key that a file can set is shown. */
+Test(conf, sample_shows_the_defaults)
+{
+	static struct fn_conf defaults;
+	static char t[16384];
+	const char *dir = getenv("srcdir");
+	char path[512], line[256];
+	size_t len = strlen(strcpy(t, "[fastnet]\n"));
+	unsigned keys = 0, known = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/etc/fastnet.conf", dir ? dir : ".");
+	f = fopen(path, "r");
+	cr_assert_not_null(f, "%s", path);
+	while (fgets(line, sizeof line, f))
+		if (line[0] == '#' && line[1] == ' ' && line[2 + strcspn(line + 2, " ")] && strstr(line, " =")) {
+			len += (size_t)snprintf(t + len, sizeof t - len, "%s", line + 2);
+			keys++;
+		}
+	fclose(f);
+#define FN_CONF(kind, name, def, min, max, unit, help) known++;
+#define FN_CONF_ENV(kind, name, def, min, max, unit, help)
+#include "shim/conf.def"
+	text(t);
+	cr_expect_eq(keys, known, "%u of %u", keys, known);
+	cr_expect_eq(nsaid, 0, "%s", said[0]);
+	fn_conf_init(&defaults);
+	cr_expect_arr_eq(&conf, &defaults, sizeof conf);
+}
