@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside the plugin: what its files share. */
+#ifndef FN_DPDK_H
+#define FN_DPDK_H
+
+#include <net/if.h>
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include "plugin/plugin.h"
+
+#define FN_DPDK_QUEUES	16	/* receive queues of one port */
+#define FN_DPDK_FDS	64	/* descriptors that opening a port makes */
+
+extern const struct fn_plugin_host *fn_host;
+
+#define fn_log(lvl, ...)								\
+	do {										\
+		if ((lvl) <= fn_host->level)						\
+			fn_host->log(fn_host->ctx, (lvl), __VA_ARGS__);			\
+	} while (0)
+
+/* How .rx_pending looks at a queue without receiving. */
+enum dpdk_peek_kind {
+	PEEK_NONE,	/* cannot: the answer is always "perhaps" */
+	PEEK_COUNT,	/* a counter of packets produced (AF_XDP's ring) */
+	PEEK_STATUS,	/* a status word in each slot (PACKET_MMAP's ring) */
+	PEEK_POLL,	/* the driver's descriptors (tap) */
+	PEEK_DESC,	/* the device's next descriptor */
+};
+
+struct dpdk_rxq {
+	uint32_t taken;			/* packets received so far, modulo 2^32 */
+	uint32_t slot;			/* PEEK_STATUS: next slot to be filled */
+	const volatile uint32_t *count;	/* PEEK_COUNT */
+	const uint8_t *ring;		/* PEEK_STATUS: our own mapping of the ring */
+	uint32_t ring_slots, slot_size;
+	size_t ring_len;
+	enum dpdk_peek_kind peek;
+};
+
+enum dpdk_driver {
+	DRIVER_AF_PACKET,
+	DRIVER_AF_XDP,
+	DRIVER_TAP,
+	DRIVER_OTHER,
+};
+
+/* A port. Lies in EAL's memory, which images share after a fork. */
+struct dpdk_port {
+	struct fn_port pub;		/* the first member */
+	struct rte_mempool *pool;
+	uint16_t id;			/* ethdev's */
+	uint16_t nb_rxq;
+	uint16_t next_rxq;
+	bool accept_partial;		/* FN_PORT_CSUM_AUTO on a virtual interface */
+	bool trust_all;
+	bool tx_linear;			/* the device takes single buffers only */
+	bool rx_intr;			/* arm and disarm use rx interrupts */
+	uint32_t frame_max;		/* largest frame that is not oversize */
+	uint32_t reserve;		/* buffers kept for receiving */
+	uint32_t alloc_budget;		/* buffers that may be allocated before the next look */
+	bool link;			/* as of the last tick */
+	unsigned lcore;			/* whose mempool cache is used */
+	struct dpdk_rxq rxq[FN_DPDK_QUEUES];
+	/* --- not touched by the data path --- */
+	enum dpdk_driver driver;
+	char driver_name[32];
+	char dev_name[RTE_DEV_NAME_MAX_LEN];
+	char ifname[IF_NAMESIZE];
+	pid_t owner;			/* who opened it */
+	uint64_t oversize_told;
+	int wait_fd[FN_PLUGIN_FDS];
+	int nb_wait_fd;
+	int own_fd[FN_DPDK_FDS];
+	int nb_own_fd;
+	int mac_fd;			/* holds the interface's filter open for our MAC; -1: not needed */
+};
+
+/* ---- eal.c ---- */
+/* EAL, once a process. 0 or -E* and err. */
+int dpdk_eal_init(const struct fn_port_conf *conf, char *err, size_t errlen);
+bool dpdk_eal_hugepages(void);
+/* EAL's own descriptors. */
+int dpdk_eal_fds(int *fds, int max);
+unsigned dpdk_eal_lcore(void);
+
+/* ---- log.c ---- */
+/* EAL's log goes to the host's; before EAL starts. -ENOMEM. */
+int dpdk_log_open(void);
+/* That of the libraries under the drivers, too; after EAL has loaded them. */
+void dpdk_log_libraries(void);
+/* Standard output and error while EAL starts: what the calling thread writes goes to the log. */
+void dpdk_log_divert(bool on);
+/* Between the two, what DPDK logs as an error is kept; the last such line, or "". */
+void dpdk_log_keep(void);
+const char *dpdk_log_kept(void);
+
+/* ---- devargs.c ---- */
+/* A port's devargs, taken apart and completed. */
+struct dpdk_devargs {
+	enum dpdk_driver driver;
+	bool pci;
+	char name[RTE_DEV_NAME_MAX_LEN];	/* net_af_packet0, or the PCI address */
+	char args[512];				/* behind the name's comma, completed */
+	char ifname[IF_NAMESIZE];		/* of a driver over a kernel interface */
+	uint32_t framesz, framecnt, qpairs;	/* af_packet */
+};
+/* 0, -EINVAL, -ENODEV and err. mtu: 0 is the interface's. */
+int dpdk_devargs_parse(struct dpdk_devargs *d, const struct fn_port_conf *conf, char *err, size_t errlen);
+
+/* ---- iface.c: what the kernel says about an interface ---- */
+uint32_t dpdk_iface_mtu(const char *ifname);	/* 0: no such interface */
+bool dpdk_iface_up(const char *ifname);
+/* One whose frames may never have crossed a wire, so that checksums may be unfinished: veth, bridge, virtio … */
+bool dpdk_iface_virtual(const char *ifname);
+/* Let the interface take frames to mac beside its own, while the returned descriptor is open; -E*. */
+int dpdk_iface_admit(const char *ifname, const uint8_t mac[6]);
+
+/* ---- fds.c ---- */
+struct dpdk_fdset {
+	uint64_t bit[65536 / 64];
+};
+void dpdk_fds_snapshot(struct dpdk_fdset *set);
+/* Occupy the free numbers below floor, so that what is opened meanwhile gets higher ones; then free them again. */
+void dpdk_fds_plug(struct dpdk_fdset *plugged, int floor);
+void dpdk_fds_unplug(const struct dpdk_fdset *plugged);
+/* What is open now, was not in `before`, and is of a kind that drivers open (of pipes, the first few): made close-on-exec
+ * and put into fds; how many. */
+int dpdk_fds_collect(int *fds, int max, const struct dpdk_fdset *before, int pipes);
+/* Choose the descriptors to sleep on: rx interrupts if the device has them, else the driver's own sockets. */
+void dpdk_wake_setup(struct dpdk_port *port);
+void dpdk_wake_arm(struct dpdk_port *port);
+void dpdk_wake_disarm(struct dpdk_port *port);
+
+/* ---- peek.c ---- */
+/* False: some queue cannot be looked at. */
+bool dpdk_peek_setup(struct dpdk_port *port, const struct dpdk_devargs *d);
+void dpdk_peek_teardown(struct dpdk_port *port);
+bool dpdk_rx_pending(const struct fn_nic *nic);
+
+/* ---- csum.c ---- */
+/* True when an IPv4 TCP or UDP checksum in a frame of len bytes holds just the pseudo header's sum. */
+bool dpdk_csum_unfinished(const uint8_t *frame, uint32_t len);
+
+/* ---- numa.c ---- */
+bool dpdk_numa_many(void);
+void dpdk_numa_bind(void *addr, size_t len, int node);
+
+/* ---- port.c ---- */
+int dpdk_port_open(const struct fn_port_conf *conf, struct fn_nic *nic, struct dpdk_port **port, char *err,
+		   size_t errlen);
+void dpdk_port_close(struct dpdk_port *port);
+
+/* ---- nic_dpdk.c ---- */
+extern const struct fn_nic_ops dpdk_nic_ops, dpdk_nic_ops_blind;	/* blind: without .rx_pending */
+
+#endif

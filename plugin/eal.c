@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * DPDK's environment layer inside somebody else's program: brought up once, without arguments that touch what is the
+ * program's: affinity, signals, PCI devices it did not name, the identity in syslog.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+
+#include "plugin/dpdk.h"
+
+#define EAL_ARGS	48
+#define EAL_ARG_LEN	512
+#define MB		(1024 * 1024u)
+
+static struct {
+	bool tried;
+	int rc;
+	char err[256];
+	bool hugepages;
+	int fds[16];
+	int nb_fds;
+} eal;
+
+struct eal_args {
+	int n;
+	char *v[EAL_ARGS + 1];
+	char text[EAL_ARGS][EAL_ARG_LEN];
+};
+
+/* ---- arguments ---- */
+
+__attribute__((format(printf, 2, 3)))
+static void arg(struct eal_args *a, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (a->n == EAL_ARGS)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(a->text[a->n], EAL_ARG_LEN, fmt, ap);
+	va_end(ap);
+	a->v[a->n] = a->text[a->n];
+	a->v[++a->n] = NULL;
+}
+
+static unsigned long read_ulong(const char *path)
+{
+	unsigned long v = 0;
+	FILE *f = fopen(path, "re");
+
+	if (f) {
+		if (fscanf(f, "%lu", &v) != 1)
+			v = 0;
+		fclose(f);
+	}
+	return v;
+}
+
+/* Megabytes of huge pages that are free now. */
+static unsigned long huge_free_mb(void)
+{
+	unsigned long small = read_ulong("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+	unsigned long large = read_ulong("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages");
+
+	return small * 2 + large * 1024;
+}
+
+/* Packet memory of all ports, and what EAL and the drivers take beside it. */
+static unsigned need_mb(const struct fn_port_conf *conf)
+{
+	unsigned ports = conf->ports ? conf->ports : 1;
+	uint64_t buffers = conf->buffers ? conf->buffers : 16384;
+	uint64_t size = 1024 + fn_max(conf->mtu, 2048u);
+
+	return (unsigned)((buffers * size / MB + 16) * ports + 32);
+}
+
+/* One lcore that may run on every CPU that the calling thread may use: EAL binds the thread to it. */
+static void arg_lcores(struct eal_args *a, const cpu_set_t *cpus)
+{
+	char list[EAL_ARG_LEN] = "";
+	size_t len = 0;
+	int first;
+
+	for (int i = 0; i < CPU_SETSIZE && len < sizeof(list) - 16; i++) {
+		if (!CPU_ISSET(i, cpus))
+			continue;
+		first = i;
+		while (i + 1 < CPU_SETSIZE && CPU_ISSET(i + 1, cpus))
+			i++;
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%d-%d", len ? "," : "", first, i);
+	}
+	arg(a, "--lcores=0@(%s)", list);
+}
+
+static int build_args(struct eal_args *a, const struct fn_port_conf *conf, const cpu_set_t *cpus, char *err,
+		      size_t errlen)
+{
+	unsigned need = need_mb(conf);
+	unsigned long have = conf->hugepages == FN_PORT_HUGE_NO ? 0 : huge_free_mb();
+	char extra[EAL_ARG_LEN], *save, *word;
+
+	eal.hugepages = have >= need;
+	if (conf->hugepages == FN_PORT_HUGE_YES && !eal.hugepages) {
+		snprintf(err, errlen, "hugepages = yes, but %lu MB of huge pages are free and %u MB are needed", have,
+			 need);
+		return -ENOMEM;
+	}
+	arg(a, "%s", program_invocation_short_name);	/* EAL makes it the syslog identity: as libc would */
+	arg_lcores(a, cpus);
+	arg(a, "--no-telemetry");
+	arg(a, "--syslog=user");
+	if (eal.hugepages) {
+		arg(a, "--in-memory");
+	} else {
+		/* 22.11 refuses --in-memory together with --no-huge. */
+		arg(a, "--no-huge");
+		arg(a, "--no-shconf");
+		arg(a, "-m");
+		arg(a, "%u", need);
+	}
+	if (!conf->pci) {
+		arg(a, "--no-pci");
+		arg(a, "--iova-mode=va");
+	} else if (strchr(conf->devargs, ':')) {
+		arg(a, "-a");
+		arg(a, "%s", conf->devargs);
+	}
+	snprintf(extra, sizeof(extra), "%s", conf->eal_args ? conf->eal_args : "");
+	for (word = strtok_r(extra, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		arg(a, "%s", word);
+	return 0;
+}
+
+/* ---- init ---- */
+
+/* EAL's threads inherit a mask with everything blocked; the caller's mask and affinity are put back. */
+static int init_guarded(struct eal_args *a, const cpu_set_t *cpus)
+{
+	sigset_t all, old;
+	cpu_set_t now;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	dpdk_log_divert(true);
+	rc = rte_eal_init(a->n, a->v);
+	dpdk_log_divert(false);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!sched_getaffinity(0, sizeof(now), &now) && !CPU_EQUAL(&now, cpus))
+		sched_setaffinity(0, sizeof(*cpus), cpus);
+	return rc;
+}
+
+/* EAL opened the log of syslog(3) for itself; back to libc's defaults. */
+static void restore_syslog(void)
+{
+	openlog(program_invocation_short_name, 0, LOG_USER);
+	closelog();
+}
+
+static int eal_start(const struct fn_port_conf *conf, char *err, size_t errlen)
+{
+	struct eal_args *a;
+	cpu_set_t cpus;
+	int rc;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return -errno;
+	if (dpdk_log_open())
+		return -ENOMEM;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	rc = build_args(a, conf, &cpus, err, errlen);
+	if (rc)
+		goto out;
+	for (int i = 1; i < a->n; i++)
+		fn_log(FN_PLUGIN_DEBUG, "EAL argument: %s", a->v[i]);
+	dpdk_log_keep();
+	rc = init_guarded(a, &cpus);
+	if (rc < 0) {
+		rc = rte_errno ? -rte_errno : -EIO;
+		snprintf(err, errlen, "DPDK's EAL cannot start: %s (%s)", rte_strerror(-rc), dpdk_log_kept());
+	} else {
+		rc = 0;
+		dpdk_log_kept();
+		dpdk_log_libraries();
+	}
+	restore_syslog();
+out:
+	/* EAL keeps pointers into its arguments. */
+	if (rc)
+		free(a);
+	return rc;
+}
+
+int dpdk_eal_fds(int *fds, int max)
+{
+	int n = fn_min(eal.nb_fds, max);
+
+	memcpy(fds, eal.fds, (size_t)n * sizeof(*fds));
+	return n;
+}
+
+int dpdk_eal_init(const struct fn_port_conf *conf, char *err, size_t errlen)
+{
+	static struct dpdk_fdset before;
+
+	if (eal.tried) {
+		if (eal.rc)
+			snprintf(err, errlen, "%s", eal.err);
+		return eal.rc;
+	}
+	snprintf(err, errlen, "DPDK's EAL cannot start: out of memory");
+	dpdk_fds_snapshot(&before);
+	eal.rc = eal_start(conf, err, errlen);
+	eal.nb_fds = dpdk_fds_collect(eal.fds, (int)fn_array_size(eal.fds), &before, 2);
+	/* EAL can be started once only; but nothing has been started when its arguments were refused. */
+	eal.tried = !eal.rc || eal.rc != -ENOMEM;
+	if (eal.rc)
+		snprintf(eal.err, sizeof(eal.err), "%s", err);
+	return eal.rc;
+}
+
+bool dpdk_eal_hugepages(void)
+{
+	return eal.hugepages;
+}
+
+unsigned dpdk_eal_lcore(void)
+{
+	return rte_get_main_lcore();
+}

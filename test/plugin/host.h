@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the plugin's test programs share: loading the plugin and opening a port as libfastnet.so would. */
+#ifndef TEST_PLUGIN_HOST_H
+#define TEST_PLUGIN_HOST_H
+
+#include "plugin/plugin.h"
+
+struct host_options {
+	const char *plugin;	/* path of fastnet-nic-dpdk.so */
+	struct fn_port_conf conf;
+	bool spin;		/* poll without sleeping */
+	int port;		/* of the services */
+	bool fork_test;
+};
+
+/* PLUGIN DEVARGS [mac=…] [mtu=…] [csum=…] [queues=…] [spin] [fork] [huge=yes|no]; exits with usage. */
+void host_parse(struct host_options *o, int argc, char **argv);
+
+/* Load the plugin and open the port; says on stdout how long it took and what it found. Exits when it cannot. */
+const struct fn_plugin_ops *host_open(const struct host_options *o, struct fn_nic *nic, struct fn_port **port);
+
+uint64_t host_now(void);
+
+/* Whether .rx may have something. */
+bool host_pending(const struct fn_nic *nic);
+
+/* Sleep on the port's descriptors for at most `ns`; counts in host_sleep_stats. */
+void host_sleep(const struct fn_plugin_ops *ops, struct fn_port *port, uint64_t ns);
+
+struct host_sleep_stats {
+	uint64_t sleeps;	/* times ppoll was entered */
+	uint64_t woken;		/* it returned because of a descriptor */
+	uint64_t idle;		/* … and there was nothing to receive */
+};
+extern struct host_sleep_stats host_slept;
+
+extern volatile int host_stop;	/* set by SIGTERM and SIGINT */
+
+#endif

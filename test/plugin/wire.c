@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Drives the plugin without a stack: answers ARP, ping and UDP (any port) for 10.9.0.2 by turning the frame round in
+ * place, so that a failure here is the plugin's. SIGTERM ends it and prints what it counted.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "stack/wire.h"
+#include "test/plugin/host.h"
+
+#define OUR_IP	fn_be32(0x0a090002)
+#define SPIN_NS	50000u
+
+struct counts {
+	uint64_t arp, icmp, udp, unfinished, oversize, other, full;
+};
+
+static struct counts count;
+
+static void turn_ether(struct fn_nic *nic, struct fn_ether_hdr *eth)
+{
+	memcpy(eth->dst, eth->src, 6);
+	memcpy(eth->src, nic->mac, 6);
+}
+
+static bool turn_arp(struct fn_nic *nic, struct fn_pkt *p)
+{
+	struct fn_arp_hdr *arp = (struct fn_arp_hdr *)(p->data + FN_ETHER_LEN);
+
+	if (p->len < FN_ETHER_LEN + sizeof(*arp) || arp->op != fn_be16(FN_ARP_REQUEST) || arp->tpa != OUR_IP)
+		return false;
+	arp->op = fn_be16(FN_ARP_REPLY);
+	memcpy(arp->tha, arp->sha, 6);
+	arp->tpa = arp->spa;
+	memcpy(arp->sha, nic->mac, 6);
+	arp->spa = OUR_IP;
+	count.arp++;
+	return true;
+}
+
+/* The sum over addresses and ports does not change when the ends are exchanged. */
+static bool turn_udp(struct fn_pkt *p, struct fn_ip4_hdr *ip)
+{
+	struct fn_udp_hdr *udp = (struct fn_udp_hdr *)(ip + 1);
+	uint16_t port = udp->sport;
+
+	udp->sport = udp->dport;
+	udp->dport = port;
+	if (p->flags & FN_PKT_L4_CSUM_OK) {
+		count.unfinished++;
+		udp->csum = 0;
+	}
+	count.udp++;
+	return true;
+}
+
+static bool turn_icmp(struct fn_ip4_hdr *ip)
+{
+	struct fn_icmp_hdr *icmp = (struct fn_icmp_hdr *)(ip + 1);
+	uint32_t sum;
+
+	if (icmp->type != FN_ICMP_ECHO)
+		return false;
+	icmp->type = FN_ICMP_ECHO_REPLY;
+	sum = fn_be16(icmp->csum) + 0x0800u;
+	icmp->csum = fn_be16((uint16_t)((sum & 0xffff) + (sum >> 16)));
+	count.icmp++;
+	return true;
+}
+
+static bool turn_ip4(struct fn_pkt *p)
+{
+	struct fn_ip4_hdr *ip = (struct fn_ip4_hdr *)(p->data + FN_ETHER_LEN);
+
+	if (p->len < FN_ETHER_LEN + FN_IP4_LEN + 8 || ip->dst != OUR_IP || ip->ver_ihl != 0x45)
+		return false;
+	ip->dst = ip->src;
+	ip->src = OUR_IP;
+	if (ip->proto == FN_IPPROTO_UDP)
+		return turn_udp(p, ip);
+	return ip->proto == FN_IPPROTO_ICMP && turn_icmp(ip);
+}
+
+static bool turn(struct fn_nic *nic, struct fn_pkt *p)
+{
+	struct fn_ether_hdr *eth = (struct fn_ether_hdr *)p->data;
+	bool answer = false;
+
+	if (p->pkt_len > nic->mtu + FN_ETHER_LEN || p->seg) {
+		count.oversize++;
+		return false;
+	}
+	if (p->len >= FN_ETHER_LEN && eth->type == fn_be16(FN_ETHER_TYPE_ARP))
+		answer = turn_arp(nic, p);
+	else if (p->len >= FN_ETHER_LEN && eth->type == fn_be16(FN_ETHER_TYPE_IP4))
+		answer = turn_ip4(p);
+	if (answer)
+		turn_ether(nic, eth);
+	else
+		count.other++;
+	p->flags = 0;
+	return answer;
+}
+
+static unsigned serve(struct fn_nic *nic)
+{
+	struct fn_pkt *in[FN_NIC_BURST], *out[FN_NIC_BURST];
+	uint16_t n = nic->ops->rx(nic, in, FN_NIC_BURST), k = 0, sent;
+
+	for (uint16_t i = 0; i < n; i++) {
+		if (turn(nic, in[i]))
+			out[k++] = in[i];
+		else
+			nic->ops->free(nic, in[i]);
+	}
+	sent = k ? nic->ops->tx(nic, out, k) : 0;
+	for (uint16_t i = sent; i < k; i++) {
+		count.full++;
+		nic->ops->free(nic, out[i]);
+	}
+	return n;
+}
+
+static void run(const struct host_options *o, const struct fn_plugin_ops *ops, struct fn_nic *nic, struct fn_port *port,
+		uint64_t until)
+{
+	uint64_t last = host_now(), now = last;
+
+	while (!host_stop && now < until) {
+		unsigned n = host_pending(nic) ? serve(nic) : 0;
+
+		now = host_now();
+		if (n)
+			last = now;
+		else if (!o->spin && now - last > SPIN_NS) {
+			host_sleep(ops, port, until == UINT64_MAX ? 1000000000u : 10000000u);
+			last = now = host_now();
+		}
+	}
+}
+
+static void report(const char *who, struct fn_nic *nic)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	printf("%s: rx %lu tx %lu arp %lu icmp %lu udp %lu unfinished %lu oversize %lu other %lu full %lu missed %lu\n", who,
+	       nic->stats.rx_packets, nic->stats.tx_packets, count.arp, count.icmp, count.udp, count.unfinished,
+	       count.oversize, count.other, count.full, nic->stats.rx_missed);
+	printf("%s: sleeps %lu woken %lu idle %lu cpu_ms %lu\n", who, host_slept.sleeps, host_slept.woken, host_slept.idle,
+	       ru.ru_utime.tv_sec * 1000 + ru.ru_utime.tv_usec / 1000 + ru.ru_stime.tv_sec * 1000 +
+		       ru.ru_stime.tv_usec / 1000);
+	fflush(stdout);
+}
+
+/* The child serves for a while, then the parent goes on: both use the one port, one after the other. */
+static void run_fork(const struct host_options *o, const struct fn_plugin_ops *ops, struct fn_nic *nic,
+		     struct fn_port *port)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		ops->child_after_fork(port);
+		run(o, ops, nic, port, host_now() + 2000000000u);
+		report("child", nic);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	memset(&count, 0, sizeof(count));
+	run(o, ops, nic, port, UINT64_MAX);
+}
+
+int main(int argc, char **argv)
+{
+	struct host_options o;
+	static struct fn_nic nic;
+	struct fn_port *port;
+	const struct fn_plugin_ops *ops;
+
+	host_parse(&o, argc, argv);
+	ops = host_open(&o, &nic, &port);
+	if (o.fork_test)
+		run_fork(&o, ops, &nic, port);
+	else
+		run(&o, ops, &nic, port, UINT64_MAX);
+	ops->tick(port);
+	report("total", &nic);
+	ops->close(port);
+	return 0;
+}

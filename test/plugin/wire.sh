@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# The plugin alone over one kind of port (af_packet, af_xdp, tap), against the kernel's ping and UDP: run by
+# test/plugin/wire-KIND.test as `wire_test KIND`.
+
+srcdir=${srcdir:-$(dirname "$0")/../..}
+builddir=${builddir:-.}
+# shellcheck source=test/lab/lab.sh
+. "$srcdir/test/lab/lab.sh"
+
+wire=$builddir/test/plugin/wire
+client=$builddir/test/plugin/udp_client
+plugin=$builddir/.libs/fastnet-nic-dpdk.so
+wire_number=0
+wire_failed=0
+
+# wire_check NAME COMMAND…: one TAP line.
+wire_check()
+{
+	local name=$1
+
+	shift
+	wire_number=$((wire_number + 1))
+	if "$@" >"$LAB_TMP/check.log" 2>&1; then
+		echo "ok $wire_number - $name"
+	else
+		echo "not ok $wire_number - $name"
+		sed 's/^/# /' "$LAB_TMP/check.log" "$LAB_TMP/server.log"
+		wire_failed=1
+	fi
+}
+
+wire_start()
+{
+	lab_start_server "$wire" "$plugin" "$LAB_DEVARGS" "$@"
+	lab_await_line '^open:' 20
+}
+
+# count KEY LINE: the number behind KEY in the program's closing lines.
+wire_count()
+{
+	sed -n "s/^$2:.* $1 \([0-9]*\).*/\1/p" "$LAB_TMP/server.log" | tail -1
+}
+
+wire_ping()
+{
+	lab_exec_client ping -c "$1" -i 0.05 -W 1 -q "$LAB_SERVER_IP"
+}
+
+wire_forget()
+{
+	ip -n "$LAB_CLIENT_NS" neigh flush dev "$LAB_CLIENT_IF"
+}
+
+wire_udp()
+{
+	lab_exec_client "$client" "$LAB_SERVER_IP" 7 "$1" "$2" 16 sleep
+}
+
+# At most 3 ticks of processor time in a second of nothing to do.
+wire_idle()
+{
+	local before after
+
+	before=$(lab_cpu_ticks "$LAB_SERVER_PID")
+	sleep 1
+	after=$(lab_cpu_ticks "$LAB_SERVER_PID")
+	echo "ticks: $before $after"
+	[ $((after - before)) -le 3 ]
+}
+
+# Every packet of a slow ping woke the program, and hardly anything else did.
+wire_woken()
+{
+	echo "rx $(wire_count rx total) woken $(wire_count woken total) idle $(wire_count idle total)"
+	[ "$(wire_count woken total)" -ge 20 ] && [ "$(wire_count idle total)" -le 3 ]
+}
+
+wire_down_up()
+{
+	ip -n "$LAB_SERVER_NS" link set "$LAB_SERVER_IF" down
+	wire_idle || return 1
+	ip -n "$LAB_SERVER_NS" link set "$LAB_SERVER_IF" up
+	[ "$1" != tap ] || ip -n "$LAB_SERVER_NS" addr replace "$LAB_CLIENT_IP/24" dev "$LAB_SERVER_IF"
+	wire_ping 5
+}
+
+# Both processes answer on the one port, one after the other.
+wire_fork()
+{
+	lab_await_line '^child: sleeps' 10 &
+	while kill -0 $! 2>/dev/null; do
+		wire_ping 5 || :
+	done
+	wait $! || return 1
+	wire_ping 5 || return 1
+	[ "$(wire_count icmp child)" -gt 0 ]
+}
+
+# An error is one line that says what, on no other stream, and no crash.
+wire_refused()
+{
+	local pattern=$1
+
+	shift
+	lab_exec_server "$wire" "$plugin" "$@" >"$LAB_TMP/out" 2>"$LAB_TMP/err"
+	[ $? = 1 ] || return 1
+	cat "$LAB_TMP/out" "$LAB_TMP/err"
+	grep -qE "^open: .*$pattern" "$LAB_TMP/out" && [ "$(wc -l <"$LAB_TMP/out")" = 1 ]
+}
+
+wire_errors()
+{
+	local name=${LAB_DEVARGS%%,*}
+
+	[ "$1" = tap ] || wire_check "an interface that is not there is named" wire_refused 'no interface nosuch0' "$name,iface=nosuch0"
+	[ "$1" = tap ] || wire_check "an MTU that the interface has not got" wire_refused 'carries 1500' "$LAB_DEVARGS" mtu=9000
+	[ "$1" != af_packet ] || wire_check "slots that would stall receiving" \
+		wire_refused 'divides blocksz' "$LAB_DEVARGS,framesz=1536,blocksz=4096"
+	wire_check "a wrong EAL argument prints nothing" wire_refused 'EAL cannot start' "$LAB_DEVARGS" eal=--no-such-thing
+	wire_check "a driver that does not exist" wire_refused 'net_nosuch0' net_nosuch0
+}
+
+wire_test()
+{
+	local kind=$1
+
+	[ -e "$plugin" ] || lab_skip "the plugin was not built"
+	lab_need ping
+	lab_make "$kind"
+	: >"$LAB_TMP/server.log"
+	wire_errors "$kind"
+
+	wire_check "opens and answers ping" eval 'wire_start && wire_ping 25'
+	wire_check "leaves signals, affinity and descriptors alone" grep -q '^untouched: yes' "$LAB_TMP/server.log"
+	wire_check "uses no processor time while idle" wire_idle
+	wire_check "echoes UDP, small" wire_udp 20000 64
+	wire_check "echoes UDP, full size" wire_udp 20000 1472
+	lab_offloads off
+	wire_check "echoes UDP without the peer's offloads" wire_udp 20000 1000
+	lab_offloads on
+	wire_check "ends" lab_stop_server
+	wire_check "every packet woke it, nothing else did" wire_woken
+
+	wire_check "interface down and up again" eval 'wire_start && wire_ping 2 && wire_down_up '"$kind"
+	wire_check "ends" lab_stop_server
+	wire_check "another MAC address" eval 'wire_start mac=02:11:22:33:44:55 && wire_forget && wire_ping 5'
+	wire_check "the peer sees it" eval 'ip -n "$LAB_CLIENT_NS" neigh show | grep -q 02:11:22:33:44:55'
+	wire_check "ends" lab_stop_server
+	wire_check "after fork the child, then the parent" eval 'wire_start fork && wire_fork'
+	wire_check "ends" lab_stop_server
+	if lab_hugepages 80; then
+		wire_check "with huge pages" eval 'wire_start huge=yes && wire_ping 5 && wire_udp 5000 1472'
+		wire_check "ends" lab_stop_server
+	else
+		wire_number=$((wire_number + 1))
+		echo "ok $wire_number - with huge pages # SKIP the kernel has none to give"
+	fi
+	echo "1..$wire_number"
+	exit $wire_failed
+}
