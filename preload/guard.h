@@ -5,6 +5,7 @@
 
 #include "preload/real.h"
 #include "shim/fdtable.h"
+#include "shim/msg.h"
 #include "shim/shim.h"
 
 /* An operation's result; FN_TO_KERNEL where the kind has none, or the file has gone since the wrapper looked. */
@@ -28,9 +29,6 @@
 	})
 
 #define fn_call(f, op, kernel, ...)	fn_done(f, fn_op(f, op, __VA_ARGS__), kernel)
-
-/* What the kernel transfers at most in a call (MAX_RW_COUNT, linux/fs.h). */
-#define FN_RW_MAX	((size_t)INT_MAX & ~(size_t)4095)
 
 fn_inline struct iovec fn_one_iov(const void *buf, size_t n)
 {

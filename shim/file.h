@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "shim/lock.h"
+#include "shim/sockopt.h"
 #include "stack/sock.h"
 
 struct fn_file;
@@ -97,8 +98,12 @@ struct fn_file {
 	int backlog;			/* of listen(), cut to somaxconn */
 	bool accept_turn;		/* the kernel's side goes first */
 	int owner, owner_sig;		/* F_SETOWN, F_SETSIG */
-	uint32_t opt_noted;		/* bits by opt.def: options that the program set and the stack must copy */
-	bool so_timestamp, so_timestampns, ip_pktinfo, ip_recvttl, ip_recvtos, ip_recverr;	/* ancillary data wanted */
+	bool owner_tid;			/* .owner is a thread (F_OWNER_TID) */
+	bool kernel_turn;		/* of datagrams: the kernel's side is asked first next time */
+	uint8_t conn;			/* of a stream: enum fn_conn */
+	uint8_t side;			/* of datagrams: enum fn_side */
+	struct fn_sockopts opt;		/* the options that the file keeps itself */
+	uint64_t rx_stamp;		/* of datagrams: arrival of the last one read, ns; 0: none yet */
 	struct fn_file *next_dual, **pprev_dual; /* in the engine's list of files with a kernel's side */
 	struct item *epoll_items;	/* its registrations in sets (file_epoll.c) */
 };

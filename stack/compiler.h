@@ -17,10 +17,12 @@
 #define fn_array_size(a)	(sizeof(a) / sizeof((a)[0]))
 #define fn_container_of(p, type, member) \
 	((type *)((char *)(p) - offsetof(type, member)))
-#define fn_min(a, b) \
-	({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ < b_ ? a_ : b_; })
-#define fn_max(a, b) \
-	({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ > b_ ? a_ : b_; })
+/* Each use has names of its own, so that they nest. */
+#define fn_min(a, b)		FN_PICK(a, b, <, __COUNTER__)
+#define fn_max(a, b)		FN_PICK(a, b, >, __COUNTER__)
+#define FN_PICK(a, b, op, n)	FN_PICK_(a, b, op, n)
+#define FN_PICK_(a, b, op, n) \
+	({ __typeof__(a) a_##n = (a); __typeof__(b) b_##n = (b); a_##n op b_##n ? a_##n : b_##n; })
 
 /*
  * An invariant of our own code; never used on wire input, a peer's memory or a program's arguments.

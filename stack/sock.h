@@ -30,6 +30,22 @@ enum fn_sock_kind {
 	FN_SOCK_UDP,
 };
 
+/* RFC 9293 3.3.2, with the numbers of Linux (TCP_INFO, ss). */
+enum fn_tcp_state {
+	FN_TCP_ESTABLISHED = 1,
+	FN_TCP_SYN_SENT,
+	FN_TCP_SYN_RCVD,
+	FN_TCP_FIN_WAIT1,
+	FN_TCP_FIN_WAIT2,
+	FN_TCP_TIME_WAIT,		/* always a slim object (struct fn_tcp_tw) */
+	FN_TCP_CLOSED,
+	FN_TCP_CLOSE_WAIT,
+	FN_TCP_LAST_ACK,
+	FN_TCP_LISTEN,
+	FN_TCP_CLOSING,
+	FN_TCP_NEW_SYN_RCVD,		/* a passive open before its ACK: a slim object (struct fn_tcp_req) */
+};
+
 /* What both kinds have; the first member of struct fn_tcp and struct fn_udp. */
 struct fn_sock {
 	struct fn_sock *hash_next;	/* demux chain */

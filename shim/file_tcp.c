@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Calls on a TCP connection of the stack: blocking and non-blocking, partial and whole, as tcp_recvmsg, tcp_sendmsg and
+ * inet_stream_connect of Linux do them. Must not know how the connection came about, nor a packet. The hot path is one
+ * hold of the lock a call, and asks no clock.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "shim/addr.h"
+#include "shim/decide.h"
+#include "shim/epoll.h"
+#include "shim/msg.h"
+#include "shim/sockfile.h"
+#include "shim/sockopt.h"
+#include "shim/wait.h"
+
+#define STACK_RECV_FLAGS	(MSG_PEEK | MSG_OOB | MSG_TRUNC)
+#define STACK_SEND_FLAGS	(MSG_OOB | MSG_MORE)
+#define ENDED			(POLLERR | POLLHUP | POLLRDHUP)
+
+static bool dont_wait(const struct fn_file *f, unsigned flags)
+{
+	return fn_file_nonblock(f) || flags & MSG_DONTWAIT;
+}
+
+static bool connecting(const struct fn_sock *sk)
+{
+	return sk->tcp_state == FN_TCP_SYN_SENT || sk->tcp_state == FN_TCP_SYN_RCVD;
+}
+
+/* ---- waiting for a number of bytes ---- */
+
+struct data_wait {
+	struct fn_watch watch;
+	struct fn_thread *thread;
+	struct fn_file *file;
+	size_t need;
+};
+
+static bool data_wake(struct fn_watch *watch, unsigned events)
+{
+	struct data_wait *d = fn_container_of(watch, struct data_wait, watch);
+
+	(void)events;
+	return fn_thread_ring(d->thread);
+}
+
+static bool data_ready(struct fn_wait *w)
+{
+	struct data_wait *d = w->arg;
+	unsigned events = fn_sock_poll(d->file->sk);
+	size_t readable = fn_tcp_readable(d->file->sk);
+
+	if (events & ENDED || readable >= d->need)
+		return true;
+	/* at the urgent mark nothing counts as readable, though the bytes behind it are; before it, it ends a read */
+	return d->need == 1 ? events & POLLIN : readable && events & POLLPRI;
+}
+
+static void data_arm(struct fn_wait *w)
+{
+	struct data_wait *d = w->arg;
+
+	d->thread = w->thread;
+	fn_watch_add(d->file, &d->watch);
+}
+
+static void data_disarm(struct fn_wait *w)
+{
+	fn_watch_del(&((struct data_wait *)w->arg)->watch);
+}
+
+/* Until `need` bytes can be read, or no more will come: 0, -EAGAIN (deadline), -EINTR. */
+static int wait_data(struct fn_file *f, size_t need, uint64_t deadline)
+{
+	struct data_wait d = { .watch = { .wake = data_wake }, .file = f, .need = need };
+	struct fn_wait w = { .ready = data_ready, .arm = data_arm, .disarm = data_disarm, .arg = &d,
+			     .deadline = deadline };
+	int ret = fn_wait(&w, deadline == FN_FOREVER);
+
+	return ret == 1 ? 0 : ret == 0 ? -EAGAIN : ret;
+}
+
+/* ---- receiving ---- */
+
+struct rx {
+	const struct iovec *iov;
+	int iovcnt;
+	unsigned flags;
+	size_t want;
+	uint64_t time;		/* arrival of the last byte */
+};
+
+static ssize_t try_recv(struct fn_file *f, struct rx *rx, size_t skip)
+{
+	ssize_t n;
+
+	fn_engine_lock();
+	n = fn_tcp_recv(f->sk, rx->iov, rx->iovcnt, skip, rx->flags & STACK_RECV_FLAGS, &rx->time);
+	fn_engine_kick();
+	fn_engine_unlock();
+	return n;
+}
+
+/* Nothing asked for: waits for data all the same, and takes none of it. */
+static ssize_t recv_nothing(struct fn_file *f, unsigned flags)
+{
+	uint64_t deadline = FN_FOREVER;
+	struct iovec one = { &(char){ 0 }, 1 };
+	struct rx rx = { .iov = &one, .iovcnt = 1, .flags = (flags & MSG_OOB) | MSG_PEEK };
+	ssize_t n;
+
+	while ((n = try_recv(f, &rx, 0)) == -EAGAIN && !dont_wait(f, flags)) {
+		if (deadline == FN_FOREVER)
+			deadline = fn_timeo_deadline(f->rcvtimeo);
+		n = wait_data(f, 1, deadline);
+		if (n)
+			return n;
+	}
+	return n > 0 ? 0 : n;
+}
+
+/* Is there anything for another round after `got` bytes? An error or the end stays for the next call. */
+static bool more_to_read(struct fn_file *f)
+{
+	bool more;
+
+	fn_engine_lock();
+	more = fn_tcp_readable(f->sk) && !fn_tcp_at_mark(f->sk);
+	fn_engine_unlock();
+	return more;
+}
+
+/* The bytes that a blocking call waits for (sock_rcvlowat). */
+static size_t recv_target(const struct fn_file *f, const struct rx *rx)
+{
+	return rx->flags & MSG_WAITALL ? rx->want : fn_min((size_t)f->sk->rcvlowat, rx->want);
+}
+
+/* A peek looks at the whole of it at once, for a second peek would see the same bytes again. */
+static ssize_t peek_slow(struct fn_file *f, struct rx *rx, ssize_t n)
+{
+	uint64_t deadline = fn_timeo_deadline(f->rcvtimeo);
+	size_t target = recv_target(f, rx);
+	int ret = 0;
+
+	if (n > 0 && (size_t)n >= target)
+		return n;
+	do {
+		ret = wait_data(f, target, deadline);
+		n = try_recv(f, rx, 0);
+	} while (n == -EAGAIN && !ret);
+	return n == -EAGAIN ? ret : n;
+}
+
+/* The first try gave n; blocks for the rest as far as MSG_WAITALL or SO_RCVLOWAT want it. */
+static fn_cold ssize_t recv_slow(struct fn_file *f, struct rx *rx, ssize_t n)
+{
+	size_t target = recv_target(f, rx), got = 0;
+	uint64_t deadline;
+	int ret;
+
+	if (dont_wait(f, rx->flags) || rx->flags & MSG_OOB || (n <= 0 && n != -EAGAIN))
+		return n;
+	if (rx->flags & MSG_PEEK)
+		return peek_slow(f, rx, n);
+	deadline = fn_timeo_deadline(f->rcvtimeo);
+	for (;;) {
+		if (n > 0)
+			got += (size_t)n;
+		if (got >= target && got)
+			return (ssize_t)got;
+		ret = more_to_read(f) ? 0 : wait_data(f, 1, deadline);
+		if (ret)
+			return got ? (ssize_t)got : ret;
+		if (got && !more_to_read(f))
+			return (ssize_t)got;
+		n = try_recv(f, rx, got);
+		if (n <= 0 && n != -EAGAIN)
+			return got ? (ssize_t)got : n;
+	}
+}
+
+static ssize_t do_recv(struct fn_file *f, struct rx *rx)
+{
+	ssize_t n;
+
+	if (fn_unlikely(rx->flags & MSG_ERRQUEUE))
+		return -EAGAIN;		/* IP_RECVERR is not served: the queue is empty */
+	if (fn_unlikely(!rx->want))
+		return recv_nothing(f, rx->flags);
+	n = try_recv(f, rx, 0);
+	if (fn_likely(n > 0 && !(rx->flags & MSG_WAITALL) && f->sk->rcvlowat <= 1))
+		return n;
+	return recv_slow(f, rx, n);
+}
+
+static ssize_t tcp_recv(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
+{
+	struct rx rx = { .iov = iov, .iovcnt = iovcnt, .flags = flags };
+	ssize_t want = flags & MSG_TRUNC && iovcnt == 1 ? (ssize_t)iov->iov_len : fn_iov_total(iov, iovcnt, -EINVAL);
+
+	(void)fd;
+	if (fn_unlikely(want < 0))
+		return want;
+	rx.want = (size_t)want;
+	return do_recv(f, &rx);
+}
+
+static ssize_t tcp_recvmsg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	struct rx rx = { .iov = msg->msg_iov, .iovcnt = (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX), .flags = flags };
+	ssize_t n = fn_iov_total(rx.iov, rx.iovcnt, -EMSGSIZE);
+	struct fn_cmsg_out c;
+
+	(void)fd;
+	if ((int)msg->msg_namelen < 0 && msg->msg_name)
+		return -EINVAL;
+	if (n < 0)
+		return n;
+	rx.want = (size_t)n;
+	n = do_recv(f, &rx);
+	if (n < 0)
+		return n;
+	msg->msg_flags = flags & MSG_OOB ? MSG_OOB : 0;
+	if (msg->msg_name)
+		msg->msg_namelen = 0;
+	fn_cmsg_begin(&c, msg);
+	if (f->opt.stamp && n > 0)
+		fn_cmsg_put_stamp(&c, &f->opt, rx.time);
+	fn_cmsg_end(&c, msg);
+	return n;
+}
+
+/* ---- sending ---- */
+
+ssize_t fn_tcp_send_error(ssize_t err, unsigned flags)
+{
+	/* a socket that is not connected, or not any more: tcp_sendmsg says EPIPE */
+	if (err == -ENOTCONN)
+		err = -EPIPE;
+	if (err == -EPIPE && !(flags & MSG_NOSIGNAL))
+		fn_sigpipe();
+	return err;
+}
+
+static ssize_t try_send(struct fn_file *f, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
+{
+	ssize_t n;
+
+	fn_engine_lock();
+	n = connecting(f->sk) ? -EAGAIN : fn_tcp_send(f->sk, iov, iovcnt, skip, flags & STACK_SEND_FLAGS);
+	fn_engine_kick();
+	fn_engine_unlock();
+	return n;
+}
+
+/* The first try took n (or -EAGAIN) of `want` bytes; blocks until all are taken. */
+static fn_cold ssize_t send_slow(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, size_t want,
+				 unsigned flags, ssize_t n)
+{
+	size_t done = n > 0 ? (size_t)n : 0;
+	uint64_t deadline;
+
+	if (n < 0 && n != -EAGAIN)
+		return fn_tcp_send_error(n, flags);
+	if (dont_wait(f, flags))
+		return n;
+	deadline = fn_timeo_deadline(f->sndtimeo);
+	while (done < want) {
+		int ret = fn_wait_file(f, fd, POLLOUT, deadline);
+
+		if (ret)
+			return done ? (ssize_t)done : ret;
+		n = try_send(f, iov, iovcnt, done, flags);
+		if (n < 0 && n != -EAGAIN)
+			return done ? (ssize_t)done : fn_tcp_send_error(n, flags);
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return (ssize_t)done;
+}
+
+/* Nothing to send: only the checks (and a wait for the connection). */
+static ssize_t send_nothing(struct fn_file *f, int fd, unsigned flags)
+{
+	uint64_t deadline = fn_timeo_deadline(f->sndtimeo);
+	ssize_t err = 0;
+
+	for (;;) {
+		fn_engine_lock();
+		if (connecting(f->sk))
+			err = -EAGAIN;
+		else if (f->sk->error)
+			err = -fn_sock_take_error(f->sk);
+		else if (f->sk->shut & FN_SHUT_WR || f->sk->tcp_state == FN_TCP_CLOSED)
+			err = -EPIPE;
+		else
+			err = 0;
+		fn_engine_unlock();
+		if (err != -EAGAIN || dont_wait(f, flags))
+			return fn_tcp_send_error(err, flags);
+		err = fn_wait_file(f, fd, POLLOUT, deadline);
+		if (err)
+			return err;
+	}
+}
+
+static fn_cold ssize_t send_huge(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
+{
+	struct iovec cut[FN_IOV_MAX];
+	int n = fn_iov_cut(cut, iov, iovcnt);
+
+	return send_slow(f, fd, cut, n, FN_RW_MAX, flags, try_send(f, cut, n, 0, flags));
+}
+
+static ssize_t do_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, size_t want, unsigned flags)
+{
+	ssize_t n;
+
+	if (fn_unlikely(!want))
+		return send_nothing(f, fd, flags);
+	if (fn_unlikely(want > FN_RW_MAX))
+		return send_huge(f, fd, iov, iovcnt, flags);
+	n = try_send(f, iov, iovcnt, 0, flags);
+	if (fn_likely(n == (ssize_t)want))
+		return n;
+	return send_slow(f, fd, iov, iovcnt, want, flags, n);
+}
+
+/* MSG_FASTOPEN on a socket that has connected already, or is about to (tcp_sendmsg_fastopen). */
+static int fastopen_error(const struct fn_file *f)
+{
+	return f->conn == FN_CONN_DONE ? -EISCONN : f->conn == FN_CONN_BUSY ? -EALREADY : -EOPNOTSUPP;
+}
+
+static ssize_t tcp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
+{
+	ssize_t want = fn_iov_total(iov, iovcnt, -EINVAL);
+
+	if (fn_unlikely(want < 0))
+		return want;
+	if (fn_unlikely(flags & MSG_FASTOPEN))
+		return fastopen_error(f);
+	return do_send(f, fd, iov, iovcnt, (size_t)want, flags);
+}
+
+/* An address is passed over on a connection, as Linux does. */
+static ssize_t tcp_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
+{
+	int iovcnt = (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX);
+	ssize_t want = fn_iov_total(msg->msg_iov, iovcnt, -EMSGSIZE);
+
+	if (want < 0)
+		return want;
+	if (msg->msg_name && (int)msg->msg_namelen < 0)
+		return -EINVAL;
+	if (flags & MSG_FASTOPEN)
+		return fastopen_error(f);
+	if (msg->msg_control && msg->msg_controllen && fn_cmsg_check_tcp(msg))
+		return -EINVAL;
+	return do_send(f, fd, msg->msg_iov, iovcnt, (size_t)want, flags);
+}
+
+/* ---- connecting ---- */
+
+/* The attempt is over: its outcome. */
+static int connect_done(struct fn_file *f)
+{
+	int err = 0;
+
+	fn_engine_lock();
+	if (f->sk->tcp_state == FN_TCP_CLOSED) {
+		err = fn_sock_take_error(f->sk);
+		err = err ? -err : -ECONNABORTED;
+		fn_sock_disconnect(f->sk);
+		f->conn = FN_CONN_NONE;
+	} else {
+		f->conn = FN_CONN_DONE;
+	}
+	fn_engine_unlock();
+	return err;
+}
+
+/* `err` is what a call that does not wait is told. */
+static int connect_wait(struct fn_file *f, int fd, int err)
+{
+	uint64_t deadline;
+	int ret;
+
+	if (!connecting(f->sk))
+		return connect_done(f);
+	if (fn_file_nonblock(f))
+		return err;
+	deadline = fn_timeo_deadline(f->sndtimeo);
+	do {
+		ret = fn_wait_file(f, fd, POLLOUT, deadline);
+	} while (!ret && connecting(f->sk));
+	if (ret)
+		return ret == -EAGAIN ? err : ret;
+	return connect_done(f);
+}
+
+int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to)
+{
+	int err;
+
+	f->conn = FN_CONN_NONE;
+	fn_engine_lock();
+	err = fn_sock_connect(f->sk, to);
+	if (err == -EINPROGRESS || !err)
+		f->conn = FN_CONN_BUSY;
+	fn_engine_kick();
+	fn_engine_unlock();
+	if (err && err != -EINPROGRESS)
+		return err;
+	return connect_wait(f, fd, -EINPROGRESS);
+}
+
+static int disconnect(struct fn_file *f)
+{
+	fn_engine_lock();
+	fn_sock_disconnect(f->sk);
+	f->conn = FN_CONN_NONE;
+	fn_engine_kick();
+	fn_engine_unlock();
+	return 0;
+}
+
+/* A socket that failed to connect, or was disconnected, goes to the kernel with its next attempt. */
+static int back_to_kernel(struct fn_file *f, int fd, const struct fn_verdict *v)
+{
+	fn_engine_lock();
+	fn_engine_drop(f);
+	fn_engine_unlock();
+	fn_sys_fcntl(fd, F_SETFL, atomic_load_explicit(&f->flags, memory_order_relaxed));
+	fn_decide_kernel(f, fd, v->reason, v->arg);
+	return FN_TO_KERNEL;
+}
+
+static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_verdict v;
+	struct fn_ep to;
+	bool accepted;
+	int kind;
+
+	/* the state comes first, then the address (__inet_stream_connect) */
+	if ((int)len < 0 || len > sizeof(struct sockaddr_storage) || len < sizeof(addr->sa_family))
+		return -EINVAL;
+	if (!addr)
+		return -EFAULT;
+	if (addr->sa_family == AF_UNSPEC)
+		return disconnect(f);
+	if (f->conn == FN_CONN_DONE)
+		return -EISCONN;
+	if (f->conn == FN_CONN_BUSY)
+		return connect_wait(f, fd, -EALREADY);
+	kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
+	if (kind < 0)
+		return kind;
+	/* the number of an accepted one is a dup of a socket that others share: it cannot be the kernel's */
+	accepted = f->reason == FN_REASON_ACCEPTED;
+	v = fn_decide(f, fd, FN_POLICY_CONNECT, addr);
+	if (!v.stack && accepted)
+		return -ENETUNREACH;
+	return v.stack ? fn_tcp_file_connect(f, fd, &to) : back_to_kernel(f, fd, &v);
+}
+
+/* ---- the rest ---- */
+
+static int tcp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_ep local;
+	int ret = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
+
+	(void)fd;
+	if (ret < 0)
+		return ret;
+	if (ret != FN_ADDR_IP4)
+		return -EADDRNOTAVAIL;
+	fn_engine_lock();
+	ret = f->conn == FN_CONN_NONE ? fn_sock_bind(f->sk, &local) : -EINVAL;
+	fn_engine_unlock();
+	return ret;
+}
+
+static int tcp_listen(struct fn_file *f, int fd, int backlog)
+{
+	(void)f, (void)fd, (void)backlog;
+	return -EINVAL;		/* connected, or it would not be a file of this kind */
+}
+
+static int tcp_shutdown(struct fn_file *f, int fd, int how)
+{
+	int err;
+
+	(void)fd;
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	fn_engine_lock();
+	err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
+	fn_engine_kick();
+	fn_engine_unlock();
+	return err;
+}
+
+static int tcp_getsockname(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len)
+{
+	(void)fd;
+	return fn_addr_put(f->domain, &f->sk->local, addr, len);
+}
+
+static int tcp_getpeername(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len)
+{
+	const struct fn_sock *sk = f->sk;
+
+	(void)fd;
+	if (!sk->remote.port || sk->tcp_state == FN_TCP_CLOSED || sk->tcp_state == FN_TCP_SYN_SENT)
+		return -ENOTCONN;
+	return fn_addr_put(f->domain, &sk->remote, addr, len);
+}
+
+static unsigned tcp_poll(struct fn_file *f, int fd)
+{
+	(void)fd;
+	return fn_sock_poll(f->sk);
+}
+
+/* ---- closing ---- */
+
+static bool all_acked(struct fn_wait *w)
+{
+	return !fn_tcp_unsent(((struct fn_file *)w->arg)->sk);
+}
+
+/* SO_LINGER with a time: close() waits until everything, FIN included, has arrived. Also on a non-blocking file. */
+static void linger(struct fn_file *f)
+{
+	struct fn_wait w = { .ready = all_acked, .arg = f };
+	int seconds = -1;
+	bool wait;
+
+	fn_engine_lock();
+	fn_sock_getopt(f->sk, FN_OPT_LINGER, &seconds);
+	/* what has not been read makes close reset the connection: there is nothing to wait for */
+	wait = seconds > 0 && !connecting(f->sk) && !fn_tcp_readable(f->sk);
+	if (wait)
+		fn_sock_shutdown(f->sk, FN_SHUT_WR);
+	fn_engine_kick();
+	fn_engine_unlock();
+	if (!wait)
+		return;
+	w.deadline = fn_timeo_deadline((uint64_t)seconds * FN_NSEC);
+	fn_wait(&w, false);
+}
+
+static void tcp_release(struct fn_file *f)
+{
+	struct fn_sock *sk = f->sk;
+
+	fn_engine_lock();
+	fn_epoll_release(f);
+	fn_engine_unlock();
+	if (sk && sk->opts & FN_SO_LINGER && !(sk->images & (sk->images - 1)))
+		linger(f);
+	fn_engine_lock();
+	fn_engine_drop(f);
+	fn_engine_kick();
+	fn_engine_unlock();
+}
+
+const struct fn_file_ops fn_tcp_ops = {
+	.recv = tcp_recv,
+	.send = tcp_send,
+	.recvmsg = tcp_recvmsg,
+	.sendmsg = tcp_sendmsg,
+	.sendfile = fn_tcp_sendfile,
+	.splice_in = fn_tcp_splice_in,
+	.splice_out = fn_tcp_splice_out,
+	.bind = tcp_bind,
+	.connect = tcp_connect,
+	.listen = tcp_listen,
+	.shutdown = tcp_shutdown,
+	.getsockname = tcp_getsockname,
+	.getpeername = tcp_getpeername,
+	.getsockopt = fn_sockopt_get,
+	.setsockopt = fn_sockopt_set,
+	.ioctl = fn_sock_ioctl,
+	.fcntl = fn_sock_fcntl,
+	.poll = tcp_poll,
+	.release = tcp_release,
+};

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Calls on a datagram socket of the stack, and of the kernel as well where it is bound to a wildcard address: a datagram
+ * is received from either side in turn, and sent on the side that reaches its destination. As udp_recvmsg and udp_sendmsg
+ * of Linux. Must not know how the socket came to the stack, nor a packet.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "shim/addr.h"
+#include "shim/decide.h"
+#include "shim/epoll.h"
+#include "shim/msg.h"
+#include "shim/sockfile.h"
+#include "shim/sockopt.h"
+#include "shim/wait.h"
+
+#define UDP_LEN_MAX	0xffff	/* udp_sendmsg: more is EMSGSIZE at once; the stack knows the exact limit */
+
+static bool dont_wait(const struct fn_file *f, unsigned flags)
+{
+	return fn_file_nonblock(f) || flags & MSG_DONTWAIT;
+}
+
+static bool on_stack(const struct fn_file *f)
+{
+	return f->side != FN_SIDE_KERNEL;
+}
+
+static bool on_kernel(const struct fn_file *f)
+{
+	return f->dual && f->side != FN_SIDE_STACK;
+}
+
+/* ---- receiving ---- */
+
+/* Name, ancillary data and flags of a datagram from the stack. */
+static void describe(struct fn_file *f, struct msghdr *msg, const struct fn_udp_meta *meta, bool cut)
+{
+	struct sockaddr_storage ss;
+	struct fn_cmsg_out c;
+	socklen_t full;
+
+	msg->msg_flags = cut ? MSG_TRUNC : 0;
+	if (msg->msg_name) {
+		full = fn_addr_make(f->domain, &meta->from, &ss);
+		memcpy(msg->msg_name, &ss, fn_min(msg->msg_namelen, full));
+		msg->msg_namelen = full;
+	}
+	fn_cmsg_begin(&c, msg);
+	fn_cmsg_put_udp(&c, &f->opt, meta);
+	fn_cmsg_end(&c, msg);
+}
+
+static ssize_t recv_stack(struct fn_file *f, struct msghdr *msg, unsigned flags, bool bare)
+{
+	struct fn_udp_meta meta;
+	ssize_t n;
+
+	fn_engine_lock();
+	n = fn_udp_recv(f->sk, msg->msg_iov, (int)msg->msg_iovlen, flags & MSG_PEEK, &meta);
+	fn_engine_unlock();
+	if (n < 0)
+		return n;
+	f->rx_stamp = meta.time;
+	if (!bare)
+		describe(f, msg, &meta, meta.len > (size_t)n);
+	return flags & MSG_TRUNC ? (ssize_t)meta.len : n;
+}
+
+/* The flag is cleared before the kernel is asked, so that what comes afterwards sets it again. */
+static ssize_t recv_kernel(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	ssize_t n;
+
+	atomic_store(&f->kernel_ready, false);	/* pairs with fn_dual_check() */
+	n = fn_sys(SYS_recvmsg, fd, msg, flags | MSG_DONTWAIT);
+	if (n != -EAGAIN)
+		atomic_store(&f->kernel_ready, true);	/* there may be more */
+	return n;
+}
+
+/* One datagram from whichever side has one; the sides take turns. */
+static ssize_t recv_either(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags, bool bare)
+{
+	ssize_t n = -EAGAIN;
+	bool kernel_first = on_kernel(f) && f->kernel_ready && f->kernel_turn;
+
+	if (kernel_first)
+		n = recv_kernel(f, fd, msg, flags);
+	if (n == -EAGAIN && on_stack(f)) {
+		f->kernel_turn = true;
+		n = recv_stack(f, msg, flags, bare);
+	} else {
+		f->kernel_turn = false;
+	}
+	if (n == -EAGAIN && on_kernel(f) && !kernel_first)
+		n = recv_kernel(f, fd, msg, flags);
+	return n;
+}
+
+static ssize_t do_recv(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags, bool bare)
+{
+	uint64_t deadline = 0;
+	ssize_t n;
+	int ret;
+
+	if (flags & MSG_ERRQUEUE)
+		return -EAGAIN;		/* IP_RECVERR is not served: the queue is empty */
+	while ((n = recv_either(f, fd, msg, flags, bare)) == -EAGAIN) {
+		if (dont_wait(f, flags))
+			return n;
+		if (f->sk->shut & FN_SHUT_RD) {
+			msg->msg_namelen = 0;
+			return 0;
+		}
+		if (!deadline)
+			deadline = fn_timeo_deadline(f->rcvtimeo);
+		ret = fn_wait_file(f, fd, POLLIN, deadline);
+		if (ret)
+			return ret;
+	}
+	return n;
+}
+
+static ssize_t udp_recv(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
+{
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)iovcnt };
+	ssize_t total = fn_iov_total(iov, iovcnt, -EINVAL);
+
+	if (total < 0)
+		return total;
+	return do_recv(f, fd, &msg, flags, true);
+}
+
+static ssize_t udp_recvmsg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	ssize_t total = fn_iov_total(msg->msg_iov, (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX), -EMSGSIZE);
+
+	if (msg->msg_name && (int)msg->msg_namelen < 0)
+		return -EINVAL;
+	return total < 0 ? total : do_recv(f, fd, msg, flags, false);
+}
+
+/* ---- sending ---- */
+
+struct tx {
+	const struct iovec *iov;
+	int iovcnt;
+	const struct fn_ep *to;		/* NULL: the connected end */
+	struct fn_cmsg_in in;
+	unsigned flags;
+};
+
+/* With the lock held: IP_TTL and IP_TOS of ancillary data are the socket's for the length of one datagram. */
+static ssize_t send_with_options(struct fn_sock *sk, const struct tx *tx, const struct iovec *iov, int iovcnt)
+{
+	const struct fn_ep *src = tx->in.has_src ? &tx->in.src : NULL;
+	int ttl = sk->ttl, tos = sk->tos;
+	ssize_t n;
+
+	if (fn_likely(tx->in.ttl < 0 && tx->in.tos < 0))
+		return fn_udp_send(sk, iov, iovcnt, tx->to, src);
+	if (tx->in.ttl >= 0)
+		fn_sock_setopt(sk, FN_OPT_TTL, tx->in.ttl);
+	if (tx->in.tos >= 0)
+		fn_sock_setopt(sk, FN_OPT_TOS, tx->in.tos);
+	n = fn_udp_send(sk, iov, iovcnt, tx->to, src);
+	fn_sock_setopt(sk, FN_OPT_TTL, ttl);
+	fn_sock_setopt(sk, FN_OPT_TOS, tos);
+	return n;
+}
+
+/* Entries of `from` that hold `len` bytes from byte `skip` on. */
+static int slice(struct iovec *to, const struct iovec *from, int count, size_t skip, size_t len)
+{
+	int n = 0;
+
+	for (int i = 0; i < count && len; i++) {
+		size_t take;
+
+		if (skip >= from[i].iov_len) {
+			skip -= from[i].iov_len;
+			continue;
+		}
+		take = fn_min(from[i].iov_len - skip, len);
+		to[n++] = (struct iovec){ (char *)from[i].iov_base + skip, take };
+		len -= take;
+		skip = 0;
+	}
+	return n;
+}
+
+/* UDP_SEGMENT: one call, several datagrams. The first that fails ends it; what went out went out. */
+static fn_cold ssize_t send_segments(struct fn_sock *sk, const struct tx *tx, size_t total)
+{
+	struct iovec part[FN_IOV_MAX];
+	ssize_t n;
+
+	for (size_t done = 0; done < total; done += tx->in.segment) {
+		int count = slice(part, tx->iov, tx->iovcnt, done, fn_min(total - done, (size_t)tx->in.segment));
+
+		n = send_with_options(sk, tx, part, count);
+		if (n < 0)
+			return done ? (ssize_t)total : n;
+	}
+	return (ssize_t)total;
+}
+
+static ssize_t send_stack(struct fn_file *f, int fd, const struct tx *tx, size_t total)
+{
+	uint64_t deadline = 0;
+	ssize_t n;
+	int ret;
+
+	for (;;) {
+		fn_engine_lock();
+		if (fn_unlikely(tx->in.segment && tx->in.segment < total))
+			n = send_segments(f->sk, tx, total);
+		else
+			n = send_with_options(f->sk, tx, tx->iov, tx->iovcnt);
+		fn_engine_kick();
+		fn_engine_unlock();
+		if (n != -EAGAIN || dont_wait(f, tx->flags))
+			return n;
+		if (!deadline)
+			deadline = fn_timeo_deadline(f->sndtimeo);
+		ret = fn_wait_file(f, fd, POLLOUT, deadline);
+		if (ret)
+			return ret;
+	}
+}
+
+static ssize_t udp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
+{
+	struct tx tx = { .iov = iov, .iovcnt = iovcnt, .flags = flags, .in = { .ttl = -1, .tos = -1 } };
+	ssize_t total = fn_iov_total(iov, iovcnt, -EINVAL);
+
+	if (total < 0)
+		return total;
+	if (total > UDP_LEN_MAX)
+		return -EMSGSIZE;
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (f->side == FN_SIDE_KERNEL)
+		return FN_TO_KERNEL;
+	/* gathering several calls into one datagram is not served, and says so */
+	if (flags & MSG_MORE)
+		return -EOPNOTSUPP;
+	return send_stack(f, fd, &tx, (size_t)total);
+}
+
+/* Destination and side: 0 the stack, 1 the kernel, or -errno. */
+static int choose_side(struct fn_file *f, const struct msghdr *msg, struct tx *tx, struct fn_ep *to)
+{
+	int kind;
+
+	if (!msg->msg_name)
+		return f->side == FN_SIDE_KERNEL;
+	kind = fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, to);
+	if (kind < 0)
+		return kind;
+	if (kind == FN_ADDR_UNSPEC)
+		return f->side == FN_SIDE_KERNEL;
+	if (kind == FN_ADDR_IP4 && !to->port)
+		return -EINVAL;
+	if (kind == FN_ADDR_IP6 || !fn_udp_route(f, to))
+		return 1;
+	tx->to = to;
+	return 0;
+}
+
+static ssize_t udp_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
+{
+	struct tx tx = { .iov = msg->msg_iov, .iovcnt = (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX), .flags = flags };
+	ssize_t total = fn_iov_total(tx.iov, tx.iovcnt, -EMSGSIZE);
+	struct fn_ep to;
+	int side;
+
+	if (total < 0)
+		return total;
+	if (total > UDP_LEN_MAX)
+		return -EMSGSIZE;
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	side = choose_side(f, msg, &tx, &to);
+	if (side < 0)
+		return side;
+	if (side)
+		return FN_TO_KERNEL;
+	if (flags & MSG_MORE)
+		return -EOPNOTSUPP;
+	side = fn_cmsg_get_udp(msg, f->domain == AF_INET6, &tx.in);
+	return side ? side : send_stack(f, fd, &tx, (size_t)total);
+}
+
+/* ---- the rest ---- */
+
+static int connect_stack(struct fn_file *f, const struct fn_ep *to)
+{
+	int err;
+
+	fn_engine_lock();
+	err = fn_sock_connect(f->sk, to);
+	if (!err)
+		f->side = FN_SIDE_STACK;
+	fn_engine_unlock();
+	return err;
+}
+
+static int connect_kernel(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int err = (int)fn_sys(SYS_connect, fd, addr, len);
+
+	if (!err)
+		f->side = FN_SIDE_KERNEL;
+	return err;
+}
+
+/* Each connect() dissolves what was before, on the other side as well. */
+static int dissolve(struct fn_file *f, int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	if (f->side == FN_SIDE_KERNEL)
+		fn_sys(SYS_connect, fd, &none, sizeof(none));
+	fn_engine_lock();
+	if (f->side == FN_SIDE_STACK)
+		fn_sock_disconnect(f->sk);
+	f->side = FN_SIDE_ANY;
+	fn_engine_unlock();
+	return 0;
+}
+
+static int udp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_ep to;
+	int kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
+
+	if (kind < 0)
+		return kind;
+	dissolve(f, fd);
+	if (kind == FN_ADDR_UNSPEC)
+		return 0;
+	if (kind == FN_ADDR_IP4 && fn_udp_route(f, &to))
+		return connect_stack(f, &to);
+	return connect_kernel(f, fd, addr, len);
+}
+
+static int udp_shutdown(struct fn_file *f, int fd, int how)
+{
+	int err, kernel = 0;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	if (f->dual)
+		kernel = (int)fn_sys(SYS_shutdown, fd, how);
+	fn_engine_lock();
+	err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
+	fn_engine_unlock();
+	return f->side == FN_SIDE_KERNEL ? kernel : err;
+}
+
+static int udp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_ep local;
+	int kind = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
+
+	(void)fd;
+	return kind < 0 ? kind : -EINVAL;	/* it has a port already, or it would not be a file of this kind */
+}
+
+static int udp_getsockname(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct sockaddr_in6 own = { 0 };	/* sin6_port and sin_port lie at the same place */
+	socklen_t room = sizeof(own);
+
+	/* the kernel's side has the name that bind() gave, but a port found at the first datagram is the stack's */
+	if (f->side == FN_SIDE_KERNEL ||
+	    (on_kernel(f) && !fn_sys(SYS_getsockname, fd, &own, &room) && own.sin6_port))
+		return FN_TO_KERNEL;
+	return fn_addr_put(f->domain, &f->sk->local, addr, len);
+}
+
+static int udp_getpeername(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len)
+{
+	(void)fd;
+	if (f->side == FN_SIDE_KERNEL)
+		return FN_TO_KERNEL;
+	return f->sk->remote.port ? fn_addr_put(f->domain, &f->sk->remote, addr, len) : -ENOTCONN;
+}
+
+static unsigned kernel_events(struct fn_file *f, int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDNORM };
+	struct timespec zero = { 0, 0 };
+
+	if (!atomic_exchange(&f->kernel_ready, false))	/* pairs with fn_dual_check() */
+		return 0;
+	if (fn_sys_ppoll(&p, 1, &zero, NULL) <= 0)
+		return 0;
+	atomic_store(&f->kernel_ready, true);
+	return (unsigned)p.revents & (POLLIN | POLLRDNORM | POLLERR);
+}
+
+static unsigned udp_poll(struct fn_file *f, int fd)
+{
+	unsigned events = fn_sock_poll(f->sk);
+
+	if (f->side == FN_SIDE_KERNEL)
+		events &= ~(unsigned)(POLLIN | POLLRDNORM | POLLERR);
+	return on_kernel(f) ? events | kernel_events(f, fd) : events;
+}
+
+static void udp_release(struct fn_file *f)
+{
+	fn_engine_lock();
+	fn_epoll_release(f);
+	fn_dual_del(f);
+	fn_engine_drop(f);
+	fn_engine_kick();
+	fn_engine_unlock();
+}
+
+const struct fn_file_ops fn_udp_ops = {
+	.recv = udp_recv,
+	.send = udp_send,
+	.recvmsg = udp_recvmsg,
+	.sendmsg = udp_sendmsg,
+	.bind = udp_bind,
+	.connect = udp_connect,
+	.shutdown = udp_shutdown,
+	.getsockname = udp_getsockname,
+	.getpeername = udp_getpeername,
+	.getsockopt = fn_sockopt_get,
+	.setsockopt = fn_sockopt_set,
+	.ioctl = fn_sock_ioctl,
+	.fcntl = fn_sock_fcntl,
+	.poll = udp_poll,
+	.release = udp_release,
+};
