@@ -26,10 +26,11 @@ enum fn_log_level { FN_LOG_ERROR, FN_LOG_WARNING, FN_LOG_NOTICE, FN_LOG_INFO, FN
 enum fn_hugepages { FN_HUGEPAGES_AUTO, FN_HUGEPAGES_YES, FN_HUGEPAGES_NO };
 enum fn_conf_cc { FN_CONF_CUBIC, FN_CONF_RENO };	/* the values of enum fn_cc_id */
 
-/* What is done with checksums of received packets that the device has not verified. */
+/* What is done with checksums of received packets that the device has not verified: the values of enum fn_port_csum. */
 enum fn_nic_csum {
-	FN_NIC_CSUM_VERIFY,	/* computed and compared */
-	FN_NIC_CSUM_TRUST,	/* taken as good: a veth whose other end leaves them unfinished */
+	FN_NIC_CSUM_AUTO,	/* an unfinished one counts as good on a virtual interface; all others are computed */
+	FN_NIC_CSUM_VERIFY,	/* all are computed */
+	FN_NIC_CSUM_TRUST,	/* all count as good */
 };
 
 /* One DPDK port, from a [nic NAME] section or one part of FASTNET_NIC. Addresses in network byte order. */
@@ -41,8 +42,8 @@ struct fn_nic_conf {
 	uint8_t mac[6];
 	bool has_mac;			/* else the device's own */
 	uint32_t mtu;			/* 0: the device's own */
-	uint32_t queues;		/* 1 and up */
-	uint32_t buffers;		/* packet buffers; 0: as many as the plugin thinks right */
+	uint32_t queues;		/* 0: what the device needs */
+	uint32_t buffers;		/* packet buffers; 0: what the plugin thinks right */
 	enum fn_nic_csum csum;
 	unsigned line;			/* in the file, for messages; 0: from FASTNET_NIC */
 };

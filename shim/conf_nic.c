@@ -98,9 +98,9 @@ static void set_key(struct fn_conf_parse *p, enum nic_key key, const char *value
 		set_number(p, value, BUFFERS_MIN, BUFFERS_MAX, &n->buffers, "a number from 512 to 4194304");
 		break;
 	case CSUM:
-		word = fn_conf_word(value, "verify|trust");
+		word = fn_conf_word(value, "auto|verify|trust");
 		if (word < 0)
-			fn_conf_expected(p, "one of verify|trust", value);
+			fn_conf_expected(p, "one of auto|verify|trust", value);
 		else
 			n->csum = (enum fn_nic_csum)word;
 		break;
@@ -124,7 +124,6 @@ static void read_key(struct fn_conf_parse *p, const char *key, const char *value
 static void nic_begin(struct fn_conf_parse *p)
 {
 	memset(&p->nic, 0, sizeof p->nic);
-	p->nic.queues = 1;
 	p->nic.line = p->file ? p->line : 0;
 	p->nic_seen = OPEN;
 	p->nic_errors = 0;

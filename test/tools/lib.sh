@@ -25,8 +25,8 @@ check() {
 	else
 		echo "not ok $n - $name"
 		failed=$((failed + 1))
-		sed 's/^/# out: /' "$work/out" 2>/dev/null
-		sed 's/^/# err: /' "$work/err" 2>/dev/null
+		sed 's/^/# out: /;40q' "$work/out" 2>/dev/null
+		sed 's/^/# err: /;40q' "$work/err" 2>/dev/null
 	fi
 }
 

@@ -256,8 +256,8 @@ Test(conf, nic_defaults)
 	cr_expect_eq(conf.nics[0].ip4_gw, 0);
 	cr_expect_not(conf.nics[0].has_mac);
 	cr_expect_eq(conf.nics[0].mtu, 0);
-	cr_expect_eq(conf.nics[0].queues, 1);
-	cr_expect_eq(conf.nics[0].csum, FN_NIC_CSUM_VERIFY);
+	cr_expect_eq(conf.nics[0].queues, 0);
+	cr_expect_eq(conf.nics[0].csum, FN_NIC_CSUM_AUTO);
 	cr_expect_eq(conf.nics[0].line, 2);
 }
 
