@@ -13,6 +13,7 @@
 enum fn_policy_verb {
 	FN_POLICY_LISTEN,	/* listen; bind of a datagram socket */
 	FN_POLICY_CONNECT,	/* connect, first sendto */
+	FN_POLICY_SOCKET,	/* socket() or an option settled it; only in records of decisions */
 };
 
 #define FN_POLICY_NO_NIC	0xff
