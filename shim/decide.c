@@ -30,14 +30,28 @@ static bool inside(void)
 	return fn_thread_self()->inside;
 }
 
+/* A decision for the kernel that needs no address: by what the socket is, or by an option. */
+static void record_early(int fd, int family, int type, enum fn_reason reason, uint32_t arg)
+{
+	struct fn_info_decision d = { .fd = fd, .family = (uint16_t)family, .type = (uint16_t)type,
+				      .verb = FN_POLICY_SOCKET, .nic = FN_POLICY_NO_NIC, .reason = reason, .arg = arg };
+
+	fn_info_decision(&d);
+}
+
 int fn_shim_socket(int domain, int type, int protocol)
 {
 	int fd = fn_sys_socket(domain, type, protocol);
+	enum fn_reason reason;
 	struct fn_file *f;
 	uint32_t arg;
 
-	if (fd < 0 || inside() || fn_policy_socket(domain, type, protocol, &arg) != FN_REASON_UNDECIDED ||
-	    fn_engine_init() < 0)
+	if (fd < 0 || inside())
+		return fd;
+	reason = fn_policy_socket(domain, type, protocol, &arg);
+	if (reason != FN_REASON_UNDECIDED)
+		record_early(fd, domain, type, reason, arg);
+	if (reason != FN_REASON_UNDECIDED || fn_engine_init() < 0)
 		return fd;
 	f = fn_file_new(FN_FILE_SOCKET, &fn_socket_ops);
 	if (!f)
@@ -335,8 +349,10 @@ static int socket_setsockopt(struct fn_file *f, int fd, int level, int name, con
 
 	if (ret < 0)
 		return ret;
-	if (fn_sockopt_note(f, level, name, value, len) == FN_VERDICT_DECIDE)
+	if (fn_sockopt_note(f, level, name, value, len) == FN_VERDICT_DECIDE) {
+		record_early(fd, f->domain, f->type, FN_REASON_OPTION, FN_REASON_OPTION(level, name));
 		fn_decide_kernel(f, fd, FN_REASON_OPTION, FN_REASON_OPTION(level, name));
+	}
 	return ret;
 }
 
