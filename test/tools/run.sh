@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # fastnet-run: finds the library, checks the configuration first, warns about what cannot be accelerated, and then is the
 # program: its status, its signals, its PID. The library of these tests is an empty one.
-# Environment: RUN is the tool, CC a compiler.
+# Environment: RUN is the tool, CC a compiler, bindir and libdir what configure was told.
 
 . "${srcdir:-.}/test/tools/lib.sh"
-: "${RUN:=tools/fastnet-run}" "${CC:=cc}"
+: "${RUN:=tools/fastnet-run}" "${CC:=cc}" "${bindir:=/usr/local/bin}" "${libdir:=/usr/local/lib}"
 unset FASTNET_NIC FASTNET_CONF FASTNET_LOG FASTNET_LOG_LEVEL FASTNET_RULES LD_PRELOAD
 
 # A build tree of our own, so that the library is found where a build has it.
@@ -116,6 +116,12 @@ mkdir -p "$work/moved"
 cp "$tool" "$work/moved/fastnet-run"
 run "$work/moved/fastnet-run" --check
 check "does not take a library from anywhere" [ "$(grep -c "library: $work" "$work/out")" = 0 ]
+root=$work/root
+mkdir -p "$root$bindir" "$root$libdir"
+cp "$tool" "$root$bindir/fastnet-run"
+cp "$lib" "$root$libdir/libfastnet.so"
+run "$root$bindir/fastnet-run" --check
+check "finds the library beside itself, wherever the two were moved" out_has "library: $(realpath "$root$libdir")/libfastnet.so"
 mkdir -p "$work/a b/tools" "$work/a b/.libs"
 cp "$tool" "$work/a b/tools/fastnet-run"
 cp "$lib" "$work/a b/.libs/libfastnet.so"
