@@ -7,12 +7,6 @@
 
 #define COPY_PIECE	4096	/* copied, then summed while it is in the first-level cache */
 
-static inline uint64_t add_word(uint64_t sum, uint64_t v)
-{
-	sum += v;
-	return sum + (sum < v);
-}
-
 #ifdef __x86_64__
 static inline uint64_t add_block(uint64_t sum, const uint8_t *p)
 {
@@ -35,7 +29,7 @@ static inline uint64_t add_block(uint64_t sum, const uint8_t *p)
 
 	memcpy(v, p, sizeof(v));
 	for (unsigned i = 0; i < 8; i++)
-		sum = add_word(sum, v[i]);
+		sum = fn_cksum_join(sum, v[i]);
 	return sum;
 }
 #endif
@@ -56,7 +50,7 @@ static inline uint64_t add_tail(uint64_t sum, const uint8_t *p, size_t len)
 	}
 	if (len & 1)
 		((uint8_t *)&v)[at] = p[at];
-	return add_word(sum, v);
+	return fn_cksum_join(sum, v);
 }
 
 uint64_t fn_cksum_add(uint64_t sum, const void *data, size_t len)
@@ -68,7 +62,7 @@ uint64_t fn_cksum_add(uint64_t sum, const void *data, size_t len)
 		sum = add_block(sum, p);
 	for (; len >= 8; p += 8, len -= 8) {
 		memcpy(&v, p, 8);
-		sum = add_word(sum, v);
+		sum = fn_cksum_join(sum, v);
 	}
 	return len ? add_tail(sum, p, len) : sum;
 }
@@ -101,9 +95,9 @@ uint64_t fn_cksum_pkt(const struct fn_pkt *p, uint32_t off)
 		}
 		part = fn_cksum_add(0, p->data + off, p->len - off);
 		/* bytes behind an odd number of bytes: the sum with its bytes swapped (RFC 1071 2B) */
-		sum = add_word(sum, odd ? part << 8 | part >> 56 : part);
+		sum = fn_cksum_join(sum, odd ? part << 8 | part >> 56 : part);
 		odd ^= (p->len - off) & 1;
 		off = 0;
 	}
-	return sum;
+	return (sum & UINT32_MAX) + (sum >> 32);
 }

@@ -29,7 +29,14 @@ fn_inline uint64_t fn_cksum_pseudo4(uint32_t src, uint32_t dst, uint8_t proto, u
 	return (uint64_t)src + dst + __builtin_bswap32(((uint32_t)proto << 16) + len);
 }
 
-/* Sum of a chain from its offset `off` behind .data to the end of the packet. */
+/* Two sums in one: a plain + of two 64-bit sums would lose a carry. */
+fn_inline uint64_t fn_cksum_join(uint64_t a, uint64_t b)
+{
+	a += b;
+	return a + (a < b);
+}
+
+/* Sum of a chain from its offset `off` behind .data to the end of the packet; below 2^33, so that more can be added. */
 uint64_t fn_cksum_pkt(const struct fn_pkt *p, uint32_t off);
 
 #endif

@@ -262,6 +262,17 @@ struct fn_sock *fn_demux_bound(const struct fn_stack *st, enum fn_sock_kind kind
 	return found;
 }
 
+struct fn_sock *fn_demux_next(const struct fn_stack *st, enum fn_sock_kind kind, const struct fn_ep *local,
+			      const struct fn_ep *remote, const struct fn_sock *after)
+{
+	const struct port *port = port_find(st->demux, kind, local->port);
+	struct fn_sock *sk = after ? after->bind_next : port ? port->socks : NULL;
+
+	while (sk && score(sk, local, remote) < 0)
+		sk = sk->bind_next;
+	return sk;
+}
+
 static bool addr_clash(const struct fn_sock *a, const struct fn_sock *b)
 {
 	return !a->local.ip4 || !b->local.ip4 || a->local.ip4 == b->local.ip4;

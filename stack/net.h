@@ -40,15 +40,17 @@ struct fn_neigh;
 /* How packets leave for one destination: what a connection caches. */
 struct fn_path {
 	struct fn_nic *nic;
-	struct fn_neigh *neigh;		/* never freed while the stack lives, may become unresolved */
+	struct fn_neigh *neigh;		/* never freed while the stack lives, may become unresolved; NULL: local */
 	uint32_t src, dst;		/* network order */
+	uint32_t next_hop;		/* dst or the gateway: neigh is looked up again when it serves another address now */
 	uint32_t mtu;			/* of the path, IP bytes */
 	uint8_t ttl, tos, proto;
 	bool df;
-	bool local;			/* dst is one of our own addresses */
+	bool local;			/* dst is one of our own addresses: no TSO, nothing leaves */
 };
 
-/* Fill path for dst; src 0 chooses the interface's address. -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL. */
+/* Fill path for dst (0: this host, as Linux); src 0 chooses the interface's address; TTL 64, TOS 0, DF set.
+ * -ENETUNREACH, -EHOSTUNREACH (no room for a neighbour), -EADDRNOTAVAIL, -EINVAL (127/8 leaving the host). */
 int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32_t src, uint8_t proto);
 
 /* True for 255.255.255.255, a broadcast address of one of our networks (RFC 1122 3.2.1.3), or a multicast group. */
@@ -61,15 +63,20 @@ int fn_route_add(struct fn_stack *st, uint32_t prefix, uint32_t mask, uint32_t g
  * Send one IP packet: p->data is the L4 header, checksum fields of the L4 header done (or left to the device by
  * FN_PKT_TX_*_CSUM). Pushes IP and Ethernet headers and stages it on the NIC; waits for ARP if needed (a FN_PKT_KEEP
  * packet waits as a copy). Fragments what exceeds the MTU unless path->df. Consumes p unless FN_PKT_KEEP is set; with
- * FN_PKT_KEEP .data is put back to where it was. 0, or -EMSGSIZE, -EHOSTUNREACH, -ENOBUFS (nothing was sent).
+ * FN_PKT_KEEP .data is put back to where it was. 0, or -EMSGSIZE, -EHOSTUNREACH, -ENOBUFS, -ENETDOWN (nothing was sent,
+ * p is consumed all the same).
  */
 int fn_ip4_output(struct fn_stack *st, const struct fn_path *path, struct fn_pkt *p);
 
-/* Confirmed forward progress of a connection: the neighbour is alive (RFC 4861 7.3.1's idea, as Linux dst_confirm). */
+/* Confirmed forward progress of a connection: the neighbour is alive (RFC 4861 7.3.1's idea, as Linux dst_confirm).
+ * n may be NULL (a local path). */
 void fn_neigh_confirm(struct fn_stack *st, struct fn_neigh *n);
 
 /* A buffer to send from, with room for headers; counts NO_PKT_MEM. */
 struct fn_pkt *fn_nic_alloc(struct fn_nic *nic);
+/* A copy of a chain's bytes from .data on, in as many buffers of nic as it takes (.seg); the offloads asked for come
+ * along, .l2 to .l4 do not. NULL: no buffers. */
+struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src);
 /*
  * Stage an Ethernet frame that begins at .l2; sends when a burst is full. Consumes p, on errors too, unless FN_PKT_KEEP.
  * A kept packet's .data may be moved while it is staged; one that is staged already is not staged twice (its header was
@@ -80,6 +87,12 @@ int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p);
 bool fn_nic_flush(struct fn_nic *nic);
 /* Packets that can be staged now without -ENOBUFS. */
 unsigned fn_nic_tx_room(const struct fn_nic *nic);
+
+/*
+ * A packet of ours, quoted from its IP header on (len bytes of it are there), met an error: tell its socket. From a real
+ * ICMP message or from a neighbour that does not answer. 0, or -FN_DROP_ICMP_*.
+ */
+int fn_icmp_quoted(struct fn_stack *st, const void *quote, size_t len, uint8_t type, uint8_t code, uint32_t mtu);
 
 /* Send an ICMP error about p (its IP header at .l3); rate-limited; p stays the caller's. mtu in host order. */
 void fn_icmp_send_error(struct fn_stack *st, const struct fn_pkt *p, uint8_t type, uint8_t code, uint32_t mtu);
@@ -98,6 +111,9 @@ void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk);
  * address, any); among SO_REUSEPORT equals the hash decides. */
 struct fn_sock *fn_demux_bound(const struct fn_stack *st, enum fn_sock_kind kind, const struct fn_ep *local,
 			       const struct fn_ep *remote, uint32_t hash);
+/* Each socket that fits, one after another (broadcasts); after NULL: the first. */
+struct fn_sock *fn_demux_next(const struct fn_stack *st, enum fn_sock_kind kind, const struct fn_ep *local,
+			      const struct fn_ep *remote, const struct fn_sock *after);
 /* 0 or -EADDRINUSE by Linux's bind rules. */
 int fn_demux_bind(struct fn_stack *st, struct fn_sock *sk);
 /* Leave the port's chain, as a listener too; harmless when sk is not in it. */

@@ -21,6 +21,31 @@ struct fn_pkt *fn_nic_alloc(struct fn_nic *nic)
 	return p;
 }
 
+struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src)
+{
+	struct fn_pkt *first = fn_nic_alloc(nic), *p = first;
+	uint32_t n, done;
+
+	if (first)
+		first->flags = src->flags & FN_PKT_TX_OFFLOADS;
+	for (const struct fn_pkt *s = src; s && p; s = s->seg) {
+		for (done = 0; p && done < s->len; done += n) {
+			if (!fn_pkt_tailroom(p) && !(p = p->seg = fn_nic_alloc(nic)))
+				break;
+			n = fn_min(s->len - done, fn_pkt_tailroom(p));
+			memcpy(p->data + p->len, s->data + done, n);
+			p->len += n;
+		}
+	}
+	if (!p && first)
+		fn_pkt_free(first);
+	if (!p)
+		return NULL;
+	first->pkt_len = src->pkt_len;
+	first->tso_mss = src->tso_mss;
+	return first;
+}
+
 unsigned fn_nic_tx_room(const struct fn_nic *nic)
 {
 	return (unsigned)TXQ_MAX - nic->txq_len;

@@ -69,6 +69,7 @@ struct fn_nic {
 	uint32_t ip4;
 	uint32_t ip4_mask;
 	uint32_t ip4_gw;		/* 0: none */
+	uint64_t defend_after;		/* ns: when ARP may defend ip4 again */
 	char name[FN_NIC_NAME];
 	struct fn_nic_stats stats;
 	/* packets given to fn_nic_send() that .tx has not taken yet; the stack's */

@@ -43,7 +43,11 @@ enum fn_pkt_flag {
 	FN_PKT_SENT		= 1 << 10,
 	/* transmit: stands in nic->txq; fn_pkt_free() then only clears FN_PKT_KEEP, and the transmission consumes it */
 	FN_PKT_QUEUED		= 1 << 11,
+	/* receive: from ourselves; its buffer was filled in this process */
+	FN_PKT_LOOP		= 1 << 12,
 };
+
+#define FN_PKT_TX_OFFLOADS	(FN_PKT_TX_IP_CSUM | FN_PKT_TX_TCP_CSUM | FN_PKT_TX_UDP_CSUM | FN_PKT_TX_TSO)
 
 /* State of a segment in the retransmission queue (RFC 6675 terms). */
 enum fn_pkt_sack {

@@ -7,6 +7,7 @@
 
 #include "net.h"
 #include "route.h"
+#include "udp.h"
 
 #define LINK_CHECK_NS	(100 * FN_MSEC)	/* a device's link state is asked at most that often */
 #define RETRY_NS	(FN_MSEC / 10)	/* a device that took less than it was given is asked again */
@@ -119,6 +120,7 @@ static unsigned nic_receive(struct fn_stack *st, struct fn_nic *nic)
 		if (i + 1 < n)
 			__builtin_prefetch(burst[i + 1]->data);
 		bytes += burst[i]->pkt_len;
+		burst[i]->time = st->now;
 		fn_ether_input(st, nic, burst[i]);
 	}
 	st->stats.rx_packets += n;
@@ -159,6 +161,8 @@ unsigned fn_stack_poll(struct fn_stack *st, uint64_t now)
 	if (!(n + fired))
 		st->stats.polls_empty++;
 	fn_stack_flush(st);
+	if (fn_unlikely(st->udp_wait))
+		fn_udp_writable(st);
 	return n + fired;
 }
 
@@ -187,7 +191,7 @@ uint64_t fn_stack_deadline(const struct fn_stack *st)
 
 	if (st->loop.count)
 		return st->now;
-	return fn_stack_staged(st) ? fn_min(next, st->now + RETRY_NS) : next;
+	return fn_stack_staged(st) || st->udp_wait ? fn_min(next, st->now + RETRY_NS) : next;
 }
 
 unsigned fn_stack_draining(const struct fn_stack *st)

@@ -24,6 +24,7 @@ struct fn_arp;
 struct fn_ip4;
 struct fn_icmp;
 struct fn_routes;
+struct fn_udp;
 struct fn_tcp_stack;	/* what TCP keeps for the whole stack: secrets, SYN queues, TIME_WAIT */
 
 struct fn_stack_ops {
@@ -62,6 +63,7 @@ struct fn_stack {
 	struct fn_icmp *icmp;
 	struct fn_routes *routes;
 	struct fn_arena *arena;
+	struct fn_udp *udp_wait;	/* sockets that wait for room to send */
 	uint64_t link_check;		/* when the devices are asked for their link state again */
 	struct fn_pool tcp_pool;	/* struct fn_tcp */
 	struct fn_pool udp_pool;	/* struct fn_udp */
