@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "plugin/dpdk.h"
+#include "plugin/csum.h"
 #include "stack/cksum.h"
 #include "stack/wire.h"
 

@@ -10,6 +10,11 @@
 
 #include "plugin/dpdk.h"
 
+#define FRAME_ROOM	2048	/* what drivers expect at least */
+#define BUFFERS		16383	/* 2^n - 1 fits mempool's ring best */
+#define BUFFERS_BYTES	(48u << 20)	/* what they take at most unless the user says a number */
+#define XDP_HEADROOM	256	/* XDP_PACKET_HEADROOM: the kernel leaves it in front of a frame */
+
 /* PACKET_MMAP: what stands in front of a frame in its slot (TPACKET_V2 header, address, alignment), and VLAN tag. */
 #define SLOT_OVERHEAD	80
 #define SLOT_ALIGN	16	/* TPACKET_ALIGNMENT */
@@ -154,10 +159,8 @@ static int check_iface(const struct dpdk_devargs *d, uint32_t want_mtu, uint32_t
 	return 0;
 }
 
-/*
- * Busy polling (the driver's default) makes a system call of every look at an empty ring, so it is off unless the user
- * asks for it: measured on veth, it halves the rate.
- */
+/* Busy polling (the driver's default) makes a system call of every look at an empty ring, and on veth it gains nothing:
+ * off unless the user asks for it. */
 static void complete_af_xdp(struct dpdk_devargs *d)
 {
 	char text[32];
@@ -166,12 +169,35 @@ static void complete_af_xdp(struct dpdk_devargs *d)
 		add_arg(d, "busy_budget=0");
 }
 
+uint32_t dpdk_devargs_room(const struct dpdk_devargs *d, uint32_t frame)
+{
+	uint32_t room = frame;
+
+	if (d->driver == DRIVER_AF_PACKET)
+		room = fn_max(room, d->framesz);
+	else if (d->driver == DRIVER_AF_XDP)
+		room += XDP_HEADROOM;
+	room = fn_max(room, (uint32_t)FRAME_ROOM);
+	return RTE_ALIGN_CEIL(room, 64u);
+}
+
+/* Fewer buffers when they are large. */
+static void size_buffers(struct dpdk_devargs *d, uint32_t want, uint32_t mtu)
+{
+	uint32_t n = BUFFERS;
+
+	d->room = dpdk_devargs_room(d, (mtu ? mtu : RTE_ETHER_MTU) + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN);
+	while ((uint64_t)n * d->room > BUFFERS_BYTES && n > 1023)
+		n >>= 1;
+	d->buffers = want ? want : n;
+}
+
 int dpdk_devargs_parse(struct dpdk_devargs *d, const struct fn_port_conf *conf, char *err, size_t errlen)
 {
 	const char *comma = strchr(conf->devargs, ',');
 	size_t len = comma ? (size_t)(comma - conf->devargs) : strlen(conf->devargs);
-	uint32_t mtu;
-	int rc;
+	uint32_t mtu = conf->mtu;
+	int rc = 0;
 
 	memset(d, 0, sizeof(*d));
 	d->driver = DRIVER_OTHER;
@@ -185,14 +211,14 @@ int dpdk_devargs_parse(struct dpdk_devargs *d, const struct fn_port_conf *conf, 
 	for (size_t i = 0; i < fn_array_size(drivers); i++)
 		if (!strncmp(d->name, drivers[i].prefix, strlen(drivers[i].prefix)))
 			d->driver = drivers[i].driver;
-	get_arg(d->args, "iface", d->ifname, sizeof(d->ifname));
-	if (d->driver != DRIVER_AF_PACKET && d->driver != DRIVER_AF_XDP)
-		return 0;
-	rc = check_iface(d, conf->mtu, &mtu, err, errlen);
-	if (rc)
-		return rc;
-	if (d->driver == DRIVER_AF_PACKET)
-		return complete_af_packet(d, mtu, err, errlen);
-	complete_af_xdp(d);
-	return 0;
+	if (d->driver != DRIVER_OTHER)
+		get_arg(d->args, "iface", d->ifname, sizeof(d->ifname));
+	if (d->driver == DRIVER_AF_PACKET || d->driver == DRIVER_AF_XDP)
+		rc = check_iface(d, conf->mtu, &mtu, err, errlen);
+	if (!rc && d->driver == DRIVER_AF_PACKET)
+		rc = complete_af_packet(d, mtu, err, errlen);
+	else if (!rc && d->driver == DRIVER_AF_XDP)
+		complete_af_xdp(d);
+	size_buffers(d, conf->buffers, mtu);
+	return rc;
 }

@@ -80,8 +80,9 @@ struct dpdk_port {
 };
 
 /* ---- eal.c ---- */
-/* EAL, once a process. 0 or -E* and err. */
-int dpdk_eal_init(const struct fn_port_conf *conf, char *err, size_t errlen);
+/* EAL, once a process; dev is the first port. 0 or -E* and err. */
+struct dpdk_devargs;
+int dpdk_eal_init(const struct fn_port_conf *conf, const struct dpdk_devargs *dev, char *err, size_t errlen);
 bool dpdk_eal_hugepages(void);
 /* EAL's own descriptors. */
 int dpdk_eal_fds(int *fds, int max);
@@ -107,7 +108,12 @@ struct dpdk_devargs {
 	char args[512];				/* behind the name's comma, completed */
 	char ifname[IF_NAMESIZE];		/* of a driver over a kernel interface */
 	uint32_t framesz, framecnt, qpairs;	/* af_packet */
+	uint32_t room;			/* bytes for a frame in a buffer, headroom apart */
+	uint32_t buffers;
 };
+
+/* The data room of a port's buffers for frames of that size. */
+uint32_t dpdk_devargs_room(const struct dpdk_devargs *d, uint32_t frame);
 /* 0, -EINVAL, -ENODEV and err. mtu: 0 is the interface's. */
 int dpdk_devargs_parse(struct dpdk_devargs *d, const struct fn_port_conf *conf, char *err, size_t errlen);
 
@@ -140,10 +146,6 @@ void dpdk_wake_disarm(struct dpdk_port *port);
 bool dpdk_peek_setup(struct dpdk_port *port, const struct dpdk_devargs *d);
 void dpdk_peek_teardown(struct dpdk_port *port);
 bool dpdk_rx_pending(const struct fn_nic *nic);
-
-/* ---- csum.c ---- */
-/* True when an IPv4 TCP or UDP checksum in a frame of len bytes holds just the pseudo header's sum. */
-bool dpdk_csum_unfinished(const uint8_t *frame, uint32_t len);
 
 /* ---- numa.c ---- */
 bool dpdk_numa_many(void);

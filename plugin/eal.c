@@ -76,13 +76,11 @@ static unsigned long huge_free_mb(void)
 }
 
 /* Packet memory of all ports, and what EAL and the drivers take beside it. */
-static unsigned need_mb(const struct fn_port_conf *conf)
+static unsigned need_mb(const struct fn_port_conf *conf, const struct dpdk_devargs *dev)
 {
-	unsigned ports = conf->ports ? conf->ports : 1;
-	uint64_t buffers = conf->buffers ? conf->buffers : 16384;
-	uint64_t size = 1024 + fn_max(conf->mtu, 2048u);
+	uint64_t object = (uint64_t)dev->room + 1024;
 
-	return (unsigned)((buffers * size / MB + 16) * ports + 32);
+	return (unsigned)((dev->buffers * object / MB + 16) * fn_max(conf->ports, 1u) + 32);
 }
 
 /* One lcore that may run on every CPU that the calling thread may use: EAL binds the thread to it. */
@@ -103,10 +101,10 @@ static void arg_lcores(struct eal_args *a, const cpu_set_t *cpus)
 	arg(a, "--lcores=0@(%s)", list);
 }
 
-static int build_args(struct eal_args *a, const struct fn_port_conf *conf, const cpu_set_t *cpus, char *err,
-		      size_t errlen)
+static int build_args(struct eal_args *a, const struct fn_port_conf *conf, const struct dpdk_devargs *dev,
+		      const cpu_set_t *cpus, char *err, size_t errlen)
 {
-	unsigned need = need_mb(conf);
+	unsigned need = need_mb(conf, dev);
 	unsigned long have = conf->hugepages == FN_PORT_HUGE_NO ? 0 : huge_free_mb();
 	char extra[EAL_ARG_LEN], *save, *word;
 
@@ -169,7 +167,7 @@ static void restore_syslog(void)
 	closelog();
 }
 
-static int eal_start(const struct fn_port_conf *conf, char *err, size_t errlen)
+static int eal_start(const struct fn_port_conf *conf, const struct dpdk_devargs *dev, char *err, size_t errlen)
 {
 	struct eal_args *a;
 	cpu_set_t cpus;
@@ -182,7 +180,7 @@ static int eal_start(const struct fn_port_conf *conf, char *err, size_t errlen)
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
-	rc = build_args(a, conf, &cpus, err, errlen);
+	rc = build_args(a, conf, dev, &cpus, err, errlen);
 	if (rc)
 		goto out;
 	for (int i = 1; i < a->n; i++)
@@ -213,7 +211,7 @@ int dpdk_eal_fds(int *fds, int max)
 	return n;
 }
 
-int dpdk_eal_init(const struct fn_port_conf *conf, char *err, size_t errlen)
+int dpdk_eal_init(const struct fn_port_conf *conf, const struct dpdk_devargs *dev, char *err, size_t errlen)
 {
 	static struct dpdk_fdset before;
 
@@ -224,7 +222,7 @@ int dpdk_eal_init(const struct fn_port_conf *conf, char *err, size_t errlen)
 	}
 	snprintf(err, errlen, "DPDK's EAL cannot start: out of memory");
 	dpdk_fds_snapshot(&before);
-	eal.rc = eal_start(conf, err, errlen);
+	eal.rc = eal_start(conf, dev, err, errlen);
 	eal.nb_fds = dpdk_fds_collect(eal.fds, (int)fn_array_size(eal.fds), &before, 2);
 	/* EAL can be started once only; but nothing has been started when its arguments were refused. */
 	eal.tried = !eal.rc || eal.rc != -ENOMEM;

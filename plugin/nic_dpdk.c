@@ -13,6 +13,7 @@
 #include <rte_lcore.h>
 #include <rte_ring.h>
 
+#include "plugin/csum.h"
 #include "plugin/dpdk.h"
 #include "stack/wire.h"
 

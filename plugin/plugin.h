@@ -54,7 +54,7 @@ struct fn_port_conf {
 	const uint8_t *rss_key;	/* 40 bytes: the stack's Toeplitz key; NULL: none */
 	uint32_t mtu;		/* 0: the device's */
 	uint32_t queues;	/* 0: what the device needs */
-	uint32_t buffers;	/* 0: 8192 */
+	uint32_t buffers;	/* 0: 16383, fewer when they are large */
 	uint32_t ports;		/* DPDK ports that the configuration has: EAL's memory is set aside for all of them */
 	bool pci;		/* one of them is a PCI device: the bus is scanned */
 	enum fn_port_huge hugepages;

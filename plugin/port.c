@@ -19,8 +19,6 @@
 #include "plugin/dpdk.h"
 
 #define RING_DEFAULT	1024	/* descriptors a queue where the device has no preference */
-#define BUFFERS_DEFAULT	16383	/* 2^n - 1 fits mempool's ring best */
-#define FRAME_ROOM	2048	/* data room of a buffer, headroom apart */
 #define POOL_CACHE	RTE_MEMPOOL_CACHE_MAX_SIZE
 #define RSS_KEY_LEN	40
 
@@ -104,6 +102,11 @@ found:
 	return 0;
 }
 
+static uint32_t object_size(uint32_t room)
+{
+	return (uint32_t)sizeof(struct rte_mbuf) + FN_PKT_PRIV_SIZE + RTE_PKTMBUF_HEADROOM + room;
+}
+
 /* The MTU: a tap or a real device is set to the configured one; an interface of the kernel's is left as it is. */
 static int settle_mtu(struct opening *o)
 {
@@ -112,11 +115,12 @@ static int settle_mtu(struct opening *o)
 	int rc;
 
 	if (o->port->driver == DRIVER_AF_PACKET || o->port->driver == DRIVER_AF_XDP) {
-		uint32_t most = o->info.max_rx_pktlen - FN_PKT_PRIV_SIZE - RTE_ETHER_HDR_LEN;
+		/* AF_XDP: a whole object of the pool is one frame of the kernel's, at most a page. */
+		uint32_t object = rte_mempool_calc_obj_size(object_size(o->dev.room), 0, NULL);
 
 		mtu = (uint16_t)(want ? want : dpdk_iface_mtu(o->dev.ifname));
-		if (o->port->driver == DRIVER_AF_XDP && mtu > most)
-			return fail(o, -EINVAL, "an MTU of %u is more than AF_XDP's %u", mtu, most);
+		if (o->port->driver == DRIVER_AF_XDP && object > RTE_PGSIZE_4K)
+			return fail(o, -EINVAL, "an MTU of %u does not fit into AF_XDP's frames: set a smaller mtu, 3200 at most", mtu);
 	} else {
 		rc = want ? rte_eth_dev_set_mtu(o->port->id, (uint16_t)want) : 0;
 		if (rc)
@@ -136,21 +140,17 @@ static int make_pool(struct opening *o)
 {
 	static unsigned serial;
 	struct dpdk_port *port = o->port;
-	uint32_t n = o->conf->buffers ? o->conf->buffers : BUFFERS_DEFAULT;
-	uint32_t room = fn_max(port->frame_max, (uint32_t)FRAME_ROOM);
+	uint32_t n = o->dev.buffers;
+	uint32_t room = fn_max(o->dev.room, dpdk_devargs_room(&o->dev, port->frame_max));
 	struct rte_pktmbuf_pool_private priv = { .mbuf_priv_size = FN_PKT_PRIV_SIZE };
 	char name[RTE_MEMPOOL_NAMESIZE];
 	struct rte_mempool_memhdr *mem;
 	int rc;
 
-	if (port->driver == DRIVER_AF_PACKET)
-		room = fn_max(room, o->dev.framesz);
-	room = RTE_ALIGN_CEIL(room, 64u) + RTE_PKTMBUF_HEADROOM;
-	room = fn_min(room, (uint32_t)UINT16_MAX);
-	priv.mbuf_data_room_size = (uint16_t)room;
+	room = fn_min(room, (uint32_t)(UINT16_MAX - RTE_PKTMBUF_HEADROOM));
+	priv.mbuf_data_room_size = (uint16_t)(room + RTE_PKTMBUF_HEADROOM);
 	snprintf(name, sizeof(name), "fastnet%u", serial++);
-	port->pool = rte_mempool_create_empty(name, n, (unsigned)sizeof(struct rte_mbuf) + FN_PKT_PRIV_SIZE + room, POOL_CACHE,
-					      sizeof(priv), port->pub.numa_node,
+	port->pool = rte_mempool_create_empty(name, n, object_size(room), POOL_CACHE, sizeof(priv), port->pub.numa_node,
 					      o->dev.pci ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 	if (!port->pool)
 		return fail(o, -rte_errno, "no memory for %u buffers", n);
@@ -163,7 +163,7 @@ static int make_pool(struct opening *o)
 		STAILQ_FOREACH(mem, &port->pool->mem_list, next)
 			dpdk_numa_bind(mem->addr, mem->len, port->pub.numa_node);
 	rte_mempool_obj_iter(port->pool, rte_pktmbuf_init, NULL);
-	o->nic->tx_payload = room - RTE_PKTMBUF_HEADROOM;
+	o->nic->tx_payload = room;
 	port->reserve = n / 4;
 	return 0;
 }
@@ -382,7 +382,6 @@ static int bring_up(struct opening *o)
 	port->lcore = dpdk_eal_lcore();
 	port->link = true;
 	port->owner = getpid();
-	dpdk_log_kept();
 	return 0;
 }
 
@@ -425,7 +424,7 @@ static int open_with(struct opening *o)
 	if (rc)
 		return rc;
 	dpdk_fds_plug(&o->plugged, o->conf->fd_floor);
-	rc = dpdk_eal_init(o->conf, o->err, o->errlen);
+	rc = dpdk_eal_init(o->conf, &o->dev, o->err, o->errlen);
 	if (rc)
 		goto unplug;
 	dpdk_fds_snapshot(&o->before);
@@ -453,6 +452,7 @@ unplug:
 	port->nb_own_fd = dpdk_fds_collect(port->own_fd, FN_DPDK_FDS, &o->before, 0);
 	dpdk_wake_setup(port);
 	o->nic->ops = dpdk_peek_setup(port, &o->dev) ? &dpdk_nic_ops : &dpdk_nic_ops_blind;
+	dpdk_log_kept();
 	return 0;
 }
 

@@ -209,10 +209,15 @@ lab_await_port()
 	done
 }
 
-# lab_hugepages N: at least N free huge pages of 2 MB until exit; false when the kernel has not got them.
+# lab_hugepages N: at least N free huge pages of 2 MB until exit; false when the kernel has not got them. One script of
+# the machine at a time, or the wrong number would be put back.
 lab_hugepages()
 {
-	[ -n "$lab_huge_saved" ] || lab_huge_saved=$(cat /proc/sys/vm/nr_hugepages)
+	if [ -z "$lab_huge_saved" ]; then
+		exec {lab_huge_fd}</proc/sys/vm/nr_hugepages
+		flock -w 120 "$lab_huge_fd" || return 1
+		lab_huge_saved=$(cat /proc/sys/vm/nr_hugepages)
+	fi
 	echo $((lab_huge_saved + $1)) >/proc/sys/vm/nr_hugepages
 	[ "$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)" -ge "$1" ]
 }

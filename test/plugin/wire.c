@@ -19,6 +19,7 @@
 
 struct counts {
 	uint64_t arp, icmp, udp, unfinished, oversize, other, full;
+	uint64_t busy_ns, bursts;	/* time and number of rounds that received something */
 };
 
 static struct counts count;
@@ -78,7 +79,8 @@ static bool turn_ip4(struct fn_pkt *p)
 {
 	struct fn_ip4_hdr *ip = (struct fn_ip4_hdr *)(p->data + FN_ETHER_LEN);
 
-	if (p->len < FN_ETHER_LEN + FN_IP4_LEN + 8 || ip->dst != OUR_IP || ip->ver_ihl != 0x45)
+	if (p->len < FN_ETHER_LEN + FN_IP4_LEN + 8 || ip->dst != OUR_IP || ip->ver_ihl != 0x45 ||
+	    ip->frag & fn_be16(FN_IP4_MF | FN_IP4_OFFSET))
 		return false;
 	ip->dst = ip->src;
 	ip->src = OUR_IP;
@@ -111,6 +113,7 @@ static bool turn(struct fn_nic *nic, struct fn_pkt *p)
 static unsigned serve(struct fn_nic *nic)
 {
 	struct fn_pkt *in[FN_NIC_BURST], *out[FN_NIC_BURST];
+	uint64_t start = host_now();
 	uint16_t n = nic->ops->rx(nic, in, FN_NIC_BURST), k = 0, sent;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -123,6 +126,10 @@ static unsigned serve(struct fn_nic *nic)
 	for (uint16_t i = sent; i < k; i++) {
 		count.full++;
 		nic->ops->free(nic, out[i]);
+	}
+	if (n) {
+		count.busy_ns += host_now() - start;
+		count.bursts++;
 	}
 	return n;
 }
@@ -153,6 +160,9 @@ static void report(const char *who, struct fn_nic *nic)
 	printf("%s: rx %lu tx %lu arp %lu icmp %lu udp %lu unfinished %lu oversize %lu other %lu full %lu missed %lu\n", who,
 	       nic->stats.rx_packets, nic->stats.tx_packets, count.arp, count.icmp, count.udp, count.unfinished,
 	       count.oversize, count.other, count.full, nic->stats.rx_missed);
+	printf("%s: ns/packet %lu packets/burst %.1f\n", who,
+	       nic->stats.rx_packets ? count.busy_ns / nic->stats.rx_packets : 0,
+	       count.bursts ? (double)nic->stats.rx_packets / (double)count.bursts : 0);
 	printf("%s: sleeps %lu woken %lu idle %lu cpu_ms %lu\n", who, host_slept.sleeps, host_slept.woken, host_slept.idle,
 	       ru.ru_utime.tv_sec * 1000 + ru.ru_utime.tv_usec / 1000 + ru.ru_stime.tv_sec * 1000 +
 		       ru.ru_stime.tv_usec / 1000);

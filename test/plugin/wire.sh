@@ -76,6 +76,35 @@ wire_woken()
 	[ "$(wire_count woken total)" -ge 20 ] && [ "$(wire_count idle total)" -le 3 ]
 }
 
+# About $1 datagrams came with the peer's offloads on; of the others one in 65,536 may look so.
+wire_unfinished()
+{
+	echo "udp $(wire_count udp total) unfinished $(wire_count unfinished total)"
+	[ "$(wire_count udp total)" = 60000 ] && [ $(($(wire_count unfinished total) - $1)) -le 20 ] &&
+		[ "$(wire_count unfinished total)" -ge "$1" ]
+}
+
+wire_set_mtu()
+{
+	ip -n "$LAB_CLIENT_NS" link set "$LAB_CLIENT_IF" mtu "$1"
+	ip -n "$LAB_SERVER_NS" link set "$LAB_SERVER_IF" mtu "$1"
+}
+
+# Jumbo frames, where the driver has them; three rings that share the traffic.
+wire_mtu()
+{
+	local mtu=9000 devargs=$LAB_DEVARGS
+
+	[ "$1" != tap ] || return 0
+	[ "$1" != af_xdp ] || mtu=3200
+	[ "$1" != af_packet ] || LAB_DEVARGS=$devargs,qpairs=3
+	wire_set_mtu $mtu
+	wire_check "an MTU of $mtu" eval 'wire_start && wire_udp 2000 '$((mtu - 28))
+	wire_check "ends" lab_stop_server
+	wire_set_mtu 1500
+	LAB_DEVARGS=$devargs
+}
+
 wire_down_up()
 {
 	ip -n "$LAB_SERVER_NS" link set "$LAB_SERVER_IF" down
@@ -141,6 +170,9 @@ wire_test()
 	lab_offloads on
 	wire_check "ends" lab_stop_server
 	wire_check "every packet woke it, nothing else did" wire_woken
+	[ "$kind" = tap ] || wire_check "unfinished checksums are taken, finished ones are not" wire_unfinished 40000
+	[ "$kind" != tap ] || wire_check "a tap has no unfinished checksums" wire_unfinished 0
+	wire_mtu "$kind"
 
 	wire_check "interface down and up again" eval 'wire_start && wire_ping 2 && wire_down_up '"$kind"
 	wire_check "ends" lab_stop_server
