@@ -83,6 +83,8 @@ int fn_addr_get(const struct fn_file *f, enum fn_addr_use use, const struct sock
 		return get_unspec(f, use, sa, len, ep);
 	if (f->domain == AF_INET && len < sizeof(struct sockaddr_in))
 		return -EINVAL;
+	if (f->domain == AF_INET6 && f->type == SOCK_STREAM && len < SIN6_LEN_RFC2133)
+		return -EINVAL;
 	if (f->domain == AF_INET)
 		return sa->sa_family == AF_INET ? get_in(sa, len, ep) : -EAFNOSUPPORT;
 	if (sa->sa_family == AF_INET6)

@@ -481,7 +481,10 @@ static int tcp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 	if (ret != FN_ADDR_IP4)
 		return -EADDRNOTAVAIL;
 	fn_engine_lock();
-	ret = f->conn == FN_CONN_NONE ? fn_sock_bind(f->sk, &local) : -EINVAL;
+	if (local.ip4 && !fn_stack_is_local(fn_engine.st, local.ip4))
+		ret = -EADDRNOTAVAIL;	/* inet_bind looks at the address before the state */
+	else
+		ret = f->conn == FN_CONN_NONE ? fn_sock_bind(f->sk, &local) : -EINVAL;
 	fn_engine_unlock();
 	return ret;
 }

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The subject's half: orders to the peer, and connections with it. */
+#include <stdarg.h>
+
+#include "oracle.h"
+
+long peer(const char *format, ...)
+{
+	char order[256], answer[64] = "";
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(order, sizeof(order), format, args);
+	va_end(args);
+	if (send(o.control, order, (size_t)n, 0) != n || recv(o.control, answer, sizeof(answer) - 1, 0) <= 0) {
+		printf("the peer has gone at '%s'\n", order);
+		exit(3);
+	}
+	return strtol(answer, NULL, 10);
+}
+
+struct sockaddr_in addr_of(struct in_addr ip, int port)
+{
+	return (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = ip, .sin_port = htons((uint16_t)port) };
+}
+
+int port_of(int fd)
+{
+	struct sockaddr_in sin = { 0 };
+	socklen_t len = sizeof(sin);
+
+	getsockname(fd, (struct sockaddr *)&sin, &len);
+	return ntohs(sin.sin_port);
+}
+
+static void fail(const char *what)
+{
+	printf("cannot go on: %s: %s\n", what, strerror(errno));
+	exit(3);
+}
+
+int listen_on(int backlog)
+{
+	struct sockaddr_in sin = addr_of(o.local, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) || listen(fd, backlog))
+		fail("listen");
+	return fd;
+}
+
+int connect_out(int *slot)
+{
+	struct sockaddr_in sin = addr_of(o.peer, (int)peer("listen"));
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, (struct sockaddr *)&sin, sizeof(sin)))
+		fail("connect");
+	*slot = (int)peer("accept");
+	return fd;
+}
+
+/* One thread cannot accept and wait for the peer's connect to return, so the peer connects first: the backlog holds it. */
+int accept_in(int *slot)
+{
+	int l = listen_on(8), fd;
+	struct pollfd p = { .fd = l, .events = POLLIN };
+
+	poll(&p, 1, 0);	/* a stack's listener answers from the first wait on */
+	*slot = (int)peer("connect %d", port_of(l));
+	fd = accept(l, NULL, NULL);
+	if (fd < 0)
+		fail("accept");
+	close(l);
+	return fd;
+}
+
+const struct way ways[2] = { { "connected", connect_out }, { "accepted", accept_in } };
+
+unsigned until(int fd, unsigned ev)
+{
+	struct pollfd p = { .fd = fd, .events = (short)ev };
+
+	if (poll(&p, 1, 3000) == 0)
+		say("no %s within 3 s", events(ev));
+	return (unsigned short)p.revents;
+}
+
+void until_readable(int fd, int n)
+{
+	int have = 0;
+
+	for (int i = 0; i < 3000; i++) {
+		if (!ioctl(fd, FIONREAD, &have) && have >= n)
+			return;
+		poll(NULL, 0, 1);
+	}
+	say("only %d of %d bytes within 3 s", have, n);
+}
+
+void nonblock(int fd, bool on)
+{
+	int fl = fcntl(fd, F_GETFL);
+
+	fcntl(fd, F_SETFL, on ? fl | O_NONBLOCK : fl & ~O_NONBLOCK);
+}
+
+int set_int(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value));
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* epoll sets with connections in them: triggers, registrations, dups, sets in sets. */
+#include "oracle.h"
+
+static char buf[256];
+
+static int ctl(int ep, int op, int fd, unsigned ev, uint64_t data)
+{
+	struct epoll_event e = { .events = ev, .data.u64 = data };
+
+	return epoll_ctl(ep, op, fd, &e);
+}
+
+/* Everything ready within ms, in order of data. */
+static void ready(const char *when, int ep, int ms)
+{
+	struct epoll_event ev[8];
+	int n = epoll_wait(ep, ev, COUNT(ev), ms);
+	char text[256] = "";
+
+	if (n < 0) {
+		say("%s: %s", when, error_name(errno));
+		return;
+	}
+	for (uint64_t d = 0; d < 16; d++)
+		for (int i = 0; i < n; i++)
+			if (ev[i].data.u64 == d)
+				sprintf(text + strlen(text), " %d:%s", (int)d, events(ev[i].events));
+	say("%s: %d%s", when, n, text);
+}
+
+static void level(void)
+{
+	int slot, fd = connect_out(&slot), ep = epoll_create1(EPOLL_CLOEXEC);
+
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	ready("idle", ep, 0);
+	peer("send %d 6", slot);
+	ready("data", ep, 3000);
+	ready("still", ep, 0);
+	GET(recv(fd, buf, 3, 0), buf);
+	ready("half read", ep, 0);
+	GET(recv(fd, buf, 3, 0), buf);
+	ready("read", ep, 0);
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP, 2));
+	ready("with out", ep, 0);
+	peer("shut %d", slot);
+	until(fd, POLLRDHUP);
+	ready("end", ep, 0);
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, 0, 3));
+	ready("nothing wanted", ep, 0);
+	TRY(shutdown(fd, SHUT_WR));
+	until(fd, POLLHUP);
+	ready("hung up", ep, 0);
+	TRY(ctl(ep, EPOLL_CTL_DEL, fd, 0, 0));
+	ready("taken out", ep, 0);
+	close(fd);
+	close(ep);
+}
+
+static void edge(void)
+{
+	int slot, fd = connect_out(&slot), ep = epoll_create1(EPOLL_CLOEXEC);
+
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, 1));
+	ready("first", ep, 0);
+	ready("again", ep, 0);
+	peer("send %d 3", slot);
+	ready("data", ep, 3000);
+	ready("again", ep, 0);
+	GET(recv(fd, buf, 1, 0), buf);
+	ready("partly read", ep, 0);
+	peer("send %d 3", slot);
+	ready("more data", ep, 3000);
+	GET(recv(fd, buf, 100, 0), buf);
+	TRY(recv(fd, buf, 100, MSG_DONTWAIT));
+	ready("read", ep, 0);
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT | EPOLLET, 2));
+	ready("modified", ep, 0);
+	ready("again", ep, 0);
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, 3));
+	ready("modified, nothing there", ep, 0);
+	peer("shut %d", slot);
+	ready("end", ep, 3000);
+	ready("again", ep, 0);
+	close(fd);
+	ready("closed", ep, 0);
+	close(ep);
+}
+
+static void oneshot(void)
+{
+	int slot, fd = connect_out(&slot), ep = epoll_create1(EPOLL_CLOEXEC);
+
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLONESHOT, 1));
+	peer("send %d 3", slot);
+	ready("data", ep, 3000);
+	ready("again", ep, 0);
+	peer("send %d 3", slot);
+	until_readable(fd, 6);
+	ready("disarmed", ep, 50);
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, 2));
+	ready("armed again", ep, 0);
+	peer("rst %d", slot);
+	until(fd, POLLERR);
+	ready("disarmed, reset", ep, 50);
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT | EPOLLET, 3));
+	ready("armed again", ep, 0);
+	close(fd);
+	close(ep);
+}
+
+static void errors(void)
+{
+	int slot, fd = connect_out(&slot), ep = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event ev;
+
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_DEL, fd, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	TRY(ctl(ep, 7, fd, EPOLLIN, 1));
+	TRY(ctl(fd, EPOLL_CTL_ADD, ep, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_ADD, ep, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_ADD, 9999, EPOLLIN, 1));
+	TRY(ctl(9999, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	TRY(epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL));
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLEXCLUSIVE, 1));
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_DEL, fd, 0, 0));
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT, 1));
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLEXCLUSIVE, 1));
+	TRY(epoll_wait(ep, &ev, 0, 0));
+	TRY(epoll_wait(ep, &ev, minus_one, 0));
+	TRY(epoll_wait(fd, &ev, 1, 0));
+	close(fd);
+	close(ep);
+}
+
+/* A registration belongs to number and description both: a dup keeps the description, not the number. */
+static void dups(void)
+{
+	int slot, fd = connect_out(&slot), ep = epoll_create1(EPOLL_CLOEXEC), two;
+
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	two = dup(fd);
+	TRY(ctl(ep, EPOLL_CTL_ADD, two, EPOLLIN | EPOLLET, 2));
+	peer("send %d 3", slot);
+	until_readable(fd, 3);
+	ready("two numbers", ep, 0);
+	ready("again", ep, 0);
+	TRY(close(two));
+	ready("one closed", ep, 0);
+	two = dup(fd);
+	TRY(close(fd));
+	ready("the other lives", ep, 0);
+	TRY(ctl(ep, EPOLL_CTL_DEL, two, 0, 0));
+	GET(recv(two, buf, 100, 0), buf);
+	TRY(close(two));
+	ready("all closed", ep, 0);
+	close(ep);
+}
+
+static void several_sets(void)
+{
+	int slot, fd = connect_out(&slot), a = epoll_create1(EPOLL_CLOEXEC), b = epoll_create1(EPOLL_CLOEXEC);
+	int outer = epoll_create1(EPOLL_CLOEXEC);
+	struct pollfd p = { .fd = a, .events = POLLIN };
+
+	ctl(a, EPOLL_CTL_ADD, fd, EPOLLIN, 1);
+	ctl(b, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, 2);
+	TRY(ctl(outer, EPOLL_CTL_ADD, a, EPOLLIN, 3));
+	TRY(ctl(a, EPOLL_CTL_ADD, outer, EPOLLIN, 3));
+	TRY(poll(&p, 1, 0));
+	ready("outer idle", outer, 0);
+	peer("later 100 send %d 3", slot);
+	ready("outer", outer, 3000);
+	TRY(poll(&p, 1, 0));
+	say("%s", events((unsigned short)p.revents));
+	ready("a", a, 0);
+	ready("b", b, 0);
+	ready("b again", b, 0);
+	GET(recv(fd, buf, 100, 0), buf);
+	ready("outer, read", outer, 0);
+	TRY(poll(&p, 1, 0));
+	close(fd);
+	close(outer);
+	close(a);
+	close(b);
+}
+
+/* Registered before connect(): the registration comes along. */
+static void registered_early(unsigned flags, const char *what)
+{
+	struct sockaddr_in to = addr_of(o.peer, (int)peer("listen"));
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), ep = epoll_create1(EPOLL_CLOEXEC);
+
+	say("-- %s", what);
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT | flags, 5));
+	ready("not connected", ep, 0);
+	TRY(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	until(fd, POLLOUT);
+	ready("connected", ep, 100);
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 5));
+	TRY(ctl(ep, EPOLL_CTL_MOD, fd, EPOLLOUT, 6));
+	ready("modified", ep, 0);
+	close(fd);
+	ready("closed", ep, 0);
+	close(ep);
+}
+
+static void many(void)
+{
+	int fd[8], slot[8], ep = epoll_create1(EPOLL_CLOEXEC), seen[8] = { 0 }, rounds = 0;
+	struct epoll_event ev[3];
+
+	for (unsigned i = 0; i < COUNT(fd); i++) {
+		fd[i] = ways[i % 2].make(&slot[i]);
+		ctl(ep, EPOLL_CTL_ADD, fd[i], EPOLLIN, i);
+		peer("send %d 1", slot[i]);
+		until_readable(fd[i], 1);
+	}
+	/* room for three at a time: nobody is left out */
+	for (int done = 0; done < 8 && rounds < 8; rounds++)
+		for (int i = 0, n = epoll_wait(ep, ev, 3, 100); i < n; i++)
+			if (!seen[ev[i].data.u64]++)
+				done++;
+	say("all of 8 seen in %s rounds", rounds <= 4 ? "few" : "many");
+	for (unsigned i = 0; i < COUNT(fd); i++)
+		close(fd[i]);
+	ready("closed", ep, 0);
+	close(ep);
+}
+
+void t_epoll(void)
+{
+	level();
+	edge();
+	oneshot();
+	errors();
+	dups();
+	several_sets();
+	registered_early(0, "level");
+	registered_early(EPOLLET, "edge");
+	registered_early(EPOLLONESHOT, "one shot");
+	many();
+}
