@@ -168,7 +168,7 @@ int fn_udp_getopt(struct fn_sock *sk, enum fn_opt opt, int *value);
 #define FN_SNDBUF_MIN	4608
 #define FN_RCVBUF_MIN	2304
 int fn_tcp_getopt(struct fn_sock *sk, enum fn_opt opt, int *value);
-/* Called once at the end of each poll's receive burst: merged ACKs, pending output. */
+/* Called once in each poll, behind its receive burst and its timers: merged ACKs, pending output. */
 void fn_tcp_end_burst(struct fn_stack *st);
 unsigned fn_tcp_draining(const struct fn_stack *st);
 

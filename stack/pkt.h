@@ -55,6 +55,7 @@ enum fn_pkt_sack {
 	FN_SEG_LOST		= 1 << 1,	/* IsLost(): deemed lost, to be sent again */
 	FN_SEG_RETRANS		= 1 << 2,	/* a retransmission is in flight */
 	FN_SEG_EVER_RETRANS	= 1 << 3,	/* Karn: gives no RTT sample without timestamps */
+	FN_SEG_SUM		= 1 << 4,	/* transmit: .hash holds the payload's checksum, folded to 32 bits */
 };
 
 struct fn_pkt {

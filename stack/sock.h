@@ -58,18 +58,18 @@ struct fn_sock {
 	void *user;			/* the shim's file; NULL once closed */
 	struct fn_stack *st;
 	struct fn_sock *bind_next;	/* chain of its local port (demux.c) */
-	/* --- 56 bytes --- */
+	uint32_t index;			/* in its pool */
+	uint16_t opts;			/* enum fn_sock_flag */
+	uint8_t ttl, tos;
+	/* --- 64 bytes: what TCP's slim objects (TIME_WAIT, half-open) have as well --- */
 	struct fn_pktq rxq;		/* what the program has not read: in order (TCP), whole datagrams (UDP) */
 	uint32_t rx_charged;		/* truesize of what is queued for receiving */
 	uint32_t rcvbuf;		/* SO_RCVBUF as getsockopt shows it: doubled */
 	uint32_t tx_charged;		/* truesize of what is queued for sending, until released by the device */
 	uint32_t sndbuf;		/* SO_SNDBUF as getsockopt shows it: doubled */
-	uint32_t index;			/* in its pool */
 	int32_t rcvlowat;
 	int error;			/* SO_ERROR: a positive errno, cleared by fn_sock_take_error() */
 	int soft_error;			/* last ICMP hint, reported when a connection attempt times out */
-	uint16_t opts;			/* enum fn_sock_flag */
-	uint8_t ttl, tos;
 	uint64_t images;		/* the shim's: which process images hold it (a bit each) */
 	bool nospace;			/* a writer met a full buffer: tell it when there is room (SOCK_NOSPACE) */
 };

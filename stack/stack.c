@@ -20,6 +20,8 @@ void fn_stack_conf_init(struct fn_stack_conf *conf)
 		/* Linux: net.core.?mem_default, net.ipv4.tcp_?mem */
 		.sndbuf = 212992,
 		.rcvbuf = 212992,
+		.tcp_sndbuf = 16384,
+		.tcp_rcvbuf = 131072,
 		.sndbuf_max = 4194304,
 		.rcvbuf_max = 6291456,
 		.port_first = 32768,
@@ -154,9 +156,8 @@ unsigned fn_stack_poll(struct fn_stack *st, uint64_t now)
 		n += nic_receive(st, st->nic[i]);
 	if (fn_unlikely(st->loop.count))
 		n += loop_receive(st);
-	if (n)
-		fn_tcp_end_burst(st);
 	fired = fn_wheel_run(&st->wheel, now);
+	fn_tcp_end_burst(st);
 	st->stats.timers += fired;
 	if (!(n + fired))
 		st->stats.polls_empty++;

@@ -37,7 +37,8 @@ struct fn_stack_conf {
 	uint8_t seed[32];		/* keys and random numbers come from it */
 	uint32_t max_tcp;		/* TCP sockets, TIME_WAIT included */
 	uint32_t max_udp;
-	uint32_t sndbuf, rcvbuf;	/* defaults as getsockopt shows them (Linux: 16384*… doubled by tuning) */
+	uint32_t sndbuf, rcvbuf;	/* UDP's defaults as getsockopt shows them (net.core.?mem_default) */
+	uint32_t tcp_sndbuf, tcp_rcvbuf; /* TCP's (tcp_wmem[1], tcp_rmem[1]) */
 	uint32_t sndbuf_max, rcvbuf_max; /* limit of auto-tuning (tcp_wmem[2], tcp_rmem[2]) */
 	uint16_t port_first, port_last;	/* ephemeral ports, host order */
 	uint32_t time_wait_ms;		/* 60,000 as Linux */

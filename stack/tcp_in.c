@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A received segment: checks, the connection it belongs to, header prediction (Van Jacobson 1990), else the steps of
+ * RFC 9293 3.10.7 in their order, one function a step. Owns no queue: steps 5 and 7 are tcp_ack.c's and tcp_data.c's.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "cksum.h"
+#include "tcp.h"
+
+/* What the first word of the timestamp option looks like when it stands alone (RFC 7323 appendix A). */
+#define TS_WORD	fn_be32(FN_TCPOPT_NOP << 24 | FN_TCPOPT_NOP << 16 | FN_TCPOPT_TS << 8 | 10)
+
+/* Offset and flags as one number, without PSH. */
+fn_inline uint16_t pred_word(const struct fn_tcp_hdr *th)
+{
+	return (uint16_t)(th->off | (th->flags & ~FN_TCP_PSH) << 8);
+}
+
+void fn_tcp_pred_update(struct fn_tcp *tp)
+{
+	unsigned hlen = FN_TCP_LEN + (tp->feat & FN_TCP_F_TS ? 12 : 0);
+
+	tp->pred = 0;
+	if (tp->sk.tcp_state == FN_TCP_ESTABLISHED && !tp->oooq.head && tp->rcv_wnd && !tp->urg_data &&
+	    !tp->f.sacked && !tp->f.lost && tp->ca_state == FN_CA_OPEN && !tp->sk.shut)
+		tp->pred = (uint16_t)(hlen << 2 | FN_TCP_ACK << 8);
+}
+
+/* ---- header prediction ---- */
+
+struct fast {
+	uint32_t ack, len, tsval, tsecr;
+};
+
+/* True when the segment is the next one in order, or acknowledges more, or both, and nothing else is to be done. */
+fn_inline bool predicted(const struct fn_tcp *tp, const struct fn_pkt *p, const struct fn_tcp_hdr *th, struct fast *fs)
+{
+	unsigned hlen = (th->off >> 4) * 4u;
+
+	if (pred_word(th) != tp->pred || fn_be32(th->seq) != tp->rcv_nxt)
+		return false;
+	fs->ack = fn_be32(th->ack);
+	if (!fn_seq_between(fs->ack, tp->snd_una, tp->snd_nxt))
+		return false;
+	if (tp->feat & FN_TCP_F_TS) {
+		uint32_t opt[3];
+
+		memcpy(opt, th + 1, sizeof(opt));
+		if (opt[0] != TS_WORD)
+			return false;
+		fs->tsval = fn_be32(opt[1]);
+		fs->tsecr = fn_be32(opt[2]);
+		if ((int32_t)(fs->tsval - tp->ts_recent) < 0)
+			return false;
+	} else {
+		fs->tsval = fs->tsecr = 0;
+	}
+	fs->len = p->pkt_len - hlen;
+	if (!fs->len)
+		return fs->ack != tp->snd_una;	/* else: a duplicate, a window update or a probe */
+	return !p->seg && fs->len <= fn_tcp_receive_window(tp) && tp->sk.rx_charged + p->truesize <= tp->sk.rcvbuf;
+}
+
+static void take_window(struct fn_tcp *tp, const struct fn_tcp_hdr *th)
+{
+	tp->snd_wnd = (uint32_t)fn_be16(th->win) << tp->snd_wscale;
+	tp->snd_wl1 = tp->rcv_nxt;
+	if (fn_unlikely(tp->snd_wnd > tp->max_window)) {
+		tp->max_window = tp->snd_wnd;
+		fn_tcp_sync_mss(tp);
+	}
+}
+
+static void fast_data(struct fn_tcp *tp, struct fn_pkt *p, const struct fast *fs)
+{
+	uint32_t len = fs->len;
+
+	fn_pkt_pull(p, p->len - len);
+	p->seq = tp->rcv_nxt;
+	p->end_seq = tp->rcv_nxt += len;
+	fn_tcp_rx_append(tp, p);
+	fn_tcp_event_data(tp, len);
+	if (fn_unlikely(len >= tp->rcv_mss)) {
+		const struct fn_tcp_seg seg = { .has_ts = tp->feat & FN_TCP_F_TS, .tsecr = fs->tsecr, .len = len };
+
+		fn_tcp_rcv_rtt(tp, &seg);
+	}
+	fn_tcp_burst_add(tp, FN_BURST_ACK);
+	if (fn_tcp_data_ready(tp))
+		fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM);
+}
+
+static int fast_path(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_hdr *th, const struct fast *fs)
+{
+	struct fn_stack *st = tp->sk.st;
+
+	st->stats.tcp_fast++;
+	tp->segs_in++;
+	if (tp->feat & FN_TCP_F_TS && tp->rcv_nxt == tp->rcv_wup) {	/* RFC 7323 4.3, (2) */
+		tp->ts_recent = fs->tsval;
+		tp->ts_recent_stamp = st->now;
+	}
+	take_window(tp, th);
+	if (fs->ack != tp->snd_una) {
+		const struct fn_tcp_seg seg = {
+			.ack = fs->ack, .has_ts = tp->feat & FN_TCP_F_TS, .tsecr = fs->tsecr,
+		};
+
+		fn_tcp_ack_fast(tp, &seg);
+	}
+	if (fs->len)
+		fast_data(tp, p, fs);
+	else
+		fn_pkt_free(p);
+	if (tp->sndq.head)
+		fn_tcp_output(tp, 0);
+	return 0;
+}
+
+/* ---- RFC 9293 3.10.7.4, first: sequence number, behind RFC 7323's PAWS ---- */
+
+bool fn_tcp_oow_limited(const struct fn_stack *st, const struct fn_tcp_seg *seg, uint64_t *last)
+{
+	if (seg && seg->seq != seg->end_seq && !(seg->flags & FN_TCP_SYN))
+		return false;
+	if (*last && st->now - *last < FN_TCP_OOW_INTERVAL)
+		return true;
+	*last = st->now;
+	return false;
+}
+
+/* RFC 5961 7: a limit for the stack, and one for the connection. */
+void fn_tcp_challenge_ack(struct fn_tcp *tp)
+{
+	struct fn_stack *st = tp->sk.st;
+	struct fn_tcp_stack *ts = st->tcp;
+	uint64_t second = st->now / FN_SEC_NS;
+
+	if (ts->challenge_epoch != second) {
+		ts->challenge_epoch = second;
+		/* random, so that nobody can count it from outside (CVE-2016-5696) */
+		ts->challenge_left = 500 + (uint32_t)(fn_stack_random(st) % 1000);
+	}
+	if (fn_tcp_oow_limited(st, NULL, &tp->oow_time))
+		return;
+	if (!ts->challenge_left) {
+		st->stats.drop[FN_DROP_TCP_CHALLENGE_RATE]++;
+		return;
+	}
+	ts->challenge_left--;
+	st->stats.tcp_challenge_ack++;
+	fn_tcp_send_ack(tp);
+}
+
+/* An ACK that tells the peer where we are, and what of its segment came twice. */
+static void send_dupack(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+{
+	if (seg->seq != seg->end_seq && fn_seq_lt(seg->seq, tp->rcv_nxt)) {
+		fn_tcp_quickack(tp, FN_TCP_QUICK_MAX);
+		fn_tcp_dsack(tp, seg->seq, fn_seq_min(seg->end_seq, tp->rcv_nxt));
+	}
+	fn_tcp_send_ack(tp);
+}
+
+/* A reordered pure ACK has an old timestamp and does no harm (tcp_disordered_ack). */
+static bool disordered_ack(const struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+{
+	uint32_t age = tp->ts_recent - seg->tsval;
+
+	return seg->flags & FN_TCP_ACK && seg->seq == seg->end_seq && seg->seq == tp->rcv_nxt &&
+	       seg->ack == tp->snd_una && (seg->win << tp->snd_wscale) == tp->snd_wnd &&
+	       age <= tp->rto / FN_MSEC;
+}
+
+/* RFC 7323 5.3, R1; 5.5: a timestamp of 24 days ago proves nothing. */
+static bool paws_old(const struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+{
+	return seg->has_ts && tp->feat & FN_TCP_F_TS && tp->ts_recent_stamp &&
+	       (int32_t)(tp->ts_recent - seg->tsval) > FN_TCP_PAWS_WINDOW &&
+	       tp->sk.st->now - tp->ts_recent_stamp < FN_TCP_PAWS_24DAYS && !disordered_ack(tp, seg);
+}
+
+/* A reset one short of rcv_nxt, from a peer whose FIN we have counted and it has not. */
+static bool reset_before_fin(const struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+{
+	unsigned s = tp->sk.tcp_state;
+
+	return seg->seq == tp->rcv_nxt - 1 &&
+	       (s == FN_TCP_CLOSE_WAIT || s == FN_TCP_LAST_ACK || s == FN_TCP_CLOSING);
+}
+
+static int check_seq(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	struct fn_stack *st = tp->sk.st;
+
+	if (paws_old(tp, seg) && !(seg->flags & FN_TCP_RST)) {
+		if (!fn_tcp_oow_limited(st, seg, &tp->oow_time))
+			send_dupack(tp, seg);
+		return fn_drop(st, p, FN_DROP_TCP_PAWS);
+	}
+	if (!fn_seq_lt(seg->end_seq, tp->rcv_wup) &&
+	    !fn_seq_gt(seg->seq, tp->rcv_nxt + fn_tcp_receive_window(tp)))
+		return 0;
+	if (seg->flags & FN_TCP_RST)
+		return reset_before_fin(tp, seg) ? 0 : fn_drop(st, p, FN_DROP_TCP_WINDOW);
+	if (seg->flags & FN_TCP_SYN)
+		fn_tcp_challenge_ack(tp);
+	else if (!fn_tcp_oow_limited(st, seg, &tp->oow_time))
+		send_dupack(tp, seg);
+	return fn_drop(st, p, FN_DROP_TCP_WINDOW);
+}
+
+/* ---- second: RST, with RFC 5961 3.2 ---- */
+
+/* The errors of Linux's tcp_reset(). */
+static void take_reset(struct fn_tcp *tp)
+{
+	int err = ECONNRESET;
+
+	if (tp->sk.tcp_state == FN_TCP_SYN_SENT)
+		err = ECONNREFUSED;
+	else if (tp->sk.tcp_state == FN_TCP_CLOSE_WAIT)
+		err = EPIPE;
+	tp->sk.st->stats.tcp_rst_in++;
+	fn_tcp_abort(tp, err);
+}
+
+/* What a peer that has lost our ACKs may take for rcv_nxt: the end of the last block we SACKed. */
+static bool at_sack_edge(const struct fn_tcp *tp, uint32_t seq)
+{
+	return tp->oooq.tail && tp->feat & FN_TCP_F_SACK && seq == tp->oooq.tail->end_seq;
+}
+
+static int check_rst(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	struct fn_stack *st = tp->sk.st;
+
+	if (!(seg->flags & FN_TCP_RST))
+		return 0;
+	if (seg->seq == tp->rcv_nxt || reset_before_fin(tp, seg) || at_sack_edge(tp, seg->seq)) {
+		take_reset(tp);
+		fn_pkt_free(p);
+		return -FN_DROP_TCP_CLOSED;
+	}
+	fn_tcp_challenge_ack(tp);
+	return fn_drop(st, p, FN_DROP_TCP_RST_SEQ);
+}
+
+/* ---- third: security and precedence: not implemented, as everywhere (RFC 9293 3.8.2 on RFC 793's precedence) ---- */
+
+/* ---- fourth: SYN, with RFC 5961 4.2 ---- */
+
+static int check_syn(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	if (!(seg->flags & FN_TCP_SYN))
+		return 0;
+	/* the SYN-ACK of a simultaneous open (RFC 9293 figure 8), or of a connection with itself */
+	if (tp->sk.tcp_state == FN_TCP_SYN_RCVD && seg->flags & FN_TCP_ACK && seg->seq + 1 == seg->end_seq &&
+	    seg->end_seq == tp->rcv_nxt && seg->ack == tp->snd_nxt)
+		return 0;
+	fn_tcp_challenge_ack(tp);
+	return fn_drop(tp->sk.st, p, FN_DROP_TCP_SYN_WINDOW);
+}
+
+/* ---- fifth: ACK ---- */
+
+static bool fin_acked(const struct fn_tcp *tp)
+{
+	return tp->fin_queued && tp->snd_una == tp->write_seq;
+}
+
+/* Our SYN-ACK (or the SYN of a simultaneous open) is acknowledged. */
+static int syn_rcvd_ack(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	struct fn_stack *st = tp->sk.st;
+	struct fn_tcp *lp = tp->listener;
+
+	if (seg->ack != tp->snd_nxt) {
+		fn_tcp_send_rst_for(st, p, seg);
+		return fn_drop(st, p, FN_DROP_TCP_ACK_RANGE);
+	}
+	tp->snd_una = seg->ack;
+	tp->snd_wnd = tp->max_window = seg->win << tp->snd_wscale;
+	tp->snd_wl1 = seg->seq;
+	if (!tp->retransmits)
+		fn_tcp_rtt_sample(tp, st->now - tp->lsndtime);
+	fn_tcp_start(tp);
+	fn_tcp_rearm_rto(tp);
+	fn_tcp_set_state(tp, FN_TCP_ESTABLISHED);
+	if (lp) {
+		tp->listener = NULL;
+		fn_tcp_listen_enqueue(lp, tp);
+		return 0;
+	}
+	fn_sock_ready(&tp->sk, POLLOUT | POLLWRNORM);
+	fn_tcp_late_close(tp);
+	return 0;
+}
+
+/* FIN_WAIT1: our FIN is acknowledged; who closed waits for the peer's in a slim object (RFC 9293 3.6, FIN_WAIT2). */
+static int enter_fin_wait2(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	struct fn_stack *st = tp->sk.st;
+	uint64_t tw = st->conf.time_wait_ms * FN_MSEC, t = fn_tcp_fin_time(tp);
+
+	fn_tcp_set_state(tp, FN_TCP_FIN_WAIT2);
+	tp->sk.shut |= FN_SHUT_WR;
+	if (!tp->dead) {
+		fn_sock_ready(&tp->sk, POLLOUT | POLLWRNORM);
+		return 0;
+	}
+	if (tp->linger2 < 0 || (seg->len && fn_seq_gt(seg->seq + seg->len, tp->rcv_nxt))) {
+		fn_tcp_send_rst_for(st, p, seg);
+		fn_tcp_done(tp);
+		return fn_drop(st, p, FN_DROP_TCP_CLOSED);
+	}
+	if (t > tw || seg->flags & FN_TCP_FIN) {
+		fn_tcp_set_due(tp, FN_DUE_KEEP, st->now + (t > tw ? t - tw : t));
+		return 0;
+	}
+	fn_tcp_time_wait(tp, FN_TCP_FIN_WAIT2, t);
+	fn_pkt_free(p);
+	return -FN_DROP_TCP_CLOSED;
+}
+
+static int last_segment(struct fn_pkt *p)
+{
+	fn_pkt_free(p);
+	return -FN_DROP_TCP_CLOSED;
+}
+
+/* What the acknowledgment of our FIN means to each state. */
+static int check_fin_acked(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	if (fn_likely(!fin_acked(tp)))
+		return 0;
+	switch ((enum fn_tcp_state)tp->sk.tcp_state) {
+	case FN_TCP_FIN_WAIT1:
+		return enter_fin_wait2(tp, p, seg);
+	case FN_TCP_CLOSING:
+		fn_tcp_time_wait(tp, FN_TCP_TIME_WAIT, tp->sk.st->conf.time_wait_ms * FN_MSEC);
+		return last_segment(p);
+	case FN_TCP_LAST_ACK:
+		fn_tcp_done(tp);
+		return last_segment(p);
+	case FN_TCP_ESTABLISHED:
+	case FN_TCP_SYN_SENT:
+	case FN_TCP_SYN_RCVD:
+	case FN_TCP_FIN_WAIT2:
+	case FN_TCP_TIME_WAIT:
+	case FN_TCP_CLOSED:
+	case FN_TCP_CLOSE_WAIT:
+	case FN_TCP_LISTEN:
+	case FN_TCP_NEW_SYN_RCVD:
+		return 0;
+	}
+	return 0;
+}
+
+static int check_ack(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	if (!(seg->flags & FN_TCP_ACK))
+		return fn_drop(tp->sk.st, p, FN_DROP_TCP_NO_ACK);
+	if (tp->sk.tcp_state == FN_TCP_SYN_RCVD)
+		return syn_rcvd_ack(tp, p, seg);
+	if (fn_tcp_ack(tp, seg) < 0) {		/* RFC 5961 5.2 */
+		fn_tcp_challenge_ack(tp);
+		return fn_drop(tp->sk.st, p, FN_DROP_TCP_ACK_RANGE);
+	}
+	return check_fin_acked(tp, p, seg);
+}
+
+/* ---- seventh: text; eighth: FIN (when it is in order, tcp_data.c) ---- */
+
+#define AFTER_FIN	(1u << FN_TCP_CLOSE_WAIT | 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
+#define CLOSED_HALF	(AFTER_FIN | 1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_FIN_WAIT2)
+
+static int text(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
+{
+	struct fn_stack *st = tp->sk.st;
+	unsigned bit = 1u << tp->sk.tcp_state;
+
+	/* behind the peer's FIN nothing can be new */
+	if (bit & AFTER_FIN && seg->seq != seg->end_seq && fn_seq_geq(seg->seq, tp->rcv_nxt))
+		return fn_drop(st, p, FN_DROP_TCP_CLOSED);
+	/* nobody will read it (RFC 9293 3.6.1 MUST-17's case): reset, as Linux after shutdown(SHUT_RD) and FIN */
+	if (bit & CLOSED_HALF && tp->sk.shut & FN_SHUT_RD && seg->len &&
+	    fn_seq_gt(seg->seq + seg->len, tp->rcv_nxt)) {
+		fn_tcp_send_rst_for(st, p, seg);
+		fn_tcp_abort(tp, bit & 1u << FN_TCP_CLOSE_WAIT ? EPIPE : ECONNRESET);
+		return fn_drop(st, p, FN_DROP_TCP_CLOSED);
+	}
+	fn_pkt_pull(p, (seg->th->off >> 4) * 4u);
+	if (fn_unlikely(seg->flags & FN_TCP_URG || tp->urg_data & FN_URG_NOTYET))
+		fn_tcp_urg(tp, p, seg);		/* sixth: URG */
+	return fn_tcp_data(tp, p, seg);
+}
+
+/* ---- RFC 9293 3.10.7.4: the order of the steps ---- */
+
+int fn_tcp_segment(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
+{
+	int ret;
+
+	tp->segs_in++;
+	if (tp->sk.tcp_state == FN_TCP_SYN_SENT)	/* 3.10.7.3 */
+		return fn_tcp_syn_sent(tp, p, seg);
+	ret = check_seq(tp, p, seg);
+	if (!ret)
+		ret = check_rst(tp, p, seg);
+	if (!ret)
+		ret = check_syn(tp, p, seg);
+	if (!ret)
+		ret = check_ack(tp, p, seg);
+	if (!ret)
+		ret = text(tp, p, seg);
+	if (ret == -FN_DROP_TCP_CLOSED || tp->sk.tcp_state == FN_TCP_CLOSED)
+		return ret;
+	fn_tcp_retransmit_lost(tp);
+	fn_tcp_output(tp, 0);
+	fn_tcp_write_space(tp);
+	return ret;
+}
+
+/* ---- from IP ---- */
+
+static bool cksum_ok(const struct fn_pkt *p, const struct fn_ip4_hdr *ip)
+{
+	if (p->flags & FN_PKT_L4_CSUM_OK)
+		return true;
+	if (p->flags & FN_PKT_CSUM_BAD)
+		return false;
+	return !fn_cksum_fold(fn_cksum_pkt(p, 0) + fn_cksum_pseudo4(ip->src, ip->dst, FN_IPPROTO_TCP, p->pkt_len));
+}
+
+static void fill_seg(struct fn_tcp_seg *seg, const struct fn_pkt *p, const struct fn_tcp_hdr *th)
+{
+	*seg = (struct fn_tcp_seg){
+		.th = th, .seq = fn_be32(th->seq), .ack = fn_be32(th->ack), .win = fn_be16(th->win),
+		.flags = th->flags, .len = p->pkt_len - (th->off >> 4) * 4u,
+	};
+	seg->end_seq = seg->seq + seg->len + !!(seg->flags & FN_TCP_SYN) + !!(seg->flags & FN_TCP_FIN);
+}
+
+/* No connection has these ends: a listener's business, or nobody's (RFC 9293 3.10.7.1 and .2). */
+static int no_conn(struct fn_stack *st, struct fn_pkt *p, struct fn_tcp_seg *seg, uint32_t isn)
+{
+	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
+	struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, 0 };
+	struct fn_sock *sk;
+
+	if (p->flags & FN_PKT_LINK_BCAST || fn_ip4_is_bcast(st, ip->dst))	/* RFC 9293 MUST-57 */
+		return fn_drop(st, p, FN_DROP_TCP_BCAST);
+	sk = fn_demux_bound(st, FN_SOCK_TCP, &local, &remote, p->hash);
+	if (sk && sk->tcp_state == FN_TCP_LISTEN)
+		return fn_tcp_listen_input(st, fn_tcp_sk(sk), p, seg, isn);
+	fn_tcp_send_rst_for(st, p, seg);
+	return fn_drop(st, p, FN_DROP_TCP_NO_SOCK);
+}
+
+static fn_cold int slow_path(struct fn_stack *st, struct fn_sock *sk, struct fn_pkt *p, const struct fn_tcp_hdr *th)
+{
+	struct fn_tcp_seg seg;
+	uint32_t isn = 0;
+	int ret;
+
+	fill_seg(&seg, p, th);
+	ret = fn_tcp_parse_opts(&seg, th);
+	if (ret)
+		return fn_drop(st, p, (enum fn_drop)-ret);
+	if (!sk)
+		return no_conn(st, p, &seg, isn);
+	if (sk->tcp_state == FN_TCP_TIME_WAIT) {
+		ret = fn_tcp_tw_input(st, (struct fn_tcp_tw *)sk, p, &seg, &isn);
+		return ret == 1 ? no_conn(st, p, &seg, isn) : ret;
+	}
+	if (sk->tcp_state == FN_TCP_NEW_SYN_RCVD) {
+		struct fn_tcp *tp = fn_tcp_req_input(st, (struct fn_tcp_req *)sk, p, &seg, &ret);
+
+		return tp ? fn_tcp_first_segment(tp, p, &seg) : ret;
+	}
+	return fn_tcp_segment(fn_tcp_sk(sk), p, &seg);
+}
+
+static struct fn_sock *find_conn(struct fn_stack *st, struct fn_pkt *p, const struct fn_ip4_hdr *ip,
+				 const struct fn_tcp_hdr *th)
+{
+	struct fn_ep local = { ip->dst, th->dport, 0 }, remote = { ip->src, th->sport, 0 };
+
+	if (!(p->flags & FN_PKT_HASH_VALID))
+		p->hash = fn_hash4(st, ip->src, ip->dst, th->sport, th->dport);
+	return fn_demux_conn(st, p->hash, &local, &remote);
+}
+
+int fn_tcp_input(struct fn_stack *st, struct fn_pkt *p)
+{
+	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
+	const struct fn_tcp_hdr *th = (const struct fn_tcp_hdr *)p->data;
+	struct fn_sock *sk;
+	struct fast fs;
+
+	st->stats.tcp_in++;
+	if (fn_unlikely(p->len < FN_TCP_LEN))
+		return fn_drop(st, p, FN_DROP_TCP_SHORT);
+	if (fn_unlikely(th->off < FN_TCP_LEN << 2))
+		return fn_drop(st, p, FN_DROP_TCP_HEADER);
+	if (fn_unlikely((th->off >> 4) * 4u > p->len))
+		return fn_drop(st, p, FN_DROP_TCP_SHORT);
+	if (fn_unlikely(!cksum_ok(p, ip)))
+		return fn_drop(st, p, FN_DROP_TCP_CSUM);
+	sk = find_conn(st, p, ip, th);
+	/* a slim object ends before .pred, so its state is asked first */
+	if (sk && sk->tcp_state == FN_TCP_ESTABLISHED && predicted(fn_tcp_sk(sk), p, th, &fs))
+		return fast_path(fn_tcp_sk(sk), p, th, &fs);
+	return slow_path(st, sk, p, th);
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One segment onto the wire: header, options, checksum. Owns how a segment looks; what may be sent, and when, is
+ * tcp_output.c's.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cksum.h"
+#include "tcp.h"
+
+/* Header and pseudo header; `sum` is the payload's. */
+static uint64_t header_sum(const struct fn_path *path, const struct fn_tcp_hdr *th, unsigned hlen, uint32_t payload,
+			   uint64_t sum)
+{
+	const uint8_t *b = (const uint8_t *)th;
+
+	for (unsigned i = 0; i < hlen; i += 4) {
+		uint32_t w;
+
+		memcpy(&w, b + i, 4);
+		sum += w;
+	}
+	return sum + fn_cksum_pseudo4(path->src, path->dst, FN_IPPROTO_TCP, hlen + payload);
+}
+
+/* The payload's checksum, computed once and kept while its buffer is (transmit buffers do not use .hash otherwise). */
+static uint32_t payload_sum(struct fn_pkt *p)
+{
+	if (!(p->sack & FN_SEG_SUM)) {
+		uint64_t sum = fn_cksum_pkt(p, 0);
+
+		sum = (sum & 0xffffffff) + (sum >> 32);
+		p->hash = (uint32_t)(sum + (sum >> 32));
+		p->sack |= FN_SEG_SUM;
+	}
+	return p->hash;
+}
+
+static void put_cksum(const struct fn_path *path, struct fn_pkt *p, struct fn_tcp_hdr *th, unsigned hlen, uint64_t sum,
+		      uint32_t payload)
+{
+	th->csum = 0;
+	if (fn_unlikely(path->local))	/* to ourselves: nobody will look */
+		return;
+	if (path->nic->caps & FN_NIC_TX_TCP_CSUM) {
+		uint64_t pseudo = fn_cksum_pseudo4(path->src, path->dst, FN_IPPROTO_TCP, hlen + payload);
+
+		p->flags |= FN_PKT_TX_TCP_CSUM;
+		th->csum = (uint16_t)~fn_cksum_fold(pseudo);
+		return;
+	}
+	p->flags &= (uint16_t)~FN_PKT_TX_TCP_CSUM;
+	th->csum = fn_cksum_fold(header_sum(path, th, hlen, payload, sum));
+}
+
+static bool wants_sum(const struct fn_path *path)
+{
+	return !(path->nic->caps & FN_NIC_TX_TCP_CSUM) && !path->local;
+}
+
+void fn_tcp_ack_sent(struct fn_tcp *tp)
+{
+	if (tp->quick && --tp->quick == 0)
+		tp->ato = FN_TCP_ATO_MIN;	/* leaving quickack mode */
+	tp->ack = 0;
+	fn_tcp_clear_due(tp, FN_DUE_ACK);
+}
+
+/* SACK blocks that the next segment carries, as many as `room` bytes of it allow; returns their length. */
+static fn_cold unsigned put_sacks(struct fn_tcp *tp, uint8_t *o, unsigned room)
+{
+	unsigned n = fn_tcp_put_sacks(o, tp, room);
+
+	if (n)
+		tp->f.dsack.start = tp->f.dsack.end = 0;	/* RFC 2883 4, (2): reported once */
+	tp->sack_out = tp->oooq.head != NULL;
+	return n;
+}
+
+/* RFC 9293 3.8.5: the urgent pointer is the offset of the byte behind the urgent one, which is how Linux reads it. */
+static fn_cold void put_urgent(const struct fn_tcp *tp, struct fn_tcp_hdr *th, uint32_t seq)
+{
+	if (fn_seq_geq(seq, tp->snd_up))
+		return;
+	if (tp->snd_up - seq <= 0xffff)
+		th->urg = fn_be16((uint16_t)(tp->snd_up - seq));
+	else if (fn_seq_gt(seq + 0xffff, tp->snd_nxt))
+		th->urg = 0xffff;
+	else
+		return;
+	th->flags |= FN_TCP_URG;
+}
+
+/* Write the header in front of p's payload, options from o. */
+static struct fn_tcp_hdr *put_header(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq,
+				     const uint8_t *opts, unsigned opt_len)
+{
+	unsigned hlen = FN_TCP_LEN + opt_len;
+	struct fn_tcp_hdr *th = fn_pkt_push(p, hlen);
+
+	th->sport = tp->sk.local.port;
+	th->dport = tp->sk.remote.port;
+	th->seq = fn_be32(seq);
+	th->ack = flags & FN_TCP_ACK ? fn_be32(tp->rcv_nxt) : 0;
+	th->off = (uint8_t)(hlen << 2);
+	th->flags = flags;
+	th->urg = 0;
+	memcpy(th + 1, opts, opt_len);
+	p->l4 = (uint16_t)(p->data - p->buf);
+	return th;
+}
+
+static unsigned put_opts(struct fn_tcp *tp, uint8_t *o, uint32_t payload)
+{
+	unsigned n = 0;
+
+	if (tp->feat & FN_TCP_F_TS)
+		n = fn_tcp_put_ts(o, fn_tcp_clock(tp->sk.st) + tp->ts_off, tp->ts_recent);
+	if (fn_unlikely(tp->sack_out) && payload < tp->mss)
+		n += put_sacks(tp, o + n, fn_min(40 - n, (unsigned)tp->mss - payload));
+	return n;
+}
+
+/* Headers in place, out, and the payload is p's data again. */
+static int send_pkt(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq)
+{
+	struct fn_stack *st = tp->sk.st;
+	uint32_t payload = p->len;
+	uint64_t sum = wants_sum(&tp->path) ? payload_sum(p) : 0;
+	uint8_t opts[40];
+	unsigned opt_len = put_opts(tp, opts, payload);
+	struct fn_tcp_hdr *th = put_header(tp, p, flags, seq, opts, opt_len);
+	bool keep = p->flags & FN_PKT_KEEP;
+	int err;
+
+	th->win = fn_be16(fn_tcp_select_window(tp));
+	if (fn_unlikely(tp->snd_up != tp->snd_una) && !(flags & FN_TCP_RST))
+		put_urgent(tp, th, seq);
+	put_cksum(&tp->path, p, th, FN_TCP_LEN + opt_len, sum, payload);
+	err = fn_ip4_output(st, &tp->path, p);
+	if (keep)
+		fn_pkt_pull(p, FN_TCP_LEN + opt_len);
+	if (err)
+		return err;
+	st->stats.tcp_out++;
+	tp->segs_out++;
+	fn_tcp_ack_sent(tp);
+	return 0;
+}
+
+int fn_tcp_transmit(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	p->flags |= FN_PKT_KEEP;
+	return send_pkt(tp, p, p->tcp_flags | FN_TCP_ACK, p->seq);
+}
+
+int fn_tcp_transmit_copy(struct fn_tcp *tp, const struct fn_pkt *p)
+{
+	struct fn_pkt *q = fn_nic_alloc(tp->path.nic);
+
+	if (!q)
+		return -ENOBUFS;
+	memcpy(q->data, p->data, p->len);
+	q->len = q->pkt_len = p->len;
+	q->hash = p->hash;
+	q->sack = p->sack & FN_SEG_SUM;
+	return send_pkt(tp, q, p->tcp_flags | FN_TCP_ACK, p->seq);
+}
+
+int fn_tcp_send_bare(struct fn_tcp *tp, uint8_t flags, uint32_t seq)
+{
+	struct fn_pkt *p = fn_nic_alloc(tp->path.nic);
+
+	if (!p)
+		return -ENOBUFS;
+	return send_pkt(tp, p, flags, seq);
+}
+
+void fn_tcp_send_ack(struct fn_tcp *tp)
+{
+	if (tp->sk.tcp_state == FN_TCP_CLOSED)
+		return;
+	if (fn_unlikely(fn_tcp_send_bare(tp, FN_TCP_ACK, tp->snd_nxt))) {
+		/* no buffer: the delayed-ACK timer tries again (as tcp_send_ack of Linux) */
+		tp->ack |= FN_ACK_SCHED | FN_ACK_TIMER;
+		tp->ato = FN_TCP_ATO_MIN;
+		fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now + FN_TCP_DELACK_MAX);
+	}
+}
+
+/* ---- segments without a full connection, and SYNs ---- */
+
+int fn_tcp_emit(struct fn_stack *st, const struct fn_path *path, const struct fn_tcp_bare *b)
+{
+	struct fn_pkt *p = fn_nic_alloc(path->nic);
+	unsigned hlen = FN_TCP_LEN + b->opt_len;
+	struct fn_tcp_hdr *th;
+
+	if (!p)
+		return -ENOBUFS;
+	th = fn_pkt_push(p, hlen);
+	th->sport = b->local->port;
+	th->dport = b->remote->port;
+	th->seq = fn_be32(b->seq);
+	th->ack = fn_be32(b->ack);
+	th->off = (uint8_t)(hlen << 2);
+	th->flags = b->flags;
+	th->win = fn_be16(b->win);
+	th->urg = 0;
+	memcpy(th + 1, b->opts, b->opt_len);
+	p->l4 = (uint16_t)(p->data - p->buf);
+	put_cksum(path, p, th, hlen, 0, 0);
+	st->stats.tcp_out++;
+	return fn_ip4_output(st, path, p);
+}
+
+int fn_tcp_emit_routed(struct fn_stack *st, const struct fn_tcp_bare *b)
+{
+	struct fn_path path;
+	int err = fn_path_init(st, &path, b->remote->ip4, b->local->ip4, FN_IPPROTO_TCP);
+
+	if (err)
+		return err;
+	path.tos = b->tos;
+	return fn_tcp_emit(st, &path, b);
+}
+
+int fn_tcp_send_syn(struct fn_tcp *tp)
+{
+	bool synack = tp->sk.tcp_state == FN_TCP_SYN_RCVD;
+	struct fn_stack *st = tp->sk.st;
+	struct fn_tcp_syn_opts so = {
+		.tsval = fn_tcp_clock(st) + tp->ts_off,
+		.tsecr = synack ? tp->ts_recent : 0,
+		.mss = tp->advmss,
+		.feat = tp->feat,
+		.wscale = tp->rcv_wscale,
+	};
+	uint8_t opts[40];
+	struct fn_tcp_bare b = {
+		.local = &tp->sk.local, .remote = &tp->sk.remote,
+		.seq = tp->snd_una, .ack = synack ? tp->rcv_nxt : 0,
+		.win = (uint16_t)fn_min(tp->rcv_wnd, 0xffffu),	/* RFC 7323 2.2: never scaled */
+		.flags = synack ? FN_TCP_SYN | FN_TCP_ACK : FN_TCP_SYN,
+		.opts = opts,
+	};
+	int err;
+
+	b.opt_len = (uint8_t)fn_tcp_put_syn_opts(opts, &so);
+	err = fn_tcp_emit(st, &tp->path, &b);
+	if (!err)
+		tp->segs_out++;
+	return err;
+}
+
+/* RFC 9293 3.10.7.1 and 3.5.2: the reset takes its numbers from the segment that it answers. */
+void fn_tcp_send_rst_for(struct fn_stack *st, const struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
+	struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, 0 };
+	struct fn_tcp_bare b = { .local = &local, .remote = &remote };
+
+	if (seg->flags & FN_TCP_RST || p->flags & FN_PKT_LINK_BCAST)
+		return;
+	if (seg->flags & FN_TCP_ACK) {
+		b.seq = seg->ack;
+		b.flags = FN_TCP_RST;
+	} else {
+		b.ack = seg->end_seq;
+		b.flags = FN_TCP_RST | FN_TCP_ACK;
+	}
+	if (!fn_tcp_emit_routed(st, &b))
+		st->stats.tcp_rst_out++;
+}

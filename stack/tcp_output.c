@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What may be sent now: congestion window, the peer's window, Nagle and CORK, retransmissions, probes and the FIN. Owns
+ * the two transmit queues (sndq: not sent, rtxq: sent and not acknowledged); what a segment looks like is tcp_out.c's.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tcp.h"
+
+#define CAN_SEND	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_CLOSE_WAIT | 1u << FN_TCP_FIN_WAIT1 | \
+			 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
+#define FIN_STATES	(1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
+
+fn_inline uint32_t wnd_end(const struct fn_tcp *tp) { return tp->snd_una + tp->snd_wnd; }
+
+/* ---- buffers ---- */
+
+struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = fn_nic_alloc(tp->path.nic);
+
+	if (fn_unlikely(!p))
+		return NULL;
+	p->sack = 0;
+	p->retrans = 0;
+	p->tcp_flags = 0;
+	tp->sk.tx_charged += p->truesize;
+	return p;
+}
+
+void fn_tcp_tx_free(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	tp->sk.tx_charged -= p->truesize;
+	fn_pkt_free(p);
+}
+
+/* Cut p (in q) after n bytes; the rest follows it in a buffer of its own. False: no buffer, or the device is about to
+ * read p. */
+static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32_t n)
+{
+	struct fn_pkt *rest;
+
+	if (p->flags & FN_PKT_QUEUED)
+		return false;
+	rest = fn_tcp_tx_alloc(tp);
+	if (!rest)
+		return false;
+	rest->len = rest->pkt_len = p->len - n;
+	memcpy(rest->data, p->data + n, rest->len);
+	rest->seq = p->seq + n;
+	rest->end_seq = p->end_seq;
+	rest->tcp_flags = p->tcp_flags;
+	rest->sack = p->sack & (uint8_t)~FN_SEG_SUM;
+	rest->retrans = p->retrans;
+	rest->time = p->time;
+	rest->first_time = p->first_time;
+	q->bytes -= rest->len;
+	p->len = p->pkt_len = n;
+	p->end_seq = rest->seq;
+	p->tcp_flags &= (uint8_t)~(FN_TCP_FIN | FN_TCP_PSH);
+	p->sack &= (uint8_t)~FN_SEG_SUM;
+	fn_pktq_insert_after(q, p, rest);
+	return true;
+}
+
+/* ---- segment size ---- */
+
+void fn_tcp_sync_mss(struct fn_tcp *tp)
+{
+	uint32_t mss = fn_min(tp->path.mtu - FN_IP4_LEN - FN_TCP_LEN, (uint32_t)tp->mss_clamp);
+	uint32_t half = tp->max_window > FN_TCP_MSS_DEFAULT ? tp->max_window / 2 : tp->max_window;
+
+	mss = fn_min(mss, tp->path.nic->tx_payload);
+	if (half && mss > half)		/* RFC 9293 3.8.6.2.1 (3): half of the largest window seen is worth sending */
+		mss = fn_max(half, 68u - FN_TCP_LEN);
+	if (tp->feat & FN_TCP_F_TS)
+		mss -= 12;
+	tp->mss = (uint16_t)fn_max(mss, (uint32_t)FN_TCP_SND_MSS_MIN - 12);
+}
+
+/* ---- new data ---- */
+
+/* Minshall's form of Nagle's algorithm, as Linux has it: hold a small segment back while an earlier small one is not
+ * acknowledged. */
+static bool nagle_allows(const struct fn_tcp *tp, const struct fn_pkt *p, uint8_t nonagle)
+{
+	if (p->len >= tp->mss || p->next || p->tcp_flags & FN_TCP_FIN)
+		return true;
+	if (nonagle & FN_NAGLE_PUSH || tp->snd_up != tp->snd_una)
+		return true;
+	if (nonagle & FN_NAGLE_CORK)
+		return false;
+	if (nonagle & FN_NAGLE_OFF || tp->snd_una == tp->snd_nxt)
+		return true;
+	return !(fn_seq_gt(tp->snd_sml, tp->snd_una) && fn_seq_leq(tp->snd_sml, tp->snd_nxt));
+}
+
+/* RFC 5681 4.1: after an idle period the ACK clock is gone; the window is halved for each timeout that passed. */
+static fn_cold void restart_idle(struct fn_tcp *tp, uint64_t idle)
+{
+	uint32_t least = fn_min(tp->cwnd, (uint32_t)FN_TCP_INIT_CWND * tp->mss);
+
+	fn_cc(tp)->restart(tp, idle);
+	tp->ssthresh = fn_max(tp->ssthresh, tp->cwnd / 4 * 3);
+	for (; idle > tp->rto && tp->cwnd > least; idle -= tp->rto)
+		tp->cwnd /= 2;
+	tp->cwnd = fn_max(tp->cwnd, least);
+}
+
+/* First transmission of sndq's head. */
+static int send_new(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	struct fn_stack *st = tp->sk.st;
+	bool idle = tp->snd_una == tp->snd_nxt;
+	uint64_t now = st->now;
+	int err;
+
+	if (idle && now - tp->lsndtime > tp->rto && !tp->lossless)
+		restart_idle(tp, now - tp->lsndtime);
+	err = fn_tcp_transmit(tp, p);
+	if (fn_unlikely(err))
+		return err;
+	p->time = p->first_time = now;
+	fn_pktq_remove(&tp->sndq, p);
+	fn_pktq_push(&tp->rtxq, p);
+	tp->snd_nxt = p->end_seq;
+	tp->lsndtime = now;
+	if (p->len < tp->mss)
+		tp->snd_sml = p->end_seq;
+	if (now - tp->ack_ts < tp->ato)	/* an answer within the ACK's delay: a dialogue */
+		tp->pingpong = true;
+	st->stats.tcp_bytes_out += p->len;
+	tp->f.prr_out += fn_pkt_span(p);
+	if (idle || tp->rtx_kind != FN_RTX_RTO)
+		fn_tcp_rearm_rto(tp);
+	return 0;
+}
+
+/* Does the window take the first full segment of p? */
+fn_inline bool fits_window(const struct fn_tcp *tp, const struct fn_pkt *p)
+{
+	uint32_t end = p->len > tp->mss ? p->seq + tp->mss : p->end_seq;
+
+	return fn_seq_leq(end, wnd_end(tp));
+}
+
+fn_inline bool fits_cwnd(const struct fn_tcp *tp, const struct fn_pkt *p)
+{
+	uint32_t pipe = fn_tcp_pipe(tp);
+
+	return !pipe || (pipe < tp->cwnd && tp->cwnd - pipe >= fn_min(p->len, (uint32_t)tp->mss));
+}
+
+static bool fin_missing(const struct fn_tcp *tp)
+{
+	return !tp->fin_queued && FIN_STATES >> tp->sk.tcp_state & 1;
+}
+
+/* On the last unsent segment, else in a segment of its own. */
+static fn_cold bool queue_fin(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = tp->sndq.tail;
+
+	if (!p) {
+		p = fn_tcp_tx_alloc(tp);
+		if (!p)
+			return false;
+		p->seq = p->end_seq = tp->write_seq;
+		fn_pktq_push(&tp->sndq, p);
+	}
+	p->tcp_flags |= FN_TCP_FIN;
+	p->end_seq++;
+	tp->write_seq++;
+	tp->fin_queued = true;
+	return true;
+}
+
+void fn_tcp_check_probe(struct fn_tcp *tp)
+{
+	if (tp->snd_una == tp->snd_nxt && tp->rtx_kind == FN_RTX_NONE && (tp->sndq.head || fin_missing(tp)))
+		fn_tcp_set_probe(tp, fn_tcp_probe_delay(tp));
+}
+
+bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle)
+{
+	bool sent = false;
+	struct fn_pkt *p;
+
+	if (!(CAN_SEND >> tp->sk.tcp_state & 1))
+		return false;
+	if (fn_unlikely(fin_missing(tp)))
+		queue_fin(tp);
+	nonagle |= tp->nonagle;
+	while ((p = tp->sndq.head)) {
+		int err;
+
+		if (!fits_cwnd(tp, p)) {
+			tp->cwnd_limited = true;
+			break;
+		}
+		if (!fits_window(tp, p))
+			break;
+		if (fn_unlikely(p->len > tp->mss) && !split(tp, &tp->sndq, p, tp->mss))
+			break;
+		if (!nagle_allows(tp, p, nonagle))
+			break;
+		err = send_new(tp, p);
+		if (fn_unlikely(err)) {
+			if (err == -ENOBUFS)	/* the device's queue is full: again with the next burst */
+				fn_tcp_burst_add(tp, FN_BURST_OUT);
+			break;
+		}
+		sent = true;
+	}
+	if (!sent)
+		fn_tcp_check_probe(tp);
+	return sent;
+}
+
+void fn_tcp_send_fin(struct fn_tcp *tp)
+{
+	queue_fin(tp);
+	fn_tcp_output(tp, FN_NAGLE_OFF);
+}
+
+/* ---- retransmission ---- */
+
+int fn_tcp_retransmit(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	const struct fn_nic *nic = tp->path.nic;
+	struct fn_stack *st = tp->sk.st;
+	int err;
+
+	if (p->flags & FN_PKT_QUEUED)	/* the first copy has not left yet */
+		return -EBUSY;
+	if (fn_seq_geq(p->seq, wnd_end(tp)) && p->seq != tp->snd_una)
+		return -EAGAIN;		/* the peer has taken its window back */
+	if (p->len > tp->mss && !split(tp, &tp->rtxq, p, tp->mss))
+		return -ENOBUFS;
+	err = nic->ops->in_flight(nic, p) ? fn_tcp_transmit_copy(tp, p) : fn_tcp_transmit(tp, p);
+	if (err)
+		return err;
+	p->time = st->now;
+	p->retrans++;
+	if (!(p->sack & FN_SEG_RETRANS))
+		tp->f.retrans += fn_pkt_span(p);
+	p->sack |= FN_SEG_RETRANS | FN_SEG_EVER_RETRANS;
+	if (!tp->f.retrans_stamp)
+		tp->f.retrans_stamp = st->now;
+	tp->f.undo_retrans = tp->f.undo_retrans < 0 ? 1 : tp->f.undo_retrans + 1;
+	tp->f.total_retrans++;
+	st->stats.tcp_retrans++;
+	return 0;
+}
+
+void fn_tcp_retransmit_lost(struct fn_tcp *tp)
+{
+	uint32_t left = tp->f.lost;
+
+	for (struct fn_pkt *p = tp->rtxq.head; p && left; p = p->next) {
+		if (!(p->sack & FN_SEG_LOST))
+			continue;
+		left -= fn_min(left, fn_pkt_span(p));
+		if (p->sack & (FN_SEG_SACKED | FN_SEG_RETRANS))
+			continue;
+		if (fn_tcp_pipe(tp) >= tp->cwnd) {
+			tp->cwnd_limited = true;
+			return;
+		}
+		if (fn_tcp_retransmit(tp, p))
+			return;
+		tp->f.prr_out += fn_pkt_span(p);
+		if (p == tp->rtxq.head)		/* RFC 6298 5.1: the timer runs for what was sent */
+			fn_tcp_rearm_rto(tp);
+	}
+}
+
+/* ---- probes ---- */
+
+int fn_tcp_probe(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = tp->sndq.head;
+
+	if (p && fn_seq_lt(p->seq, wnd_end(tp))) {
+		uint32_t room = wnd_end(tp) - p->seq, n = fn_min(room, (uint32_t)tp->mss);
+
+		if (p->len > n && !split(tp, &tp->sndq, p, n))
+			return -ENOBUFS;
+		p->tcp_flags |= FN_TCP_PSH;
+		return send_new(tp, p);
+	}
+	tp->sk.st->stats.tcp_persist += p != NULL;
+	/* an old sequence number makes the peer answer (RFC 9293 3.8.4 on garbage bytes; Linux sends none) */
+	return fn_tcp_send_bare(tp, FN_TCP_ACK, tp->snd_una - 1);
+}

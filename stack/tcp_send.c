@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the program writes: copied once, into the buffers that the device sends from and that are the retransmission
+ * queue (tcp_sendmsg of Linux). Owns the appending end of sndq; when it goes out is tcp_output.c's.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "cksum.h"
+#include "tcp.h"
+
+#define OPEN_STATES	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_CLOSE_WAIT)
+
+/* sk_stream_error, and sk_stream_wait_connect's answers. */
+static fn_cold int why_not(struct fn_tcp *tp)
+{
+	if (tp->sk.error)
+		return -fn_sock_take_error(&tp->sk);
+	if (tp->sk.shut & FN_SHUT_WR)
+		return -EPIPE;
+	if (tp->sk.tcp_state == FN_TCP_SYN_SENT || tp->sk.tcp_state == FN_TCP_SYN_RCVD) {
+		tp->sk.nospace = true;
+		return -EAGAIN;
+	}
+	return -EPIPE;
+}
+
+fn_inline bool may_write(const struct fn_tcp *tp)
+{
+	return OPEN_STATES >> tp->sk.tcp_state & 1 && !tp->sk.error && !(tp->sk.shut & FN_SHUT_WR);
+}
+
+/* Room in the last unsent buffer. */
+fn_inline uint32_t tail_room(const struct fn_tcp *tp, const struct fn_pkt *p)
+{
+	return p && p->len < tp->mss ? fn_min(tp->mss - p->len, fn_pkt_tailroom(p)) : 0;
+}
+
+static fn_cold struct fn_pkt *no_buffer(struct fn_tcp *tp)
+{
+	tp->sk.nospace = true;
+	/* no ACK will come to look again: the timer does */
+	if (tp->snd_una == tp->snd_nxt && tp->rtx_kind == FN_RTX_NONE)
+		fn_tcp_set_probe(tp, FN_TCP_PROBE_RETRY);
+	return NULL;
+}
+
+/* The buffer that the next bytes go to; NULL: the send buffer is full, or there is none. */
+static struct fn_pkt *tail_pkt(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = tp->sndq.tail;
+
+	if (tail_room(tp, p))
+		return p;
+	if (tp->sk.tx_charged >= tp->sk.sndbuf) {
+		tp->sk.nospace = true;
+		return NULL;
+	}
+	p = fn_tcp_tx_alloc(tp);
+	if (fn_unlikely(!p))
+		return no_buffer(tp);
+	p->seq = p->end_seq = tp->write_seq;
+	p->hash = 0;
+	p->sack = FN_SEG_SUM;
+	fn_pktq_push(&tp->sndq, p);
+	return p;
+}
+
+/* Add the sum of bytes that begin at offset `at` of the payload to the one kept in p. */
+static void add_sum(struct fn_pkt *p, uint64_t part, uint32_t at)
+{
+	uint64_t sum = at & 1 ? part << 8 | part >> 56 : part;	/* RFC 1071 2B */
+
+	sum = (sum & 0xffffffff) + (sum >> 32) + p->hash;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	p->hash = (uint32_t)(sum + (sum >> 32));
+}
+
+static void append(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uint32_t n)
+{
+	uint8_t *to = p->data + p->len;
+
+	if (tp->path.nic->caps & FN_NIC_TX_TCP_CSUM || tp->path.local) {
+		memcpy(to, from, n);
+		p->sack &= (uint8_t)~FN_SEG_SUM;
+	} else if (p->sack & FN_SEG_SUM) {
+		add_sum(p, fn_cksum_copy(0, to, from, n), p->len);
+	} else {
+		memcpy(to, from, n);
+	}
+	p->len += n;
+	p->pkt_len += n;
+	p->end_seq += n;
+	tp->sndq.bytes += n;
+	tp->write_seq += n;
+}
+
+/* One element of the vector; returns bytes taken. */
+static size_t append_iov(struct fn_tcp *tp, const uint8_t *from, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		struct fn_pkt *p = tail_pkt(tp);
+		uint32_t n;
+
+		if (!p)
+			break;
+		n = (uint32_t)fn_min(len - done, (size_t)tail_room(tp, p));
+		append(tp, p, from + done, n);
+		done += n;
+	}
+	return done;
+}
+
+/* End of a write: urgent mark, PSH, and out (tcp_push). */
+static void push(struct fn_tcp *tp, unsigned flags)
+{
+	struct fn_pkt *p = tp->sndq.tail;
+
+	if (fn_unlikely(flags & MSG_OOB))
+		tp->snd_up = tp->write_seq;
+	if (p && !(flags & MSG_MORE))
+		p->tcp_flags |= FN_TCP_PSH;	/* RFC 9293 3.9.1.2 MUST-61 */
+	fn_tcp_output(tp, flags & MSG_MORE ? FN_NAGLE_CORK : 0);
+}
+
+ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
+{
+	struct fn_tcp *tp = fn_tcp_sk(sk);
+	size_t done = 0;
+
+	if (fn_unlikely(!may_write(tp)))
+		return why_not(tp);
+	for (; iovcnt; iov++, iovcnt--) {
+		size_t n;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		n = append_iov(tp, (const uint8_t *)iov->iov_base + skip, iov->iov_len - skip);
+		done += n;
+		if (n < iov->iov_len - skip)
+			break;
+		skip = 0;
+	}
+	if (!done)
+		return sk->nospace && iovcnt ? -EAGAIN : 0;
+	push(tp, iovcnt ? flags & ~(unsigned)MSG_OOB : flags);	/* the urgent byte is the last of all */
+	return (ssize_t)done;
+}
+
+/* ---- sendfile: buffers that the caller fills ---- */
+
+static void free_chain(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	struct fn_pkt *next;
+
+	for (; p; p = next) {
+		next = p->next;
+		fn_tcp_tx_free(tp, p);
+	}
+}
+
+struct fn_pkt *fn_tcp_reserve(struct fn_sock *sk, size_t want, struct iovec *iov, int *iovcnt, int *err)
+{
+	struct fn_tcp *tp = fn_tcp_sk(sk);
+	struct fn_pkt *head = NULL, **link = &head;
+	int n = 0;
+
+	*err = 0;
+	if (!may_write(tp)) {
+		*err = why_not(tp);
+		return NULL;
+	}
+	while (want && n < *iovcnt && sk->tx_charged < sk->sndbuf) {
+		struct fn_pkt *p = fn_tcp_tx_alloc(tp);
+
+		if (!p) {
+			no_buffer(tp);
+			break;
+		}
+		iov[n].iov_base = p->data;
+		iov[n].iov_len = fn_min(want, fn_min((size_t)tp->mss, (size_t)fn_pkt_tailroom(p)));
+		p->end_seq = (uint32_t)iov[n].iov_len;	/* its share, until the commit */
+		want -= iov[n++].iov_len;
+		p->next = NULL;
+		*link = p;
+		link = &p->next;
+	}
+	*iovcnt = n;
+	if (!head) {
+		sk->nospace = true;
+		*err = -EAGAIN;
+	}
+	return head;
+}
+
+ssize_t fn_tcp_commit(struct fn_sock *sk, struct fn_pkt *chain, size_t bytes, unsigned flags)
+{
+	struct fn_tcp *tp = fn_tcp_sk(sk);
+	size_t done = 0;
+
+	if (bytes && !may_write(tp)) {
+		free_chain(tp, chain);
+		return why_not(tp);
+	}
+	while (chain && done < bytes) {
+		struct fn_pkt *p = chain;
+		uint32_t n = (uint32_t)fn_min(bytes - done, (size_t)p->end_seq);
+
+		chain = p->next;
+		p->len = p->pkt_len = n;
+		p->seq = tp->write_seq;
+		p->end_seq = tp->write_seq += n;
+		fn_pktq_push(&tp->sndq, p);
+		done += n;
+	}
+	free_chain(tp, chain);
+	if (done)
+		push(tp, flags);
+	return (ssize_t)done;
+}
