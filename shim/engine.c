@@ -20,6 +20,9 @@ struct fn_conf fn_config;
 /* The kernel's sides are asked at least so often while somebody drives; costs 0.15 µs. */
 #define SIDE_EVERY_NS	20000
 
+/* Reads that find nothing follow each event of a batch; only what comes long after the last round is a loop of its own. */
+#define LOOK_EVERY_NS	20000
+
 /* A burst goes out at once when the program works on so few events: nothing else would fill the burst. */
 #define BATCH_SMALL	1
 /* Packets staged while the program works through a batch, before a burst goes out anyway. */
@@ -141,6 +144,8 @@ unsigned fn_engine_poll(uint64_t now)
 		fn_engine.polls++;
 		return 0;
 	}
+	/* the clock was read before the lock was had: another thread may have been further */
+	now = fn_max(now, fn_engine.st->now);
 	n = fn_stack_poll(fn_engine.st, now);
 	if (fn_unlikely(fn_engine.seen != fn_engine.shared->head))
 		take_shared_events();
@@ -149,6 +154,21 @@ unsigned fn_engine_poll(uint64_t now)
 	if (fn_unlikely(fn_engine.duals) && now - fn_engine.side_checked >= SIDE_EVERY_NS)
 		fn_dual_check(now);
 	return n;
+}
+
+bool fn_engine_look(void)
+{
+	uint64_t now;
+
+	if (!fn_engine.st)
+		return false;
+	now = fn_now();
+	if (now - fn_engine.st->now < LOOK_EVERY_NS)
+		return false;
+	fn_engine_lock();
+	fn_engine_poll(now);
+	fn_engine_unlock();
+	return true;
 }
 
 void fn_engine_kick(void)

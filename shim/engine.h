@@ -36,6 +36,7 @@ struct fn_engine {
 	unsigned image;			/* our number in shared->pid */
 	uint64_t seen;			/* events of shared->event handled so far */
 	struct fn_stack *st;		/* NULL: none yet */
+	int ports;			/* open ones: with none there is no keeper */
 	_Atomic(uint64_t) polls;	/* rounds driven by anybody: the keeper's heartbeat looks at it */
 	_Atomic(uint64_t) next_deadline; /* fn_stack_deadline() after the last round, ns */
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
@@ -86,6 +87,12 @@ int fn_engine_fork_prepare(void);
 void fn_engine_fork_failed(int child);
 /* In the child: everything of the image that named threads, or must not be the parent's. */
 void fn_engine_fork_child(int child);
+
+/*
+ * A non-blocking call is about to fail with EAGAIN: a program that asks in a loop and never waits drives the stack by
+ * asking. Looks if nobody has for LOOK_EVERY_NS; true when it did. Without the lock.
+ */
+bool fn_engine_look(void);
 
 /*
  * After a call that may have staged packets: send them now, or leave them to the next wait when the program is working

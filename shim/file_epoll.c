@@ -278,7 +278,7 @@ int fn_shim_epoll_create1(int flags)
 	struct fn_file *f;
 	struct fn_set *s;
 
-	if (fd < 0 || fn_engine_init() < 0)
+	if (fd < 0 || fn_thread_self()->inside || fn_engine_init() < 0)
 		return fd;
 	f = fn_file_new(FN_FILE_EPOLL, &fn_epoll_ops);
 	s = f ? fn_slab_alloc(&sets) : NULL;

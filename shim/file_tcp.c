@@ -192,6 +192,8 @@ static ssize_t do_recv(struct fn_file *f, struct rx *rx)
 	if (fn_unlikely(!rx->want))
 		return recv_nothing(f, rx->flags);
 	n = try_recv(f, rx, 0);
+	if (n == -EAGAIN && fn_engine_look())
+		n = try_recv(f, rx, 0);
 	if (fn_likely(n > 0 && !(rx->flags & MSG_WAITALL) && f->sk->rcvlowat <= 1))
 		return n;
 	return recv_slow(f, rx, n);

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "shim/crash.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
@@ -18,6 +19,7 @@
 #include "shim/log.h"
 #include "shim/port.h"
 #include "shim/shim.h"
+#include "shim/wait.h"
 
 /* A fresh process touches little: 4 MB of memfd cost 2.7 ms. */
 #define ARENA_FIRST	(1ul << 20)
@@ -182,21 +184,27 @@ static uint64_t retry_at;
 
 static bool start_locked(void)
 {
-	struct fn_stack *st = stack_make();
+	struct fn_stack *st;
 	int open;
 
+	if (!fn_ports_hold())
+		return false;
+	st = stack_make();
 	if (!st) {
 		fn_log(FN_LOG_WARNING, "no memory for the stack; sockets stay with the kernel");
 		arena_drop();
 		return false;
 	}
+	fn_thread_self()->inside = true;
 	open = fn_ports_open(st);
+	fn_thread_self()->inside = false;
 	if (!open) {
 		arena_drop();
 		return false;
 	}
 	fastnet_info.stack = (uintptr_t)st;
 	fn_engine.st = st;
+	fn_engine.ports = open;
 	fn_engine_poll(fn_now());
 	fn_keeper_start();
 	return true;
@@ -216,6 +224,7 @@ bool fn_engine_start(void)
 	ok = fn_engine.st != NULL;
 	if (!ok && (now >= retry_at || fn_ports_changed())) {
 		retry_at = now + RETRY_NS;
+		fn_crash_init();
 		ok = start_locked();
 	}
 	fn_engine_unlock();

@@ -121,7 +121,7 @@ void fn_keeper_wake(void)
 
 void fn_keeper_need(void)
 {
-	if (fn_unlikely(!keeper.running))
+	if (fn_unlikely(!keeper.running) && fn_engine.ports)
 		fn_keeper_start();
 }
 

@@ -271,16 +271,10 @@ static int open_port(unsigned i, struct fn_stack *st)
 	struct port *p = &ports[i];
 	struct fn_port_conf pc;
 	char err[256] = "";
-	int ret = take_hold(p, c);
+	int ret;
 
-	if (ret == -EADDRINUSE) {
-		fn_log(FN_LOG_WARNING, "port %s is held by PID %d; sockets stay with the kernel until it is free",
-		       c->name, p->holder);
-		record(i, FN_INFO_PORT_HELD, p->holder, 0);
-		return ret;
-	}
-	if (ret < 0)
-		return failed(i, ret, strerror(-ret));
+	if (p->hold < 0)
+		return -EADDRINUSE;
 	ret = load_plugin(err, sizeof(err));
 	if (ret < 0) {
 		drop_hold(p);
@@ -305,11 +299,35 @@ static int open_port(unsigned i, struct fn_stack *st)
 	return fn_stack_add_nic(st, p->nic);
 }
 
+static int hold_port(unsigned i)
+{
+	const struct fn_nic_conf *c = &fn_config.nics[i];
+	int before = ports[i].holder, ret = take_hold(&ports[i], c);
+
+	if (ret == -EADDRINUSE) {
+		if (ports[i].holder != before)
+			fn_log(FN_LOG_WARNING, "port %s is held by PID %d; sockets stay with the kernel until it is free",
+			       c->name, ports[i].holder);
+		record(i, FN_INFO_PORT_HELD, ports[i].holder, 0);
+	} else if (ret < 0)
+		failed(i, ret, strerror(-ret));
+	return ret;
+}
+
+int fn_ports_hold(void)
+{
+	int held = 0;
+
+	changed = false;
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		held += hold_port(i) == 0;
+	return held;
+}
+
 int fn_ports_open(struct fn_stack *st)
 {
 	int open = 0;
 
-	changed = false;
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		open += open_port(i, st) == 0;
 	return open;

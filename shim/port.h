@@ -7,8 +7,10 @@
 
 #include "stack/stack.h"
 
-/* Open every configured NIC that can be had and attach it to st; returns how many are open. With the lock held. The
- * holder of a port that cannot be had is recorded. */
+/* Take the configured ports that no other family of processes has; returns how many. Who has the others is recorded.
+ * With the lock held. */
+int fn_ports_hold(void);
+/* Open every port that is held and attach it to st; returns how many are open. With the lock held. */
 int fn_ports_open(struct fn_stack *st);
 
 /* Is `ip4` (network order) the address of a configured port? Does some configured port's subnet hold it? */
