@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The core alone: a server on the shim's own calls over one end of a test wire, a client on the bare stack at the other.
+ * What is counted is the server's side, from NIC rx to NIC tx; the wire's work and the client's are left out.
+ * Run natively it prints nanoseconds; under callgrind (bench/stack, the script) the counted region is dumped a phase.
+ *
+ * Usage: stack-core PHASE ROUNDS, PHASE: rr crr in out idle.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+#include "shim/shim.h"
+#include "stack/nic_pair.h"
+
+#ifdef HAVE_VALGRIND_CALLGRIND_H
+#include <valgrind/callgrind.h>
+#else
+#define CALLGRIND_TOGGLE_COLLECT do { } while (0)
+#endif
+
+#define ARENA_SIZE	(1ul << 30)
+#define SERVER_IP	htonl(0x0a090002)
+#define CLIENT_IP	htonl(0x0a090001)
+
+static struct fn_pair *wire;
+static struct fn_stack *client;
+static struct fn_nic_ops bare;		/* the wire's operations; the server's NIC has them with the counter stopped */
+static uint64_t counted_ns, counted_since;
+static uint16_t port;
+static int listener, epfd;
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+/* ---- the counted region ---- */
+
+static void count(bool on)
+{
+	if (on)
+		counted_since = fn_now();
+	else
+		counted_ns += fn_now() - counted_since;
+	CALLGRIND_TOGGLE_COLLECT;
+}
+
+static uint16_t nic_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
+{
+	uint16_t got;
+
+	CALLGRIND_TOGGLE_COLLECT;
+	got = bare.rx(nic, burst, n);
+	CALLGRIND_TOGGLE_COLLECT;
+	return got;
+}
+
+static uint16_t nic_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
+{
+	uint16_t took;
+
+	CALLGRIND_TOGGLE_COLLECT;
+	took = bare.tx(nic, burst, n);
+	CALLGRIND_TOGGLE_COLLECT;
+	return took;
+}
+
+static struct fn_pkt *nic_alloc(struct fn_nic *nic)
+{
+	struct fn_pkt *p;
+
+	CALLGRIND_TOGGLE_COLLECT;
+	p = bare.alloc(nic);
+	CALLGRIND_TOGGLE_COLLECT;
+	return p;
+}
+
+static void nic_free(struct fn_nic *nic, struct fn_pkt *p)
+{
+	CALLGRIND_TOGGLE_COLLECT;
+	bare.free(nic, p);
+	CALLGRIND_TOGGLE_COLLECT;
+}
+
+/* ---- the two ends ---- */
+
+static int grow(void *ctx, size_t size)
+{
+	return size <= ARENA_SIZE ? 0 : -ENOMEM;
+}
+
+static void no_ready(void *ctx, struct fn_sock *sk, unsigned events)
+{
+}
+
+static struct fn_stack *make_stack(unsigned end, uint32_t ip, const struct fn_stack_ops *ops)
+{
+	void *mem = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct fn_nic *nic = fn_pair_nic(wire, end);
+	struct fn_stack_conf conf;
+	struct fn_stack *st;
+
+	if (mem == MAP_FAILED)
+		die("mmap");
+	fn_stack_conf_init(&conf);
+	conf.seed[0] = (uint8_t)(end + 1);
+	conf.max_tcp = 1 << 18;
+	conf.time_wait_ms = 1;
+	st = fn_stack_create(fn_arena_init(mem, ARENA_SIZE, ARENA_SIZE, grow, NULL), &conf, ops, NULL, fn_now());
+	nic->ip4 = ip;
+	nic->ip4_mask = htonl(0xffffff00);
+	fn_stack_add_nic(st, nic);
+	return st;
+}
+
+static void run_client(void)
+{
+	uint64_t now = fn_now();
+
+	fn_pair_set_time(wire, now);
+	fn_stack_poll(client, now);
+	fn_stack_flush(client);
+	fn_pair_set_time(wire, now);
+}
+
+static struct fn_file *file(int fd)
+{
+	struct fn_file *f = fn_fd_get(fd);
+
+	if (!f)
+		die("a descriptor of ours");
+	fn_file_put(f);
+	return f;
+}
+
+static int wait_server(struct epoll_event *ev, int max)
+{
+	struct timespec zero = { 0, 0 };
+
+	return file(epfd)->ops->epoll_wait(file(epfd), epfd, ev, max, &zero, NULL);
+}
+
+static void setup(void)
+{
+	static const struct fn_stack_ops server_ops = { .ready = fn_engine_ready }, client_ops = { .ready = no_ready };
+	static struct fn_nic_ops counted;
+	struct fn_pair_conf pc = { .seed = 1, .buffers = 60000, .caps = FN_NIC_TX_IP_CSUM | FN_NIC_TX_TCP_CSUM |
+				   FN_NIC_RX_CSUM };
+	struct sockaddr_in any = { .sin_family = AF_INET };
+	socklen_t len = sizeof(any);
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	fn_conf_init(&fn_config);
+	fn_config.nnics = 1;
+	fn_config.nics[0].ip4 = SERVER_IP;
+	fn_config.nics[0].ip4_mask = htonl(0xffffff00);
+	wire = fn_pair_create(&pc);
+	bare = counted = *fn_pair_nic(wire, 0)->ops;
+	counted.rx = nic_rx;
+	counted.tx = nic_tx;
+	counted.alloc = nic_alloc;
+	counted.free = nic_free;
+	fn_pair_nic(wire, 0)->ops = &counted;
+	if (fn_engine_init() < 0)
+		die("fn_engine_init");
+	fn_engine.st = make_stack(0, SERVER_IP, &server_ops);
+	client = make_stack(1, CLIENT_IP, &client_ops);
+	fn_shim_active = true;
+	listener = fn_shim_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	if (file(listener)->ops->bind(file(listener), listener, (struct sockaddr *)&any, sizeof(any)) < 0 ||
+	    file(listener)->ops->listen(file(listener), listener, 65535) < 0 ||
+	    fn_sys(SYS_getsockname, listener, &any, &len) < 0)
+		die("listener");
+	port = any.sin_port;
+	epfd = fn_shim_epoll_create1(0);
+	ev.data.fd = listener;
+	if (file(epfd)->ops->epoll_ctl(file(epfd), epfd, EPOLL_CTL_ADD, listener, &ev) < 0)
+		die("epoll_ctl");
+	for (int i = 0; i < 4; i++) {
+		run_client();
+		wait_server(&ev, 1);
+	}
+}
+
+static struct fn_sock *open_client(void)
+{
+	struct fn_sock *sk = fn_sock_open(client, FN_SOCK_TCP, NULL);
+	struct fn_ep to = { .ip4 = SERVER_IP, .port = port };
+
+	if (!sk || fn_sock_connect(sk, &to) != -EINPROGRESS)
+		die("connect");
+	run_client();
+	return sk;
+}
+
+/* What a server does with its listener; the accepted number. */
+static int accept_server(void)
+{
+	struct epoll_event ev;
+	int fd;
+
+	wait_server(&ev, 1);
+	fd = file(listener)->ops->accept(file(listener), listener, NULL, NULL, SOCK_NONBLOCK);
+	if (fd == -EAGAIN)
+		return fd;
+	ev.events = EPOLLIN;
+	ev.data.fd = fd;
+	file(epfd)->ops->epoll_ctl(file(epfd), epfd, EPOLL_CTL_ADD, fd, &ev);
+	return fd;
+}
+
+static int connect_pair(struct fn_sock **sk)
+{
+	int fd = -EAGAIN;
+
+	*sk = open_client();
+	for (int i = 0; i < 100 && fd == -EAGAIN; i++) {
+		fd = accept_server();
+		run_client();
+	}
+	if (fd < 0)
+		die("accept");
+	return fd;
+}
+
+/* ---- phases ---- */
+
+static ssize_t client_send(struct fn_sock *sk, size_t n)
+{
+	static char buf[65536];
+	struct iovec iov = { buf, n };
+	ssize_t ret = fn_tcp_send(sk, &iov, 1, 0, 0);
+
+	fn_stack_flush(client);
+	return ret;
+}
+
+static ssize_t client_recv(struct fn_sock *sk)
+{
+	static char buf[1 << 20];
+	struct iovec iov = { buf, sizeof(buf) };
+
+	return fn_tcp_recv(sk, &iov, 1, 0, 0, NULL);
+}
+
+/* Request in, event, read, write, response out, ACK in. */
+static void serve(int fd)
+{
+	static char buf[4096];
+	struct iovec iov = { buf, sizeof(buf) };
+	struct epoll_event ev;
+	struct fn_file *f;
+
+	count(true);
+	if (wait_server(&ev, 1) == 1) {
+		f = fn_fd_get(fd);
+		iov.iov_len = (size_t)f->ops->recv(f, fd, &iov, 1, 0);
+		fn_file_put(f);
+		f = fn_fd_get(fd);
+		if (f->ops->send(f, fd, &iov, 1, 0) != (ssize_t)iov.iov_len)
+			die("send");
+		fn_file_put(f);
+	}
+	count(false);
+}
+
+static void phase_rr(long rounds)
+{
+	struct fn_sock *sk;
+	int fd = connect_pair(&sk);
+
+	for (long i = 0; i < rounds; i++) {
+		fn_sock_setopt(sk, FN_OPT_QUICKACK, 1);
+		if (client_send(sk, 64) != 64)
+			die("client send");
+		serve(fd);
+		run_client();
+		if (client_recv(sk) != 64)
+			die("client recv");
+		run_client();
+	}
+}
+
+/* A connection: SYN, accept, 64 B each way, close on both sides. */
+static void phase_crr(long rounds)
+{
+	for (long i = 0; i < rounds; i++) {
+		struct fn_sock *sk = open_client();
+		struct epoll_event ev;
+		int fd;
+
+		count(true);
+		wait_server(&ev, 1);
+		count(false);
+		run_client();
+		client_send(sk, 64);
+		count(true);
+		fd = accept_server();
+		count(false);
+		if (fd < 0)
+			die("accept");
+		serve(fd);
+		run_client();
+		client_recv(sk);
+		count(true);
+		fn_fd_close(fd);
+		wait_server(&ev, 1);
+		count(false);
+		run_client();
+		fn_sock_close(sk);
+		run_client();
+		count(true);
+		wait_server(&ev, 1);
+		count(false);
+		run_client();
+	}
+}
+
+/* Bulk data to the server; rounds are MSSes of 1448 bytes. */
+static void phase_in(long rounds)
+{
+	static char buf[1 << 18];
+	struct iovec iov = { buf, sizeof(buf) };
+	uint64_t total = 0, want = (uint64_t)rounds * 1448;
+	struct epoll_event ev;
+	struct fn_sock *sk;
+	int fd = connect_pair(&sk);
+
+	while (total < want) {
+		ssize_t n;
+
+		while (client_send(sk, 16384) > 0)
+			;
+		run_client();
+		count(true);
+		n = wait_server(&ev, 1) == 1 ? file(fd)->ops->recv(file(fd), fd, &iov, 1, 0) : 0;
+		count(false);
+		total += n > 0 ? (uint64_t)n : 0;
+		run_client();
+	}
+}
+
+static void phase_out(long rounds)
+{
+	static char buf[1 << 16];
+	struct iovec iov = { buf, sizeof(buf) };
+	uint64_t total = 0, want = (uint64_t)rounds * 1448;
+	struct epoll_event ev;
+	struct fn_sock *sk;
+	int fd = connect_pair(&sk);
+
+	while (total < want) {
+		ssize_t n;
+
+		count(true);
+		n = file(fd)->ops->send(file(fd), fd, &iov, 1, 0);
+		wait_server(&ev, 1);
+		count(false);
+		total += n > 0 ? (uint64_t)n : 0;
+		run_client();
+		while (client_recv(sk) > 0)
+			;
+		run_client();
+	}
+}
+
+/* Arena bytes of an idle established connection. */
+static void phase_idle(long rounds)
+{
+	struct fn_sock *sk;
+	size_t before;
+
+	connect_pair(&sk);
+	before = fn_engine.st->arena->used;
+	for (long i = 0; i < rounds; i++)
+		connect_pair(&sk);
+	printf("idle %ld connections: %.0f bytes of arena each\n", rounds,
+	       (double)(fn_engine.st->arena->used - before) / (double)rounds);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(long rounds);
+	} phases[] = {
+		{ "rr", phase_rr }, { "crr", phase_crr }, { "in", phase_in }, { "out", phase_out }, { "idle", phase_idle },
+	};
+	long rounds = argc > 2 ? atol(argv[2]) : 10000;
+
+	for (size_t i = 0; i < sizeof(phases) / sizeof(*phases); i++) {
+		if (argc < 2 || strcmp(argv[1], phases[i].name))
+			continue;
+		setup();
+		phases[i].run(rounds);
+		if (strcmp(argv[1], "idle"))
+			printf("%s %ld rounds: %.0f ns each (with the wire's work at the server's end)\n", argv[1],
+			       rounds, (double)counted_ns / (double)rounds);
+		return 0;
+	}
+	fprintf(stderr, "usage: stack-core rr|crr|in|out|idle ROUNDS\n");
+	return 2;
+}
