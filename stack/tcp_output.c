@@ -72,7 +72,8 @@ void fn_tcp_sync_mss(struct fn_tcp *tp)
 	uint32_t half = tp->max_window > FN_TCP_MSS_DEFAULT ? tp->max_window / 2 : tp->max_window;
 
 	mss = fn_min(mss, tp->path.nic->tx_payload);
-	if (half && mss > half)		/* RFC 9293 3.8.6.2.1 (3): half of the largest window seen is worth sending */
+	/* RFC 9293 3.8.6.2.1 (3): of a window that never held a full segment, half is worth sending */
+	if (half && mss > tp->max_window)
 		mss = fn_max(half, 68u - FN_TCP_LEN);
 	if (tp->feat & FN_TCP_F_TS)
 		mss -= 12;
