@@ -59,6 +59,15 @@ int fn_wrap_dup3(int from, int to, int flags)
 	return fn_real.dup3(from, to, flags);
 }
 
+/* A group is a negative owner, which is no error; libc asks in this way as well. */
+static int get_owner(struct fn_file *f, int fd)
+{
+	struct f_owner_ex ex;
+	int ret = fn_done(f, fn_op(f, fcntl, fd, F_GETOWN_EX, (long)&ex), fn_real.fcntl(fd, F_GETOWN_EX, (long)&ex));
+
+	return ret < 0 ? ret : ex.type == F_OWNER_PGRP ? -ex.pid : ex.pid;
+}
+
 /* The descriptor's own flags are the kernel's; the description's are the file's. */
 int fn_ours_fcntl(int fd, int cmd, long arg)
 {
@@ -69,6 +78,8 @@ int fn_ours_fcntl(int fd, int cmd, long arg)
 	f = fn_fd_get_slow(fd);
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
 		return fn_done(f, fn_fd_fcntl_dup(fd, cmd, (int)arg), fn_real.fcntl(fd, cmd, arg));
+	if (cmd == F_GETOWN)
+		return get_owner(f, fd);
 	return fn_call(f, fcntl, fn_real.fcntl(fd, cmd, arg), fd, cmd, arg);
 }
 

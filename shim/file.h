@@ -97,6 +97,7 @@ struct fn_file {
 	uint64_t rcvtimeo, sndtimeo;
 	int backlog;			/* of listen(), cut to somaxconn */
 	bool accept_turn;		/* the kernel's side goes first */
+	bool ended;			/* a listener that shutdown() has ended: the kernel's answers hold */
 	int owner, owner_sig;		/* F_SETOWN, F_SETSIG */
 	bool owner_tid;			/* .owner is a thread (F_OWNER_TID) */
 	bool kernel_turn;		/* of datagrams: the kernel's side is asked first next time */

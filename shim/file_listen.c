@@ -20,6 +20,7 @@
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/log.h"
+#include "shim/port.h"
 #include "shim/shim.h"
 #include "shim/sockopt.h"
 #include "shim/wait.h"
@@ -97,7 +98,7 @@ void fn_listen_attach(struct fn_file *f, int fd)
 	struct fn_sock *sk;
 	int ret;
 
-	if (f->sk || !fn_engine_start())
+	if (f->sk || f->ended || !fn_engine_start())
 		return;
 	fn_engine_lock();
 	sk = f->sk ? NULL : fn_sock_open(fn_engine.st, FN_SOCK_TCP, f);
@@ -252,6 +253,8 @@ static int listen_accept(struct fn_file *f, int fd, struct sockaddr *addr, sockl
 
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
 		return -EINVAL;
+	if (f->ended)
+		return FN_TO_KERNEL;
 	if (!f->sk)
 		fn_listen_attach(f, fd);
 	ret = accept_once(f, fd, addr, len, flags);
@@ -273,6 +276,16 @@ static int listen_accept(struct fn_file *f, int fd, struct sockaddr *addr, sockl
 
 /* ---- the rest ---- */
 
+/* A bound socket cannot be bound again; the kernel would first say that it does not have a port's address. */
+static int listen_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_ep ep;
+
+	if (addr && fn_addr_get(f, FN_ADDR_BIND, addr, len, &ep) == FN_ADDR_IP4 && fn_port_has_address(ep.ip4))
+		return -EINVAL;
+	return FN_TO_KERNEL;
+}
+
 static bool kernel_side_readable(struct fn_file *f, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
@@ -289,8 +302,12 @@ static bool kernel_side_readable(struct fn_file *f, int fd)
 
 static unsigned listen_poll(struct fn_file *f, int fd)
 {
+	struct pollfd pfd = { .fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP | POLLRDNORM | POLLWRNORM };
+	struct timespec zero = { 0, 0 };
 	unsigned events = f->sk ? fn_sock_poll(f->sk) : 0;
 
+	if (f->ended)
+		return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? (unsigned short)pfd.revents : 0;
 	if (kernel_side_readable(f, fd))
 		events |= POLLIN | POLLRDNORM;
 	return events;
@@ -304,6 +321,7 @@ static int listen_again(struct fn_file *f, int fd, int backlog)
 		return ret;
 	fn_engine_lock();
 	f->backlog = cut_backlog(backlog);
+	f->ended = false;
 	if (f->sk)
 		fn_tcp_listen(f->sk, f->backlog);
 	fn_engine_unlock();
@@ -318,6 +336,7 @@ static int listen_shutdown(struct fn_file *f, int fd, int how)
 	fn_engine_lock();
 	if (ret == 0 && how != SHUT_WR) {
 		fn_engine_drop(f);
+		f->ended = true;
 		fn_file_wake(f, POLLIN | POLLHUP | POLLRDHUP);
 	}
 	fn_engine_unlock();
@@ -372,6 +391,7 @@ static void listen_release(struct fn_file *f)
 }
 
 const struct fn_file_ops fn_listen_ops = {
+	.bind = listen_bind,
 	.accept = listen_accept,
 	.listen = listen_again,
 	.shutdown = listen_shutdown,

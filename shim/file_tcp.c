@@ -72,13 +72,16 @@ static void data_disarm(struct fn_wait *w)
 	fn_watch_del(&((struct data_wait *)w->arg)->watch);
 }
 
-/* Until `need` bytes can be read, or no more will come: 0, -EAGAIN (deadline), -EINTR. */
-static int wait_data(struct fn_file *f, size_t need, uint64_t deadline)
+/*
+ * Until `need` bytes can be read, or no more will come: 0, -EAGAIN (deadline), -EINTR. A call that has taken something
+ * already is ended by any handler, for it has a result.
+ */
+static int wait_data(struct fn_file *f, size_t need, uint64_t deadline, bool begun)
 {
 	struct data_wait d = { .watch = { .wake = data_wake }, .file = f, .need = need };
 	struct fn_wait w = { .ready = data_ready, .arm = data_arm, .disarm = data_disarm, .arg = &d,
 			     .deadline = deadline };
-	int ret = fn_wait(&w, deadline == FN_FOREVER);
+	int ret = fn_wait(&w, deadline == FN_FOREVER && !begun);
 
 	return ret == 1 ? 0 : ret == 0 ? -EAGAIN : ret;
 }
@@ -104,20 +107,17 @@ static ssize_t try_recv(struct fn_file *f, struct rx *rx, size_t skip)
 	return n;
 }
 
-/* Nothing asked for: waits for data all the same, and takes none of it. */
+/* Nothing asked for: waits once for data all the same, and whatever ends the wait, the result is 0. */
 static ssize_t recv_nothing(struct fn_file *f, unsigned flags)
 {
-	uint64_t deadline = FN_FOREVER;
-	struct iovec one = { &(char){ 0 }, 1 };
+	char byte;
+	struct iovec one = { &byte, 1 };
 	struct rx rx = { .iov = &one, .iovcnt = 1, .flags = (flags & MSG_OOB) | MSG_PEEK };
-	ssize_t n;
+	ssize_t n = try_recv(f, &rx, 0);
 
-	while ((n = try_recv(f, &rx, 0)) == -EAGAIN && !dont_wait(f, flags)) {
-		if (deadline == FN_FOREVER)
-			deadline = fn_timeo_deadline(f->rcvtimeo);
-		n = wait_data(f, 1, deadline);
-		if (n)
-			return n;
+	if (n == -EAGAIN && !dont_wait(f, flags) && !(flags & MSG_OOB)) {
+		wait_data(f, 1, fn_timeo_deadline(f->rcvtimeo), true);
+		n = 0;
 	}
 	return n > 0 ? 0 : n;
 }
@@ -149,7 +149,7 @@ static ssize_t peek_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 	if (n > 0 && (size_t)n >= target)
 		return n;
 	do {
-		ret = wait_data(f, target, deadline);
+		ret = wait_data(f, target, deadline, n > 0);
 		n = try_recv(f, rx, 0);
 	} while (n == -EAGAIN && !ret);
 	return n == -EAGAIN ? ret : n;
@@ -172,7 +172,7 @@ static fn_cold ssize_t recv_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 			got += (size_t)n;
 		if (got >= target && got)
 			return (ssize_t)got;
-		ret = more_to_read(f) ? 0 : wait_data(f, 1, deadline);
+		ret = more_to_read(f) ? 0 : wait_data(f, 1, deadline, got > 0);
 		if (ret)
 			return got ? (ssize_t)got : ret;
 		if (got && !more_to_read(f))
@@ -272,7 +272,7 @@ static fn_cold ssize_t send_slow(struct fn_file *f, int fd, const struct iovec *
 		return n;
 	deadline = fn_timeo_deadline(f->sndtimeo);
 	while (done < want) {
-		int ret = fn_wait_file(f, fd, POLLOUT, deadline);
+		int ret = done ? fn_wait_file_on(f, fd, POLLOUT, deadline) : fn_wait_file(f, fd, POLLOUT, deadline);
 
 		if (ret)
 			return done ? (ssize_t)done : ret;

@@ -7,8 +7,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/tcp.h>	/* its struct tcp_info is the kernel's, libc's is its beginning */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/time.h>

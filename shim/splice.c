@@ -50,13 +50,13 @@ static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want,
 }
 
 /* Room in the send buffer, for a call that may wait: 0, -EAGAIN, -EINTR. */
-static int wait_room(struct fn_file *f, int fd, uint64_t *deadline)
+static int wait_room(struct fn_file *f, int fd, uint64_t *deadline, bool begun)
 {
 	if (fn_file_nonblock(f))
 		return -EAGAIN;
 	if (!*deadline)
 		*deadline = fn_timeo_deadline(f->sndtimeo);
-	return fn_wait_file(f, fd, POLLOUT, *deadline);
+	return begun ? fn_wait_file_on(f, fd, POLLOUT, *deadline) : fn_wait_file(f, fd, POLLOUT, *deadline);
 }
 
 /* in_fd's own position is used: it must have one (splice_direct_to_actor: FMODE_LSEEK). */
@@ -93,7 +93,7 @@ ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 			continue;
 		}
 		if (n == -EAGAIN && full)
-			n = wait_room(f, fd, &deadline);
+			n = wait_room(f, fd, &deadline, done);
 		else if (n == 0)
 			break;
 		if (n < 0)
@@ -148,7 +148,7 @@ ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsign
 		if (n > 0)
 			done += (size_t)n;
 		else if (n == -EAGAIN && full)
-			n = wait_room(f, fd, &deadline);
+			n = wait_room(f, fd, &deadline, done);
 		else if (n == 0)
 			break;
 		if (n < 0)

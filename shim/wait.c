@@ -253,9 +253,9 @@ static int nap(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, b
 	return sleep_now(w, t, &s, before, restart) == -EINTR ? -EINTR : 0;
 }
 
-static int wait_masked(struct fn_wait *w, struct fn_thread *t, bool restart)
+/* `before`: the thread's counts when the wait began, with the mask that was in force then. */
+static int wait_masked(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart)
 {
-	const uint32_t before[2] = { t->signals, t->interrupts };
 	uint64_t start = fn_now();
 	int ret;
 
@@ -277,6 +277,7 @@ int fn_wait(struct fn_wait *w, bool restart)
 {
 	struct pollfd slots[FN_WAIT_SLOTS + 1];
 	struct fn_thread *t = &self;
+	const uint32_t before[2] = { t->signals, t->interrupts };
 	sigset_t saved;
 	int ret;
 
@@ -284,9 +285,12 @@ int fn_wait(struct fn_wait *w, bool restart)
 	if (!w->extra)
 		w->extra = slots + FN_WAIT_SLOTS;
 	if (!w->mask)
-		return wait_masked(w, t, restart);
+		return wait_masked(w, t, before, restart);
+	/* what is ready already is told without letting a pending signal in */
+	if (drive(w, fn_now()) || extra_ready(w))
+		return 1;
 	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, w->mask, &saved, FN_SIGSET_SIZE);
-	ret = wait_masked(w, t, restart);
+	ret = wait_masked(w, t, before, restart);
 	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, FN_SIGSET_SIZE);
 	return ret;
 }
@@ -328,13 +332,23 @@ static void file_disarm(struct fn_wait *w)
 	fn_watch_del(&((struct file_wait *)w->arg)->watch);
 }
 
-int fn_wait_file(struct fn_file *f, int fd, unsigned events, uint64_t deadline)
+static int wait_file(struct fn_file *f, int fd, unsigned events, uint64_t deadline, bool restart)
 {
 	struct file_wait fw = { .watch = { .wake = file_wake }, .file = f, .fd = fd, .events = events };
 	struct fn_wait w = { .ready = file_ready, .arm = file_arm, .disarm = file_disarm, .arg = &fw,
 			     .deadline = deadline };
-	/* Linux restarts a call only when no SO_RCVTIMEO or SO_SNDTIMEO is set (signal(7)) */
-	int ret = fn_wait(&w, deadline == FN_FOREVER);
+	int ret = fn_wait(&w, restart);
 
 	return ret == 1 ? 0 : ret == 0 ? -EAGAIN : ret;
+}
+
+int fn_wait_file(struct fn_file *f, int fd, unsigned events, uint64_t deadline)
+{
+	/* Linux restarts a call only when no SO_RCVTIMEO or SO_SNDTIMEO is set (signal(7)) */
+	return wait_file(f, fd, events, deadline, deadline == FN_FOREVER);
+}
+
+int fn_wait_file_on(struct fn_file *f, int fd, unsigned events, uint64_t deadline)
+{
+	return wait_file(f, fd, events, deadline, false);
 }

@@ -53,6 +53,8 @@ int fn_wait(struct fn_wait *w, bool restart);
  * -EAGAIN: deadline (what SO_RCVTIMEO gives); -EINTR. Called without locks.
  */
 int fn_wait_file(struct fn_file *f, int fd, unsigned events, uint64_t deadline);
+/* The same for a call that has moved something already: any handler ends it, SA_RESTART or not. */
+int fn_wait_file_on(struct fn_file *f, int fd, unsigned events, uint64_t deadline);
 
 /* Deadline of a call that starts now with SO_RCVTIMEO/SO_SNDTIMEO `timeo` (0: none). */
 fn_inline uint64_t fn_timeo_deadline(uint64_t timeo)
