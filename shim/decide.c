@@ -387,12 +387,15 @@ bool fn_udp_route(struct fn_file *f, const struct fn_ep *to)
 {
 	struct fn_path path;
 
+	/* loopback: the stack has only this image's sockets there, the kernel has everybody's */
+	if ((ntohl(to->ip4) >> 24) == 127)
+		return false;
 	if (fn_stack_is_local(fn_engine.st, to->ip4))
 		return true;
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		if (!((to->ip4 ^ fn_config.nics[i].ip4) & fn_config.nics[i].ip4_mask))
 			return true;
-	if ((ntohl(to->ip4) >> 24) == 127 || fn_kroute_is_host(to->ip4) || fn_kroute_specific(to->ip4))
+	if (fn_kroute_is_host(to->ip4) || fn_kroute_specific(to->ip4))
 		return false;
 	return fn_path_init(fn_engine.st, &path, to->ip4, 0, IPPROTO_UDP) == 0;
 }

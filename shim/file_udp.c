@@ -11,6 +11,7 @@
 #include "shim/addr.h"
 #include "shim/decide.h"
 #include "shim/epoll.h"
+#include "shim/kroute.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
 #include "shim/sockopt.h"
@@ -63,6 +64,8 @@ static ssize_t recv_stack(struct fn_file *f, struct msghdr *msg, unsigned flags,
 	fn_engine_unlock();
 	if (n < 0)
 		return n;
+	if (!meta.from.port)	/* no datagram: the receiving half is shut down */
+		return -EAGAIN;
 	f->rx_stamp = meta.time;
 	if (!bare)
 		describe(f, msg, &meta, meta.len > (size_t)n);
@@ -368,7 +371,11 @@ static int udp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 	int kind = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
 
 	(void)fd;
-	return kind < 0 ? kind : -EINVAL;	/* it has a port already, or it would not be a file of this kind */
+	if (kind < 0)
+		return kind;
+	/* it has a port already, or it would not be a file of this kind; inet_bind looks at the address first */
+	return local.ip4 && !fn_stack_is_local(fn_engine.st, local.ip4) && !fn_kroute_is_host(local.ip4) ?
+		       -EADDRNOTAVAIL : -EINVAL;
 }
 
 static int udp_getsockname(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len)

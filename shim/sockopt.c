@@ -160,13 +160,13 @@ static bool is_off(const struct row *r, const void *value, socklen_t len)
 }
 
 /* Is it a value that the stack does not have, of an option that it has? */
-static bool is_foreign(const struct row *r, const void *value, socklen_t len)
+static bool is_foreign(const struct fn_file *f, const struct row *r, const void *value, socklen_t len)
 {
 	int v = 0;
 
 	memcpy(&v, value, fn_min(len, sizeof(v)));
-	if (r->form == FORM_PMTU)
-		return v > IP_PMTUDISC_DO;
+	if (r->form == FORM_PMTU)	/* TCP of the stack sends with DF whatever is said */
+		return f->type == SOCK_STREAM && v != IP_PMTUDISC_WANT && v != IP_PMTUDISC_DO;
 	return r->form == FORM_CC && fn_optval_cc(value, len) < 0;
 }
 
@@ -177,7 +177,7 @@ enum fn_opt_verdict fn_sockopt_note(struct fn_file *f, int level, int name, cons
 
 	if (v == FN_VERDICT_DECIDE && is_off(r, value, len))
 		return FN_VERDICT_HARMLESS;
-	if (v == FN_VERDICT_NOTE && is_foreign(r, value, len))
+	if (v == FN_VERDICT_NOTE && is_foreign(f, r, value, len))
 		return FN_VERDICT_DECIDE;
 	if (v == FN_VERDICT_NOTE)
 		f->opt.noted |= 1ull << r->bit;
@@ -343,9 +343,20 @@ static bool level_applies(const struct fn_file *f, int level)
 	}
 }
 
-static int set_unknown(int level, socklen_t len)
+/* The socket and TCP levels take an int off the program before they look at the name. */
+static int set_unknown(int level, const void *value, socklen_t len)
 {
-	return (level == SOL_SOCKET || level == IPPROTO_TCP) && len < sizeof(int) ? -EINVAL : -ENOPROTOOPT;
+	if (level != SOL_SOCKET && level != IPPROTO_TCP)
+		return -ENOPROTOOPT;
+	return len < sizeof(int) ? -EINVAL : value ? -ENOPROTOOPT : -EFAULT;
+}
+
+/* What concerns streams alone is taken of a datagram socket all the same: its kernel's side keeps it. */
+static int set_both(struct fn_file *f, int fd, const struct row *r, int name, const void *value, socklen_t len)
+{
+	int err = set_served(f, fd, r, name, value, len);
+
+	return err == -ENOPROTOOPT && f->dual ? 0 : err;
 }
 
 int fn_sockopt_set(struct fn_file *f, int fd, int level, int name, const void *value, socklen_t len)
@@ -355,10 +366,12 @@ int fn_sockopt_set(struct fn_file *f, int fd, int level, int name, const void *v
 
 	if ((int)len < 0)
 		return -EINVAL;
-	if (!value && len)
-		return -EFAULT;
 	if (!level_applies(f, level))
 		return -ENOPROTOOPT;
+	if (r->how == HOW_UNKNOWN)
+		return set_unknown(level, value, len);
+	if (!value && len)
+		return -EFAULT;
 	if (!len)
 		value = "";
 	switch ((enum how)r->how) {
@@ -366,7 +379,7 @@ int fn_sockopt_set(struct fn_file *f, int fd, int level, int name, const void *v
 	case HOW_FILE:
 		/* a datagram socket's kernel side has the same options */
 		err = f->dual ? fn_sys_setsockopt(fd, level, name, value, len) : 0;
-		return err ? err : set_served(f, fd, r, name, value, len);
+		return err ? err : set_both(f, fd, r, name, value, len);
 	case HOW_IDLE:
 		return FN_TO_KERNEL;
 	case HOW_OTHER:
@@ -375,7 +388,7 @@ int fn_sockopt_set(struct fn_file *f, int fd, int level, int name, const void *v
 	case HOW_UNKNOWN:
 		break;
 	}
-	return set_unknown(level, len);
+	return set_unknown(level, value, len);
 }
 
 /* ---- getting ---- */
@@ -510,18 +523,22 @@ static int get_fact(struct fn_file *f, int fd, const struct row *r, void *value,
 int fn_sockopt_get(struct fn_file *f, int fd, int level, int name, void *value, socklen_t *len)
 {
 	const struct row *r = find(level, name);
+	int err;
 
+	if (!level_applies(f, level) || r->how == HOW_UNKNOWN)
+		return FN_TO_KERNEL;
 	if (!len || (!value && *len))
 		return -EFAULT;
 	if ((int)*len < 0)
 		return -EINVAL;
-	if (!level_applies(f, level))
-		return FN_TO_KERNEL;
 	switch ((enum how)r->how) {
 	case HOW_STACK:
 	case HOW_FILE:
 		/* SO_SNDBUFFORCE can only be set */
-		return is_force(r, name) && level == SOL_SOCKET ? -ENOPROTOOPT : get_served(f, level, r, value, len);
+		if (level == SOL_SOCKET && is_force(r, name))
+			return -ENOPROTOOPT;
+		err = get_served(f, level, r, value, len);
+		return err == -ENOPROTOOPT && f->dual ? FN_TO_KERNEL : err;
 	case HOW_FACT:
 		return get_fact(f, fd, r, value, len);
 	case HOW_IDLE:

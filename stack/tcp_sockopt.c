@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Options of the TCP level, with Linux's ranges, defaults and side effects (do_tcp_setsockopt, do_tcp_getsockopt). */
 #include <errno.h>
+#include <netinet/in.h>
 
 #include "tcp.h"
 
@@ -113,7 +114,7 @@ static int set_linger(struct fn_tcp *tp, int value)
 
 static int set_linger2(struct fn_tcp *tp, int value)
 {
-	tp->linger2 = value < 0 ? -1 : value > MAX_LINGER2 ? 0 : value;
+	tp->linger2 = value < 0 ? -1 : value > MAX_LINGER2 ? MAX_LINGER2 : value;
 	return 0;
 }
 
@@ -209,6 +210,8 @@ int fn_tcp_setopt(struct fn_sock *sk, enum fn_opt opt, int value)
 		return 0;
 	case FN_OPT_CONGESTION:	return set_cc(tp, value);
 	case FN_OPT_MTU_DISCOVER:
+		if (value < IP_PMTUDISC_DONT || value > IP_PMTUDISC_OMIT)
+			return -EINVAL;
 		tp->mtu_discover = (uint8_t)value;
 		return 0;
 	case FN_OPT_TTL:

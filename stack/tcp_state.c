@@ -5,6 +5,7 @@
  * of the burst, so that nobody on the way down to here holds a pointer to freed memory.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 
@@ -59,6 +60,7 @@ struct fn_tcp *fn_tcp_new(struct fn_stack *st)
 	tp->timer.fn = fn_tcp_timer;
 	tp->cc_id = (uint8_t)st->conf.cc;
 	tp->linger = -1;
+	tp->mtu_discover = IP_PMTUDISC_WANT;
 	clear_timers(tp);
 	fn_tcp_rtt_reset(tp);
 	return tp;

