@@ -59,14 +59,13 @@ static void report_oversize(struct dpdk_port *p)
 	if (!p->oversize_told)
 		fn_log(FN_PLUGIN_WARNING,
 		       "%s: frames larger than the MTU of %u arrive and are dropped: the peer leaves segmentation to its "
-		       "device; on the peer: ethtool -K INTERFACE tx off gso off tso off",
+		       "device; use net_af_xdp here, or on the peer: ethtool -K INTERFACE tx off gso off tso off",
 		       p->pub.nic->name, p->pub.nic->mtu);
 	p->oversize_told = p->pub.oversize;
 }
 
 static void op_arm(struct fn_port *port)
 {
-	report_oversize(port_of(port));
 	dpdk_wake_arm(port_of(port));
 }
 

@@ -14,6 +14,7 @@
 #define FN_PLUGIN_ABI		1
 #define FN_PLUGIN_SYMBOL	"fastnet_nic_plugin"
 #define FN_PLUGIN_FDS		16	/* descriptors that fn_plugin_ops.wait_fds gives at most */
+#define FN_PLUGIN_OWN_FDS	80	/* and .own_fds */
 
 /* In the order of the configuration's log_level. */
 enum fn_plugin_level {
@@ -29,7 +30,7 @@ struct fn_plugin_host {
 	uint32_t abi;			/* FN_PLUGIN_ABI */
 	enum fn_plugin_level level;	/* the least important message that is wanted */
 	void *ctx;
-	/* One line, no newline. Not called from .rx, .tx, .alloc or .free of the NIC. May be called by EAL's own thread. */
+	/* One line, no newline. Called from .open, .close and .tick only, and by EAL's own thread. */
 	void (*log)(void *ctx, enum fn_plugin_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 };
 
@@ -98,7 +99,7 @@ struct fn_plugin_ops {
 	void (*arm)(struct fn_port *port);
 	/* Takes back the interrupts, and whatever made a descriptor readable beside a packet (an error, a counter). */
 	void (*disarm)(struct fn_port *port);
-	/* About once a second while somebody polls: device counters into nic->stats, link state, messages that wait. */
+	/* About once a second, without the stack's lock: device counters into nic->stats, link state, messages that wait. */
 	void (*tick)(struct fn_port *port);
 	/* All descriptors that EAL and this port have open (never the program's): at most max of them; how many. */
 	int (*own_fds)(const struct fn_port *port, int *fds, int max);

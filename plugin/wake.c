@@ -82,6 +82,8 @@ void dpdk_wake_disarm(struct dpdk_port *port)
 
 	if (!port->rx_intr) {
 		/* An interface that went down leaves an error on its sockets, and poll() would return at once for ever. */
+		if (dpdk_rx_pending(port->pub.nic))
+			return;
 		for (int i = 0; i < port->nb_wait_fd && port->driver != DRIVER_TAP; i++)
 			getsockopt(port->wait_fd[i], SOL_SOCKET, SO_ERROR, &error, &len);
 		return;

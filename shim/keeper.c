@@ -68,6 +68,7 @@ static void *keeper_main(void *arg)
 		uint32_t ticking = TICKING;
 
 		nap(&tick, TICKING);
+		fn_ports_tick(fn_now());
 		if (fn_engine.watcher) {
 			if (++idle >= PARK_TICKS && atomic_compare_exchange_strong(&keeper.word, &ticking, PARKED)) {
 				/* pairs with fn_keeper_wake(): the watcher clears itself, then looks at the word */

@@ -256,7 +256,7 @@ static void port_conf(struct fn_port_conf *pc, const struct fn_nic_conf *c, cons
 /* The descriptors that the port opened are internal ones: the program cannot close them. */
 static void claim_fds(struct port *p)
 {
-	int own[FN_PORT_WAIT_FDS * 2];
+	int own[FN_PLUGIN_OWN_FDS];
 	int n = plugin->own_fds(p->port, own, fn_array_size(own));
 
 	for (int i = 0; i < n; i++)
@@ -353,6 +353,18 @@ unsigned fn_ports_wait_fds(struct pollfd *fds, unsigned max, bool *nap)
 			fds[n++] = (struct pollfd){ .fd = ports[i].fds[k], .events = POLLIN };
 	}
 	return n;
+}
+
+void fn_ports_tick(uint64_t now)
+{
+	static uint64_t next;
+
+	if (now < next)
+		return;
+	next = now + FN_NSEC;
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		if (ports[i].port)
+			plugin->tick(ports[i].port);
 }
 
 void fn_ports_awake(void)

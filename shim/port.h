@@ -33,6 +33,8 @@ void fn_ports_child(void);
 void fn_ports_init(void);
 /* The holder of a port that we want has gone since the last attempt. */
 bool fn_ports_changed(void);
+/* Counters, link state and messages of the ports, about once a second. Without the lock. */
+void fn_ports_tick(uint64_t now);
 /* After a sleep on the descriptors of fn_ports_wait_fds(). With the lock held. */
 void fn_ports_awake(void);
 

@@ -71,7 +71,7 @@ static bool source_possible(const struct fn_nic *nic, uint32_t src)
 	uint32_t s = fn_be32(src);
 
 	/* RFC 1122 3.2.1.3: not 0/8, 127/8, multicast, 240/4, broadcast; nor ourselves, for this came over a wire */
-	return s - 0x01000000 < 0xe0000000 - 0x01000000 && s >> 24 != 127 && src != nic->ip4 && !fn_nic_is_bcast(nic, src);
+	return s - 0x01000000 < 0xe0000000 - 0x01000000 && s >> 24 != 127 && src != nic->ip4 && src != nic->ip4_bcast;
 }
 
 /* Cut off what stands behind the packet (Ethernet's padding). */
@@ -97,7 +97,7 @@ static fn_cold int dst_check(struct fn_stack *st, const struct fn_nic *nic, stru
 {
 	if (fn_nic_of_addr(st, dst) && (p->flags & FN_PKT_LOOP || (fn_be32(dst) >> 24 != 127)))
 		return 0;
-	if (dst == UINT32_MAX || fn_nic_is_bcast(nic, dst)) {
+	if (dst == UINT32_MAX || dst == nic->ip4_bcast) {
 		p->flags |= FN_PKT_LINK_BCAST;
 		return 0;
 	}
@@ -286,45 +286,62 @@ static fn_cold int output_refuse(struct fn_stack *st, struct fn_pkt *p, enum fn_
 	return err;
 }
 
-static inline void header_write(const struct fn_path *path, struct fn_pkt *p, uint16_t frag, uint16_t id)
+/* The header at h for total bytes. It is summed from the values, not from the memory just written. */
+static inline void header_write(const struct fn_path *path, struct fn_pkt *p, struct fn_ip4_hdr *h, uint32_t total,
+				uint16_t frag, uint16_t id)
 {
-	struct fn_ip4_hdr *h = fn_pkt_push(p, FN_IP4_LEN);
+	uint16_t len = fn_be16((uint16_t)total);
+	uint64_t sum = (uint64_t)fn_be16((uint16_t)(0x4500 | path->tos)) + len + id + frag +
+		       fn_be16((uint16_t)(path->ttl << 8 | path->proto)) + path->src + path->dst;
 
 	h->ver_ihl = 0x45;
 	h->tos = path->tos;
-	h->len = fn_be16((uint16_t)p->pkt_len);
+	h->len = len;
 	h->id = id;
 	h->frag = frag;
 	h->ttl = path->ttl;
 	h->proto = path->proto;
-	h->csum = 0;
 	h->src = path->src;
 	h->dst = path->dst;
-	p->l3 = (uint16_t)(p->data - p->buf);
-	p->l4 = (uint16_t)(p->l3 + FN_IP4_LEN);
-	if (path->nic->caps & FN_NIC_TX_IP_CSUM && !path->local)
+	if (fn_unlikely(path->nic->caps & FN_NIC_TX_IP_CSUM && !path->local)) {
 		p->flags |= FN_PKT_TX_IP_CSUM;
-	else
-		h->csum = fn_cksum_fold(header_sum(h));
+		h->csum = 0;
+	} else {
+		h->csum = fn_cksum_fold(sum);
+	}
+	p->l3 = (uint16_t)((uint8_t *)h - p->buf);
+	p->l4 = (uint16_t)(p->l3 + FN_IP4_LEN);
 }
 
-int fn_ip4_emit(struct fn_stack *st, const struct fn_path *path, struct fn_pkt *p, uint16_t frag, uint16_t id)
+/* To ourselves, or to a neighbour that must be asked first. */
+static fn_cold int emit_slow(struct fn_stack *st, const struct fn_path *path, struct fn_pkt *p)
 {
 	uint8_t *data = p->data;
 	struct fn_neigh *n = path->neigh;
 	bool keep = p->flags & FN_PKT_KEEP;
 	int err;
 
-	header_write(path, p, frag, id);
-	if (fn_unlikely(path->local))
+	fn_pkt_push(p, FN_IP4_LEN);
+	if (path->local)
 		err = loop_output(st, path, p);
-	else if (fn_unlikely(n->ip4 != path->next_hop) && !(n = neigh_again(st, path)))
+	else if (n->ip4 != path->next_hop && !(n = neigh_again(st, path)))
 		err = output_refuse(st, p, FN_DROP_ARP_QUEUE_FULL, -EHOSTUNREACH);
 	else
 		err = fn_neigh_output(st, n, p);
 	if (keep)
 		fn_pkt_pull(p, (uint32_t)(data - p->data));
 	return err;
+}
+
+/* The headers are written in front of .data, which stays: a staged frame begins at .l2. */
+int fn_ip4_emit(struct fn_stack *st, const struct fn_path *path, struct fn_pkt *p, uint16_t frag, uint16_t id)
+{
+	const struct fn_neigh *n = path->neigh;
+
+	header_write(path, p, (struct fn_ip4_hdr *)(p->data - FN_IP4_LEN), p->pkt_len + FN_IP4_LEN, frag, id);
+	if (fn_unlikely(!n || n->ip4 != path->next_hop || st->now >= n->fresh_until))
+		return emit_slow(st, path, p);
+	return fn_neigh_send(n, p);
 }
 
 int fn_ip4_output(struct fn_stack *st, const struct fn_path *path, struct fn_pkt *p)

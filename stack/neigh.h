@@ -48,15 +48,18 @@ void fn_neigh_update(struct fn_stack *st, struct fn_neigh *n, const uint8_t mac[
 /* fn_neigh_output() when the neighbour is not fresh. */
 int fn_neigh_output_slow(struct fn_stack *st, struct fn_neigh *n, struct fn_pkt *p);
 
-/* Send an IP packet (.data and .l3 at its header) to n, or let it wait. Ownership as fn_ip4_output(); .data is left at the
- * Ethernet or IP header. */
+/* Send an IP packet (its header at .l3) to n, whose link address is known. Ownership as fn_nic_send(). */
+fn_inline int fn_neigh_send(const struct fn_neigh *n, struct fn_pkt *p)
+{
+	p->l2 = (uint16_t)(p->l3 - FN_ETHER_LEN);
+	*(struct fn_ether_hdr *)(p->buf + p->l2) = n->ether;
+	return fn_nic_send(n->nic, p);
+}
+
+/* The same, .data at the IP header; lets it wait if need be. Ownership as fn_ip4_output(). */
 fn_inline int fn_neigh_output(struct fn_stack *st, struct fn_neigh *n, struct fn_pkt *p)
 {
-	if (fn_unlikely(st->now >= n->fresh_until))
-		return fn_neigh_output_slow(st, n, p);
-	*(struct fn_ether_hdr *)fn_pkt_push(p, FN_ETHER_LEN) = n->ether;
-	p->l2 = (uint16_t)(p->l3 - FN_ETHER_LEN);
-	return fn_nic_send(n->nic, p);
+	return st->now >= n->fresh_until ? fn_neigh_output_slow(st, n, p) : fn_neigh_send(n, p);
 }
 
 /* Ask who has n's address; unicast to the address we remember, or broadcast. */

@@ -58,6 +58,18 @@ static void pkt_move_data(struct fn_pkt *p, int32_t n)
 	p->pkt_len -= (uint32_t)n;
 }
 
+/* The device left packets first … n-1 in the queue. */
+static fn_cold uint64_t tx_left(struct fn_pkt **q, unsigned first, unsigned n)
+{
+	uint64_t bytes = 0;
+
+	for (; first < n; first++) {
+		q[first]->flags |= FN_PKT_QUEUED;
+		bytes += q[first]->pkt_len;
+	}
+	return bytes;
+}
+
 /*
  * Offer up to a burst of staged packets. A kept packet's owner may have moved .data while it was staged, so it is set to
  * the frame's first byte for the device, and back afterwards. What the device took without FN_PKT_KEEP is gone.
@@ -65,33 +77,40 @@ static void pkt_move_data(struct fn_pkt *p, int32_t n)
 static unsigned nic_tx_burst(struct fn_nic *nic, struct fn_pkt **q, unsigned n)
 {
 	struct fn_stats *stats = &nic->st->stats;
-	struct fn_pkt *kept[FN_NIC_BURST];
-	int32_t moved[FN_NIC_BURST];
-	uint32_t len[FN_NIC_BURST];
-	unsigned i, sent;
+	struct fn_pkt *kept[FN_NIC_BURST], *p;
+	int32_t moved[FN_NIC_BURST], off;
+	unsigned i, sent, back = 0;
+	uint64_t bytes = 0;
 
 	for (i = 0; i < n; i++) {
-		struct fn_pkt *p = q[i];
-
-		moved[i] = (int32_t)(p->data - (p->buf + p->l2));
-		if (moved[i])
-			pkt_move_data(p, -moved[i]);
-		kept[i] = p->flags & FN_PKT_KEEP ? p : NULL;
-		len[i] = p->pkt_len;
+		p = q[i];
+		off = (int32_t)(p->data - (p->buf + p->l2));
+		if (off) {
+			pkt_move_data(p, -off);
+			kept[back] = p;
+			moved[back] = off;
+			back += !!(p->flags & FN_PKT_KEEP);
+		}
+		bytes += p->pkt_len;
 		p->flags = (uint16_t)((p->flags & ~FN_PKT_QUEUED) | FN_PKT_SENT);
 	}
 	sent = nic->ops->tx(nic, q, (uint16_t)n);
-	for (i = 0; i < sent; i++) {
-		stats->tx_bytes += len[i];
-		if (kept[i] && moved[i])
-			pkt_move_data(kept[i], moved[i]);
-	}
-	for (; fn_unlikely(i < n); i++) {
-		pkt_move_data(q[i], moved[i]);
-		q[i]->flags |= FN_PKT_QUEUED;
-	}
+	if (fn_unlikely(sent < n))
+		bytes -= tx_left(q, sent, n);
+	for (i = 0; i < back; i++)
+		pkt_move_data(kept[i], moved[i]);
 	stats->tx_packets += sent;
+	stats->tx_bytes += bytes;
 	return sent;
+}
+
+/* `done` packets are gone and the device takes no more: the others move up. */
+static fn_cold bool flush_rest(struct fn_nic *nic, unsigned done)
+{
+	nic->txq_len = (uint16_t)(nic->txq_len - done);
+	memmove(nic->txq, nic->txq + done, nic->txq_len * sizeof(nic->txq[0]));
+	nic->stats.tx_full++;
+	return false;
 }
 
 bool fn_nic_flush(struct fn_nic *nic)
@@ -102,14 +121,11 @@ bool fn_nic_flush(struct fn_nic *nic)
 		n = fn_min(nic->txq_len - done, (unsigned)FN_NIC_BURST);
 		sent = nic_tx_burst(nic, nic->txq + done, n);
 		done += sent;
-		if (sent < n) {
-			nic->stats.tx_full++;
-			memmove(nic->txq, nic->txq + done, (nic->txq_len - done) * sizeof(nic->txq[0]));
-			break;
-		}
+		if (fn_unlikely(sent < n))
+			return flush_rest(nic, done);
 	}
-	nic->txq_len = (uint16_t)(nic->txq_len - done);
-	return !nic->txq_len;
+	nic->txq_len = 0;
+	return true;
 }
 
 static fn_cold int nic_refuse(struct fn_nic *nic, struct fn_pkt *p, enum fn_drop reason)

@@ -69,6 +69,7 @@ struct fn_nic {
 	uint32_t ip4;
 	uint32_t ip4_mask;
 	uint32_t ip4_gw;		/* 0: none */
+	uint32_t ip4_bcast;		/* directed broadcast, set by fn_stack_add_nic(); none: 255.255.255.255 */
 	uint64_t defend_after;		/* ns: when ARP may defend ip4 again */
 	char name[FN_NIC_NAME];
 	struct fn_nic_stats stats;

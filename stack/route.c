@@ -52,19 +52,12 @@ struct fn_nic *fn_nic_of_addr(const struct fn_stack *st, uint32_t ip4)
 	return NULL;
 }
 
-bool fn_nic_is_bcast(const struct fn_nic *nic, uint32_t ip4)
-{
-	/* RFC 3021: a /31 has no broadcast address, nor has a /32 */
-	return nic->ip4 && fn_be32(~nic->ip4_mask) > 1 && (ip4 & nic->ip4_mask) == (nic->ip4 & nic->ip4_mask) &&
-	       (ip4 | nic->ip4_mask) == UINT32_MAX;
-}
-
 bool fn_ip4_is_bcast(const struct fn_stack *st, uint32_t ip4)
 {
 	if (ip4 == UINT32_MAX || (fn_be32(ip4) & 0xf0000000) == 0xe0000000)
 		return true;
 	for (unsigned i = 0; i < st->nics; i++)
-		if (fn_nic_is_bcast(st->nic[i], ip4))
+		if (ip4 == st->nic[i]->ip4_bcast)
 			return true;
 	return false;
 }

@@ -25,7 +25,4 @@ const struct fn_route *fn_route_find(const struct fn_stack *st, uint32_t dst);
 /* The NIC that has the address ip4 (127/8: the first one); NULL: not ours. */
 struct fn_nic *fn_nic_of_addr(const struct fn_stack *st, uint32_t ip4);
 
-/* True for the directed broadcast address of the NIC's network. */
-bool fn_nic_is_bcast(const struct fn_nic *nic, uint32_t ip4);
-
 #endif

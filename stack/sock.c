@@ -97,9 +97,12 @@ unsigned fn_sock_poll(struct fn_sock *sk)
 
 int fn_sock_take_error(struct fn_sock *sk)
 {
-	int error = sk->error;
+	int error = sk->error ? sk->error : sk->soft_error;
 
-	sk->error = 0;
+	if (sk->error)
+		sk->error = 0;
+	else
+		sk->soft_error = 0;
 	return error;
 }
 

@@ -83,6 +83,8 @@ int fn_stack_add_nic(struct fn_stack *st, struct fn_nic *nic)
 	nic->index = st->nics;
 	nic->txq_len = 0;
 	nic->up = nic->ops->link_up ? nic->ops->link_up(nic) : true;
+	/* RFC 3021: a /31 has no broadcast address, nor has a /32 */
+	nic->ip4_bcast = nic->ip4 && fn_be32(~nic->ip4_mask) > 1 ? nic->ip4 | ~nic->ip4_mask : UINT32_MAX;
 	st->nic[st->nics++] = nic;
 	err = nic_routes(st, nic);
 	if (err) {
@@ -110,15 +112,11 @@ static fn_cold void check_links(struct fn_stack *st)
 	}
 }
 
-static unsigned nic_receive(struct fn_stack *st, struct fn_nic *nic)
+static void burst_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt **burst, unsigned n)
 {
-	struct fn_pkt *burst[FN_NIC_BURST];
-	unsigned i, n = nic->ops->rx(nic, burst, FN_NIC_BURST);
 	uint64_t bytes = 0;
 
-	if (!n)
-		return 0;
-	for (i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		if (i + 1 < n)
 			__builtin_prefetch(burst[i + 1]->data);
 		bytes += burst[i]->pkt_len;
@@ -127,7 +125,6 @@ static unsigned nic_receive(struct fn_stack *st, struct fn_nic *nic)
 	}
 	st->stats.rx_packets += n;
 	st->stats.rx_bytes += bytes;
-	return n;
 }
 
 /* Packets to ourselves that stood in the queue when the round began; what they bring about waits for the next one. */
@@ -145,15 +142,20 @@ static fn_cold unsigned loop_receive(struct fn_stack *st)
 
 unsigned fn_stack_poll(struct fn_stack *st, uint64_t now)
 {
-	unsigned i, n = 0, fired;
+	struct fn_pkt *burst[FN_NIC_BURST];
+	unsigned i, got, n = 0, fired;
 
 	fn_assert(now >= st->now);
 	st->now = now;
 	st->stats.polls++;
 	if (fn_unlikely(now >= st->link_check))
 		check_links(st);
-	for (i = 0; i < st->nics; i++)
-		n += nic_receive(st, st->nic[i]);
+	for (i = 0; i < st->nics; i++) {
+		got = st->nic[i]->ops->rx(st->nic[i], burst, FN_NIC_BURST);
+		n += got;
+		if (got)
+			burst_input(st, st->nic[i], burst, got);
+	}
 	if (fn_unlikely(st->loop.count))
 		n += loop_receive(st);
 	fired = fn_wheel_run(&st->wheel, now);

@@ -168,7 +168,8 @@ void fn_tcp_fin(struct fn_tcp *tp)
 	tp->rcv_nxt++;
 	tp->fin_rcvd = true;
 	tp->sk.shut |= FN_SHUT_RD;
-	tp->ack |= FN_ACK_SCHED;
+	/* the peer waits in FIN_WAIT_1 for it (eighth step) */
+	tp->ack |= FN_ACK_SCHED | FN_ACK_NOW;
 	fn_pktq_purge(&tp->oooq);
 	tp->sack_out = false;
 	switch ((enum fn_tcp_state)tp->sk.tcp_state) {

@@ -208,7 +208,8 @@ int fn_tcp_emit(struct fn_stack *st, const struct fn_path *path, const struct fn
 	th->flags = b->flags;
 	th->win = fn_be16(b->win);
 	th->urg = 0;
-	memcpy(th + 1, b->opts, b->opt_len);
+	if (b->opt_len)
+		memcpy(th + 1, b->opts, b->opt_len);
 	p->l4 = (uint16_t)(p->data - p->buf);
 	put_cksum(path, p, th, hlen, 0, 0);
 	st->stats.tcp_out++;

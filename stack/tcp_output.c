@@ -72,7 +72,8 @@ void fn_tcp_sync_mss(struct fn_tcp *tp)
 	uint32_t half = tp->max_window > FN_TCP_MSS_DEFAULT ? tp->max_window / 2 : tp->max_window;
 
 	mss = fn_min(mss, tp->path.nic->tx_payload);
-	if (half && mss > half)		/* RFC 9293 3.8.6.2.1 (3): half of the largest window seen is worth sending */
+	/* RFC 9293 3.8.6.2.1 (3): of a window that never held a full segment, half is worth sending */
+	if (half && mss > tp->max_window)
 		mss = fn_max(half, 68u - FN_TCP_LEN);
 	if (tp->feat & FN_TCP_F_TS)
 		mss -= 12;
@@ -261,15 +262,18 @@ void fn_tcp_retransmit_lost(struct fn_tcp *tp)
 	for (struct fn_pkt *p = tp->rtxq.head; p && left; p = p->next) {
 		if (!(p->sack & FN_SEG_LOST))
 			continue;
-		left -= fn_min(left, fn_pkt_span(p));
-		if (p->sack & (FN_SEG_SACKED | FN_SEG_RETRANS))
+		if (p->sack & (FN_SEG_SACKED | FN_SEG_RETRANS)) {
+			left -= fn_min(left, fn_pkt_span(p));
 			continue;
+		}
 		if (fn_tcp_pipe(tp) >= tp->cwnd) {
 			tp->cwnd_limited = true;
 			return;
 		}
 		if (fn_tcp_retransmit(tp, p))
 			return;
+		/* sent now, and perhaps split: the rest is the next of the queue */
+		left -= fn_min(left, fn_pkt_span(p));
 		tp->f.prr_out += fn_pkt_span(p);
 		if (p == tp->rtxq.head)		/* RFC 6298 5.1: the timer runs for what was sent */
 			fn_tcp_rearm_rto(tp);

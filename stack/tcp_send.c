@@ -92,6 +92,7 @@ static void append(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uin
 	p->len += n;
 	p->pkt_len += n;
 	p->end_seq += n;
+	p->tcp_flags &= (uint8_t)~FN_TCP_PSH;	/* an earlier write ended here; this one goes on */
 	tp->sndq.bytes += n;
 	tp->write_seq += n;
 }

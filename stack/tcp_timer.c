@@ -28,6 +28,16 @@ static uint64_t backed_off(uint64_t base, unsigned shift)
 	return t < FN_TCP_RTO_MAX ? t : FN_TCP_RTO_MAX;
 }
 
+/* RFC 5482: the connection ends when the user timeout is over, not with the retransmission after it. */
+static uint64_t within_user_timeout(const struct fn_tcp *tp, uint64_t delay)
+{
+	uint64_t end = tp->f.retrans_stamp + tp->user_timeout * FN_MSEC, now = tp->sk.st->now;
+
+	if (!tp->user_timeout || !tp->retransmits || !tp->f.retrans_stamp)
+		return delay;
+	return end > now ? fn_min(delay, end - now) : 0;
+}
+
 void fn_tcp_rearm_rto(struct fn_tcp *tp)
 {
 	if (tp->snd_una == tp->snd_nxt) {
@@ -36,7 +46,7 @@ void fn_tcp_rearm_rto(struct fn_tcp *tp)
 		return;
 	}
 	tp->rtx_kind = FN_RTX_RTO;
-	fn_tcp_set_due(tp, FN_DUE_RTX, tp->sk.st->now + backed_off(tp->rto, tp->backoff));
+	fn_tcp_set_due(tp, FN_DUE_RTX, tp->sk.st->now + within_user_timeout(tp, backed_off(tp->rto, tp->backoff)));
 }
 
 /* How long `boundary` doublings from `base` take (tcp_model_timeout): what "retries" mean in time. */

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# Stack and plugin without libfastnet.so, against the kernel's ping, curl and nc over one kind of port: run by
+# test/plugin/serve-KIND.test as `serve_test KIND`. Every byte of what is carried is compared.
+
+# shellcheck source=test/plugin/wire.sh
+. "${srcdir:-$(dirname "$0")/../..}/test/plugin/wire.sh"
+
+serve=$builddir/test/plugin/serve
+
+serve_start()
+{
+	lab_start_server "$serve" "$plugin" "$LAB_DEVARGS" "$@"
+	lab_await_line '^serving' 20
+}
+
+# A figure of the closing report: "stat NAME N", "drop NAME N".
+serve_figure()
+{
+	sed -n "s/^$1 $2 //p" "$LAB_TMP/server.log"
+}
+
+serve_http()
+{
+	[ "$(lab_exec_client curl -s -m 5 -o /dev/null -w '%{http_code} %{size_download}' "http://$LAB_SERVER_IP/")" = "200 1024" ]
+}
+
+# serve_upload BYTES; serve_download compares what comes back.
+serve_upload()
+{
+	head -c "$1" /dev/urandom >"$LAB_TMP/in"
+	lab_exec_client timeout 60 nc -N "$LAB_SERVER_IP" 9 <"$LAB_TMP/in"
+}
+
+serve_download()
+{
+	lab_exec_client timeout 60 nc -d "$LAB_SERVER_IP" 19 >"$LAB_TMP/out"
+	cmp "$LAB_TMP/in" "$LAB_TMP/out"
+}
+
+serve_echo()
+{
+	lab_exec_client timeout 60 nc -N "$LAB_SERVER_IP" 7 <"$LAB_TMP/in" >"$LAB_TMP/out"
+	cmp "$LAB_TMP/in" "$LAB_TMP/out"
+}
+
+# The ring of af_packet has no room for the 64 KiB that the peer's stack hands over in one piece: told, counted, and
+# nothing but time is lost.
+serve_gso()
+{
+	local kind=$1 size=50000000
+
+	[ "$kind" != af_packet ] || size=60000
+	wire_check "takes $size bytes from a peer with offloads" serve_upload $size
+	wire_check "gives them back" serve_download
+	if [ "$kind" = af_packet ]; then
+		wire_check "hint about the peer's offloads" lab_await_line 'frames larger than the MTU.*ethtool -K' 5
+		wire_check "ends" lab_stop_server
+		wire_check "hint given once" [ "$(grep -c 'larger than the MTU' "$LAB_TMP/server.log")" = 1 ]
+		wire_check "the drops are counted" [ "$(serve_figure drop ETHER_GSO)" -gt 0 ]
+		wire_check "starts" serve_start
+	fi
+}
+
+serve_no_drops()
+{
+	grep '^drop' "$LAB_TMP/server.log"
+	! grep -qE '^drop (TCP|IP4|UDP|ICMP|ETHER)_(CSUM|GSO|SHORT|HEADER)' "$LAB_TMP/server.log"
+}
+
+serve_test()
+{
+	local kind=$1
+
+	[ -e "$plugin" ] || lab_skip "the plugin was not built"
+	lab_need ping curl nc
+	lab_make "$kind"
+	wire_check "starts" serve_start
+	wire_check "answers ping" wire_ping 10
+	wire_check "echoes UDP" wire_udp 10000 1472
+	wire_check "HTTP" serve_http
+	serve_gso "$kind"
+	[ "$kind" = tap ] || lab_offloads off
+	wire_check "takes 50 MB from a peer without offloads" serve_upload 50000000
+	wire_check "gives them back" serve_download
+	wire_check "echoes them" serve_echo
+	[ "$kind" = af_packet ] || wire_check "echoes UDP in fragments" wire_udp 1000 8000
+	wire_check "uses no processor time while idle" wire_idle
+	wire_check "ends" lab_stop_server
+	wire_check "no packet was damaged" serve_no_drops
+	echo "1..$wire_number"
+	exit $wire_failed
+}
