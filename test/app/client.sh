@@ -4,6 +4,7 @@
 # though it ends at once.
 lab_need nginx curl nc python3
 lab_make af_packet
+lab_offloads off
 nginx_conf 1 on
 lab_exec_client nginx -c "$LAB_TMP/nginx.conf"
 fast()

@@ -4,6 +4,7 @@
 # first has gone; a reload ends with the new worker on the port.
 lab_need nginx curl
 lab_make af_packet
+lab_offloads off
 nginx_conf 2 on
 under_fastnet nginx -c "$LAB_TMP/nginx.conf"
 await lab_exec_client curl -sf -m 2 "http://$LAB_SERVER_IP/hello" || fail "no answer"

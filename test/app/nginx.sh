@@ -5,6 +5,7 @@
 lab_need nginx curl wrk ab ss
 for pmd in af_packet af_xdp tap; do
 	lab_make $pmd
+	lab_offloads off
 	nginx_conf 1 on
 	under_fastnet nginx -c "$LAB_TMP/nginx.conf"
 	await test -s "$LAB_TMP/nginx.pid" || fail "$pmd: nginx does not start"

@@ -3,6 +3,7 @@
 # python3 -m http.server: a thread a connection, blocking calls, select in the acceptor.
 lab_need python3 curl
 lab_make af_packet
+lab_offloads off
 mkdir "$LAB_TMP/www"
 head -c 5000000 /dev/urandom >"$LAB_TMP/www/file"
 under_fastnet python3 -m http.server 8000 --directory "$LAB_TMP/www"

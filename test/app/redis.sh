@@ -3,6 +3,7 @@
 # redis-server: benchmark with and without pipelining, a large value, BGSAVE (fork with live connections), the end.
 lab_need redis-server redis-cli redis-benchmark
 lab_make af_packet
+lab_offloads off
 under_fastnet redis-server --port 6379 --bind 0.0.0.0 --protected-mode no --dir "$LAB_TMP" --save ''
 cli()
 {
