@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -37,9 +38,10 @@ static uint64_t counted_ns, counted_since;
 static uint16_t port;
 static int listener, epfd;
 
-static void die(const char *what)
+/* err: -errno of a call, as the shim returns it. */
+static void die(const char *what, long err)
 {
-	perror(what);
+	fprintf(stderr, "%s: %s\n", what, strerror((int)-err));
 	exit(1);
 }
 
@@ -49,12 +51,12 @@ static void count(bool on)
 {
 	if (on)
 		counted_since = fn_now();
-	else
-		counted_ns += fn_now() - counted_since;
 	CALLGRIND_TOGGLE_COLLECT;
+	if (!on)
+		counted_ns += fn_now() - counted_since;
 }
 
-static uint16_t nic_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
+static uint16_t wire_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 {
 	uint16_t got;
 
@@ -64,7 +66,7 @@ static uint16_t nic_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	return got;
 }
 
-static uint16_t nic_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
+static uint16_t wire_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 {
 	uint16_t took;
 
@@ -74,7 +76,7 @@ static uint16_t nic_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	return took;
 }
 
-static struct fn_pkt *nic_alloc(struct fn_nic *nic)
+static struct fn_pkt *wire_alloc(struct fn_nic *nic)
 {
 	struct fn_pkt *p;
 
@@ -84,7 +86,7 @@ static struct fn_pkt *nic_alloc(struct fn_nic *nic)
 	return p;
 }
 
-static void nic_free(struct fn_nic *nic, struct fn_pkt *p)
+static void wire_free(struct fn_nic *nic, struct fn_pkt *p)
 {
 	CALLGRIND_TOGGLE_COLLECT;
 	bare.free(nic, p);
@@ -110,7 +112,7 @@ static struct fn_stack *make_stack(unsigned end, uint32_t ip, const struct fn_st
 	struct fn_stack *st;
 
 	if (mem == MAP_FAILED)
-		die("mmap");
+		die("mmap", -errno);
 	fn_stack_conf_init(&conf);
 	conf.seed[0] = (uint8_t)(end + 1);
 	conf.max_tcp = 1 << 18;
@@ -132,21 +134,21 @@ static void run_client(void)
 	fn_pair_set_time(wire, now);
 }
 
-static struct fn_file *file(int fd)
-{
-	struct fn_file *f = fn_fd_get(fd);
-
-	if (!f)
-		die("a descriptor of ours");
-	fn_file_put(f);
-	return f;
-}
+/* An operation on a file of ours as a wrapper of preload/ does it: one reference, the operation, the reference back. */
+#define call(fd, op, ...)							\
+	({									\
+		struct fn_file *f_ = fn_fd_get(fd);				\
+		__auto_type ret_ = f_ ? f_->ops->op(f_, fd, __VA_ARGS__) : -EBADF; \
+		if (f_)								\
+			fn_file_put(f_);					\
+		ret_;								\
+	})
 
 static int wait_server(struct epoll_event *ev, int max)
 {
-	struct timespec zero = { 0, 0 };
+	static const struct timespec zero;
 
-	return file(epfd)->ops->epoll_wait(file(epfd), epfd, ev, max, &zero, NULL);
+	return call(epfd, epoll_wait, ev, max, &zero, NULL);
 }
 
 static void setup(void)
@@ -158,6 +160,7 @@ static void setup(void)
 	struct sockaddr_in any = { .sin_family = AF_INET };
 	socklen_t len = sizeof(any);
 	struct epoll_event ev = { .events = EPOLLIN };
+	int err;
 
 	fn_conf_init(&fn_config);
 	fn_config.nnics = 1;
@@ -165,26 +168,31 @@ static void setup(void)
 	fn_config.nics[0].ip4_mask = htonl(0xffffff00);
 	wire = fn_pair_create(&pc);
 	bare = counted = *fn_pair_nic(wire, 0)->ops;
-	counted.rx = nic_rx;
-	counted.tx = nic_tx;
-	counted.alloc = nic_alloc;
-	counted.free = nic_free;
+	counted.rx = wire_rx;
+	counted.tx = wire_tx;
+	counted.alloc = wire_alloc;
+	counted.free = wire_free;
 	fn_pair_nic(wire, 0)->ops = &counted;
-	if (fn_engine_init() < 0)
-		die("fn_engine_init");
+	err = fn_engine_init();
+	if (err < 0)
+		die("fn_engine_init", err);
 	fn_engine.st = make_stack(0, SERVER_IP, &server_ops);
 	client = make_stack(1, CLIENT_IP, &client_ops);
 	fn_shim_active = true;
 	listener = fn_shim_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	if (file(listener)->ops->bind(file(listener), listener, (struct sockaddr *)&any, sizeof(any)) < 0 ||
-	    file(listener)->ops->listen(file(listener), listener, 65535) < 0 ||
-	    fn_sys(SYS_getsockname, listener, &any, &len) < 0)
-		die("listener");
+	err = call(listener, bind, (struct sockaddr *)&any, sizeof(any));
+	if (!err)
+		err = call(listener, listen, 65535);
+	if (!err)
+		err = (int)fn_sys(SYS_getsockname, listener, &any, &len);
+	if (err)
+		die("listener", err);
 	port = any.sin_port;
 	epfd = fn_shim_epoll_create1(0);
 	ev.data.fd = listener;
-	if (file(epfd)->ops->epoll_ctl(file(epfd), epfd, EPOLL_CTL_ADD, listener, &ev) < 0)
-		die("epoll_ctl");
+	err = call(epfd, epoll_ctl, EPOLL_CTL_ADD, listener, &ev);
+	if (err)
+		die("epoll_ctl", err);
 	for (int i = 0; i < 4; i++) {
 		run_client();
 		wait_server(&ev, 1);
@@ -195,9 +203,10 @@ static struct fn_sock *open_client(void)
 {
 	struct fn_sock *sk = fn_sock_open(client, FN_SOCK_TCP, NULL);
 	struct fn_ep to = { .ip4 = SERVER_IP, .port = port };
+	int err = sk ? fn_sock_connect(sk, &to) : -ENOMEM;
 
-	if (!sk || fn_sock_connect(sk, &to) != -EINPROGRESS)
-		die("connect");
+	if (err != -EINPROGRESS)
+		die("connect", err);
 	run_client();
 	return sk;
 }
@@ -209,12 +218,12 @@ static int accept_server(void)
 	int fd;
 
 	wait_server(&ev, 1);
-	fd = file(listener)->ops->accept(file(listener), listener, NULL, NULL, SOCK_NONBLOCK);
-	if (fd == -EAGAIN)
+	fd = call(listener, accept, NULL, NULL, SOCK_NONBLOCK);
+	if (fd < 0)
 		return fd;
 	ev.events = EPOLLIN;
 	ev.data.fd = fd;
-	file(epfd)->ops->epoll_ctl(file(epfd), epfd, EPOLL_CTL_ADD, fd, &ev);
+	call(epfd, epoll_ctl, EPOLL_CTL_ADD, fd, &ev);
 	return fd;
 }
 
@@ -228,7 +237,7 @@ static int connect_pair(struct fn_sock **sk)
 		run_client();
 	}
 	if (fd < 0)
-		die("accept");
+		die("accept", fd);
 	return fd;
 }
 
@@ -258,19 +267,16 @@ static void serve(int fd)
 	static char buf[4096];
 	struct iovec iov = { buf, sizeof(buf) };
 	struct epoll_event ev;
-	struct fn_file *f;
+	ssize_t n = 0;
 
 	count(true);
 	if (wait_server(&ev, 1) == 1) {
-		f = fn_fd_get(fd);
-		iov.iov_len = (size_t)f->ops->recv(f, fd, &iov, 1, 0);
-		fn_file_put(f);
-		f = fn_fd_get(fd);
-		if (f->ops->send(f, fd, &iov, 1, 0) != (ssize_t)iov.iov_len)
-			die("send");
-		fn_file_put(f);
+		iov.iov_len = (size_t)call(fd, recv, &iov, 1, 0);
+		n = call(fd, send, &iov, 1, 0);
 	}
 	count(false);
+	if (n != 64)
+		die("send", n);
 }
 
 static void phase_rr(long rounds)
@@ -280,12 +286,11 @@ static void phase_rr(long rounds)
 
 	for (long i = 0; i < rounds; i++) {
 		fn_sock_setopt(sk, FN_OPT_QUICKACK, 1);
-		if (client_send(sk, 64) != 64)
-			die("client send");
+		client_send(sk, 64);
 		serve(fd);
 		run_client();
 		if (client_recv(sk) != 64)
-			die("client recv");
+			die("client", -EPROTO);
 		run_client();
 	}
 }
@@ -293,6 +298,9 @@ static void phase_rr(long rounds)
 /* A connection: SYN, accept, 64 B each way, close on both sides. */
 static void phase_crr(long rounds)
 {
+	struct fn_sock *first;
+
+	connect_pair(&first);	/* the two ends know each other's link address */
 	for (long i = 0; i < rounds; i++) {
 		struct fn_sock *sk = open_client();
 		struct epoll_event ev;
@@ -307,7 +315,7 @@ static void phase_crr(long rounds)
 		fd = accept_server();
 		count(false);
 		if (fd < 0)
-			die("accept");
+			die("accept", fd);
 		serve(fd);
 		run_client();
 		client_recv(sk);
@@ -342,7 +350,7 @@ static void phase_in(long rounds)
 			;
 		run_client();
 		count(true);
-		n = wait_server(&ev, 1) == 1 ? file(fd)->ops->recv(file(fd), fd, &iov, 1, 0) : 0;
+		n = wait_server(&ev, 1) == 1 ? call(fd, recv, &iov, 1, 0) : 0;
 		count(false);
 		total += n > 0 ? (uint64_t)n : 0;
 		run_client();
@@ -362,7 +370,7 @@ static void phase_out(long rounds)
 		ssize_t n;
 
 		count(true);
-		n = file(fd)->ops->send(file(fd), fd, &iov, 1, 0);
+		n = call(fd, send, &iov, 1, 0);
 		wait_server(&ev, 1);
 		count(false);
 		total += n > 0 ? (uint64_t)n : 0;
@@ -376,9 +384,14 @@ static void phase_out(long rounds)
 /* Arena bytes of an idle established connection. */
 static void phase_idle(long rounds)
 {
+	struct rlimit files;
 	struct fn_sock *sk;
 	size_t before;
 
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	connect_pair(&sk);
 	before = fn_engine.st->arena->used;
 	for (long i = 0; i < rounds; i++)

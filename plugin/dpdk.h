@@ -27,7 +27,6 @@ enum dpdk_peek_kind {
 	PEEK_NONE,	/* cannot: the answer is always "perhaps" */
 	PEEK_COUNT,	/* a counter of packets produced (AF_XDP's ring) */
 	PEEK_STATUS,	/* a status word in each slot (PACKET_MMAP's ring) */
-	PEEK_POLL,	/* the driver's descriptors (tap) */
 	PEEK_DESC,	/* the device's next descriptor */
 };
 

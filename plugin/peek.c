@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Whether a receive queue has something, without receiving and without the stack's lock: a look at the ring that the
- * driver shares with the kernel. Packets received so far tell where in the ring to look.
+ * driver shares with the kernel. Packets received so far tell where in the ring to look. A tap has no ring: asking it is
+ * a system call, whether by poll or by receiving.
  */
 #include <linux/if_packet.h>
-#include <poll.h>
 #include <sys/mman.h>
 
 #include <rte_power_intrinsics.h>
@@ -51,8 +51,6 @@ bool dpdk_peek_setup(struct dpdk_port *port, const struct dpdk_devargs *d)
 			setup_count(port, rxq, q);
 		else if (port->driver == DRIVER_AF_PACKET)
 			setup_status(port, rxq, q, d);
-		else if (port->driver == DRIVER_TAP && port->pub.wakes)
-			rxq->peek = PEEK_POLL;
 		else if (rte_eth_rx_descriptor_status(port->id, q, 0) >= 0)
 			rxq->peek = PEEK_DESC;
 		all = all && rxq->peek != PEEK_NONE;
@@ -69,15 +67,6 @@ void dpdk_peek_teardown(struct dpdk_port *port)
 	}
 }
 
-static bool poll_pending(const struct dpdk_port *port)
-{
-	struct pollfd p[FN_PLUGIN_FDS];
-
-	for (int i = 0; i < port->nb_wait_fd; i++)
-		p[i] = (struct pollfd){ .fd = port->wait_fd[i], .events = POLLIN };
-	return poll(p, (nfds_t)port->nb_wait_fd, 0) > 0;
-}
-
 static bool queue_pending(const struct dpdk_port *port, uint16_t q)
 {
 	const struct dpdk_rxq *rxq = &port->rxq[q];
@@ -89,8 +78,6 @@ static bool queue_pending(const struct dpdk_port *port, uint16_t q)
 	case PEEK_STATUS:
 		status = (const volatile uint32_t *)(rxq->ring + (size_t)rxq->slot * rxq->slot_size);
 		return *status & TP_STATUS_USER;
-	case PEEK_POLL:
-		return q == 0 && poll_pending(port);
 	case PEEK_DESC:
 		return rte_eth_rx_descriptor_status(port->id, q, 0) == RTE_ETH_RX_DESC_DONE;
 	case PEEK_NONE:

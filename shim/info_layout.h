@@ -5,6 +5,7 @@
 #define FN_INFO_LAYOUT_H
 
 #include "shim/info.h"
+#include "stack/tcp.h"
 
 /* FNV-1a's prime (Fowler, Noll, Vo), on whole numbers. */
 #define FN_LAYOUT_MIX(h, x)	(((h) ^ (uint64_t)(x)) * 0x100000001b3ull)
@@ -12,6 +13,7 @@
 #define FN_INFO_LAYOUT								\
 	FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(	\
 	FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(	\
+	FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(FN_LAYOUT_MIX(		\
 		0xcbf29ce484222325ull,						\
 		sizeof(struct fn_info)),					\
 		FN_REASON_COUNT),						\
@@ -22,6 +24,10 @@
 		sizeof(struct fn_stats)),					\
 		sizeof(struct fn_sock)),					\
 		offsetof(struct fn_sock, error)),				\
-		sizeof(struct fn_nic))
+		sizeof(struct fn_nic)),						\
+		sizeof(struct fn_tcp)),						\
+		offsetof(struct fn_tcp, cwnd)),					\
+		offsetof(struct fn_tcp, bytes_acked)),				\
+		sizeof(struct fn_tcp_stack))
 
 #endif

@@ -121,8 +121,7 @@ static void advance_una(struct fn_tcp *tp, uint32_t ack)
 	if (fn_seq_between(tp->snd_up, prior, ack))
 		tp->snd_up = ack;
 	tp->snd_una = ack;
-	tp->retransmits = 0;
-	tp->backoff = 0;
+	tp->retransmits = 0;	/* .backoff stays until there is a sample: Karn's second rule (RFC 6298 5.7) */
 }
 
 /* RFC 6298 3: Karn's rule, by segment; the timestamp helps when only retransmissions were acknowledged. */

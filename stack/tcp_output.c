@@ -255,6 +255,20 @@ int fn_tcp_retransmit(struct fn_tcp *tp, struct fn_pkt *p)
 	return 0;
 }
 
+static bool retransmit_next(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	if (fn_tcp_pipe(tp) >= tp->cwnd) {
+		tp->cwnd_limited = true;
+		return false;
+	}
+	if (fn_tcp_retransmit(tp, p))
+		return false;
+	tp->f.prr_out += fn_pkt_span(p);
+	if (p == tp->rtxq.head)		/* RFC 6298 5.1: the timer runs for what was sent */
+		fn_tcp_rearm_rto(tp);
+	return true;
+}
+
 void fn_tcp_retransmit_lost(struct fn_tcp *tp)
 {
 	uint32_t left = tp->f.lost;
@@ -262,21 +276,9 @@ void fn_tcp_retransmit_lost(struct fn_tcp *tp)
 	for (struct fn_pkt *p = tp->rtxq.head; p && left; p = p->next) {
 		if (!(p->sack & FN_SEG_LOST))
 			continue;
-		if (p->sack & (FN_SEG_SACKED | FN_SEG_RETRANS)) {
-			left -= fn_min(left, fn_pkt_span(p));
-			continue;
-		}
-		if (fn_tcp_pipe(tp) >= tp->cwnd) {
-			tp->cwnd_limited = true;
+		if (!(p->sack & (FN_SEG_SACKED | FN_SEG_RETRANS)) && !retransmit_next(tp, p))
 			return;
-		}
-		if (fn_tcp_retransmit(tp, p))
-			return;
-		/* sent now, and perhaps split: the rest is the next of the queue */
-		left -= fn_min(left, fn_pkt_span(p));
-		tp->f.prr_out += fn_pkt_span(p);
-		if (p == tp->rtxq.head)		/* RFC 6298 5.1: the timer runs for what was sent */
-			fn_tcp_rearm_rto(tp);
+		left -= fn_min(left, fn_pkt_span(p));	/* it may have been split */
 	}
 }
 

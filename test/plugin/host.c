@@ -194,22 +194,24 @@ bool host_pending(const struct fn_nic *nic)
 	return !nic->ops->rx_pending || nic->ops->rx_pending(nic);
 }
 
-void host_sleep(const struct fn_plugin_ops *ops, struct fn_port *port, uint64_t ns)
+void host_sleep(const struct fn_plugin_ops *ops, struct fn_port *port, uint64_t ns, unsigned (*serve)(struct fn_nic *nic))
 {
 	struct timespec ts = { .tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u) };
 	struct pollfd p[FN_PLUGIN_FDS];
-	int fds[FN_PLUGIN_FDS], n = ops->wait_fds(port, fds, FN_PLUGIN_FDS);
+	int fds[FN_PLUGIN_FDS], n = ops->wait_fds(port, fds, FN_PLUGIN_FDS), events;
 
 	for (int i = 0; i < n; i++)
 		p[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
 	ops->arm(port);
-	if (!host_pending(port->nic)) {
-		host_slept.sleeps++;
-		if (ppoll(p, (nfds_t)n, &ts, NULL) > 0) {
-			host_slept.woken++;
-			if (!host_pending(port->nic))
-				host_slept.idle++;
-		}
+	if (serve(port->nic)) {
+		ops->disarm(port);
+		return;
 	}
+	host_slept.sleeps++;
+	events = ppoll(p, (nfds_t)n, &ts, NULL);
 	ops->disarm(port);
+	if (events > 0) {
+		host_slept.woken++;
+		host_slept.idle += !serve(port->nic);
+	}
 }

@@ -24,8 +24,9 @@ uint64_t host_now(void);
 /* Whether .rx may have something. */
 bool host_pending(const struct fn_nic *nic);
 
-/* Sleep on the port's descriptors for at most `ns`; counts in host_sleep_stats. */
-void host_sleep(const struct fn_plugin_ops *ops, struct fn_port *port, uint64_t ns);
+/* Arm, receive once more, and sleep on the port's descriptors for at most `ns` if there was nothing; receive again. serve
+ * receives and returns what it did. Counts in host_slept. */
+void host_sleep(const struct fn_plugin_ops *ops, struct fn_port *port, uint64_t ns, unsigned (*serve)(struct fn_nic *nic));
 
 struct host_sleep_stats {
 	uint64_t sleeps;	/* times ppoll was entered */

@@ -261,20 +261,29 @@ static void run_ready(void)
 	}
 }
 
+static unsigned serve(struct fn_nic *nic)
+{
+	unsigned did = fn_stack_poll(st, host_now());
+
+	if (did) {
+		run_ready();
+		fn_stack_flush(st);
+	}
+	return did;
+}
+
 static void run(const struct host_options *o, const struct fn_plugin_ops *ops, struct fn_port *port)
 {
 	uint64_t now = host_now(), last = now, tick = now;
 
 	while (!host_stop) {
-		if (fn_stack_poll(st, now)) {
-			run_ready();
-			fn_stack_flush(st);
+		if (serve(port->nic)) {
 			last = now;
 		} else if (!o->spin && now - last > SPIN_NS) {
 			uint64_t due = fn_stack_deadline(st);
 
 			if (due > now)
-				host_sleep(ops, port, fn_min(due - now, FN_NSEC));
+				host_sleep(ops, port, fn_min(due - now, FN_NSEC), serve);
 		}
 		now = host_now();
 		if (now - tick > FN_NSEC) {

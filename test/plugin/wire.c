@@ -146,7 +146,7 @@ static void run(const struct host_options *o, const struct fn_plugin_ops *ops, s
 		if (n)
 			last = now;
 		else if (!o->spin && now - last > SPIN_NS) {
-			host_sleep(ops, port, until == UINT64_MAX ? 1000000000u : 10000000u);
+			host_sleep(ops, port, until == UINT64_MAX ? 1000000000u : 10000000u, serve);
 			last = now = host_now();
 		}
 	}

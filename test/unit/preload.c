@@ -568,13 +568,13 @@ Test(preload, select_writes_the_time_left)
 
 	FD_ZERO(&set);
 	d = double_returns(0);
-	d->takes = 1250000000;
+	d->takes = 1750000000;
 	cr_expect_eq(select(fd + 1, &set, NULL, NULL, &tv), 0);
 	expect("select", fd + 1, L(&set), 0, 0);
 	cr_expect_eq(d->ts.tv_sec, 4);
 	cr_expect_eq(d->ts.tv_nsec, 500000000);
-	cr_expect_eq(tv.tv_sec, 3);
-	cr_expect_eq(tv.tv_usec, 250000);
+	cr_expect_eq(tv.tv_sec, 2);
+	cr_expect_eq(tv.tv_usec, 750000);
 	d->takes = 10000000000;
 	cr_expect_eq(select(fd + 1, &set, NULL, NULL, &tv), 0);
 	cr_expect_eq(tv.tv_sec, 0);
