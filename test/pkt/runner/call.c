@@ -337,7 +337,7 @@ static int64_t do_close(struct world *w, const struct call *call, bool *ok)
 		if (!w->pending.started)
 			fn_sock_shutdown(f->sk, FN_SHUT_WR);
 		w->pending.started = true;
-		if (fn_tcp_unsent(f->sk) && w->now < w->pending.start + f->linger * 1000000000ll)
+		if (fn_tcp_unsent(f->sk) && (w->now - w->pending.start) / 1000000000 < f->linger)
 			return -EAGAIN;
 	}
 	fn_sock_close(f->sk);
@@ -381,7 +381,7 @@ static int64_t do_poll(struct world *w, const struct call *call, bool *ok)
 			*ok = world_error(w, e->pos, "poll gives revents 0x%llx for fd %lld, expected 0x%llx", (long long)got,
 					  (long long)fd, (long long)revents);
 	}
-	if (ready || !*ok || !timeout || (timeout > 0 && w->now >= w->pending.start + timeout * 1000000))
+	if (ready || !*ok || !timeout || (timeout > 0 && (w->now - w->pending.start) / 1000000 >= timeout))
 		return ready;
 	return -EAGAIN;
 }

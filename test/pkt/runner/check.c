@@ -34,7 +34,7 @@ static int64_t eval(const struct expr *e, const void *info)
 	case OP_BITOR: return a | b;
 	case OP_ADD: return a + b;
 	case OP_SUB: return a - b;
-	case OP_MUL: return a * b;
+	case OP_MUL: return (int64_t)((uint64_t)a * (uint64_t)b);
 	case OP_DIV: return b ? a / b : 0;
 	case OP_NOT:
 	case OP_NEG:

@@ -8,6 +8,10 @@
 
 #include "script.h"
 
+/* Beyond what any script means, and far from where sums of them overflow. */
+#define NUMBER_MAX	(1ll << 40)
+#define SECONDS_MAX	1000000ll
+
 struct pos scan_pos(const struct scan *c)
 {
 	return (struct pos){ c->line, (int)(c->p - c->line_start) + 1 };
@@ -109,6 +113,8 @@ bool scan_number(struct scan *c, int64_t *v, const char *what)
 	if (!isdigit((unsigned char)*c->p))
 		return scan_expected(c, what);
 	*v = (int64_t)strtoull(c->p, &end, c->p[0] == '0' && (c->p[1] | 0x20) == 'x' ? 16 : 10);
+	if (*v < 0 || *v > NUMBER_MAX)
+		return scan_error(c, scan_pos(c), "expected %s of at most %lld", what, NUMBER_MAX);
 	c->p = end;
 	scan_blank(c);
 	return true;
@@ -133,8 +139,11 @@ bool scan_seconds(struct scan *c, int64_t *ns, const char *what)
 	int64_t v = 0, unit = 1000000000;
 	bool digits = false;
 
-	for (; isdigit((unsigned char)*p); p++, digits = true)
+	for (; isdigit((unsigned char)*p); p++, digits = true) {
 		v = v * 10 + (*p - '0');
+		if (v > SECONDS_MAX)
+			return scan_error(c, scan_pos(c), "expected %s of at most %lld s", what, SECONDS_MAX);
+	}
 	v *= unit;
 	/* "0...0.2" is a blocking call's range, not a fraction */
 	if (p[0] == '.' && isdigit((unsigned char)p[1])) {
