@@ -171,7 +171,9 @@ lab_exec_server()
 # LAB_SERVER_PID; ended with the lab, or by lab_stop_server.
 lab_start_server()
 {
-	ip netns exec "$LAB_SERVER_NS" "$@" >"$LAB_TMP/server.log" 2>&1 &
+	# Emptied here: lab_await_line must not find what the server before this one has said.
+	: >"$LAB_TMP/server.log"
+	ip netns exec "$LAB_SERVER_NS" "$@" >>"$LAB_TMP/server.log" 2>&1 &
 	LAB_SERVER_PID=$!
 	lab_pids+=("$LAB_SERVER_PID")
 }
