@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server of the load programs, natively or under the library: server PORT BYTES|in|out. With a number, every so many
+ * bytes of a connection are answered by themselves; `in` reads to the end and answers with the count; `out` writes as
+ * long as it can. One thread and one epoll set, level-triggered, as plain as servers come.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FDS	8192
+#define EVENTS	256
+
+enum mode { ECHO, SINK, SOURCE };
+
+static enum mode mode;
+static size_t message;
+static int epfd;
+static char buf[262144];
+static struct conn {
+	uint64_t got;		/* ECHO: of the message under way */
+	char message[65536];
+} *conns[FDS];			/* ECHO and SINK, by number */
+
+static void die(const char *text)
+{
+	perror(text);
+	exit(1);
+}
+
+static int listen_on(int port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+	struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1024) < 0)
+		die("listen");
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		die("epoll_ctl");
+	return fd;
+}
+
+static void accept_all(int listener)
+{
+	int fd, one = 1;
+
+	while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+		struct epoll_event ev = { .events = mode == SOURCE ? EPOLLOUT : EPOLLIN, .data.fd = fd };
+
+		if (fd >= FDS || (!conns[fd] && !(conns[fd] = malloc(sizeof(struct conn))))) {
+			close(fd);
+			continue;
+		}
+		conns[fd]->got = 0;
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
+			die("epoll_ctl");
+	}
+}
+
+static void echo(int fd, struct conn *c)
+{
+	ssize_t n = read(fd, c->message + c->got, message - c->got);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		close(fd);
+		return;
+	}
+	c->got += n > 0 ? (uint64_t)n : 0;
+	if (c->got < message)
+		return;
+	c->got = 0;
+	if (write(fd, c->message, message) != (ssize_t)message)	/* fits the send buffer: one is under way */
+		close(fd);
+}
+
+static void sink(int fd, struct conn *c)
+{
+	ssize_t n = read(fd, buf, sizeof(buf));
+
+	if (n > 0) {
+		c->got += (uint64_t)n;
+	} else if (n == 0 || errno != EAGAIN) {
+		if (n == 0 && write(fd, &c->got, sizeof(c->got)) < 0)
+			perror("write");
+		close(fd);
+	}
+}
+
+static void source(int fd)
+{
+	if (write(fd, buf, sizeof(buf)) < 0 && errno != EAGAIN)
+		close(fd);
+}
+
+static void serve(int fd)
+{
+	switch (mode) {
+	case ECHO:
+		echo(fd, conns[fd]);
+		break;
+	case SINK:
+		sink(fd, conns[fd]);
+		break;
+	case SOURCE:
+		source(fd);
+		break;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct epoll_event ev[EVENTS];
+	int listener;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: server PORT BYTES|in|out\n");
+		return 2;
+	}
+	message = (size_t)atol(argv[2]);
+	mode = !strcmp(argv[2], "in") ? SINK : !strcmp(argv[2], "out") ? SOURCE : ECHO;
+	if (mode == ECHO && (message < 1 || message > sizeof(conns[0]->message)))
+		return 2;
+	signal(SIGPIPE, SIG_IGN);
+	epfd = epoll_create1(0);
+	listener = listen_on(atoi(argv[1]));
+	for (;;) {
+		int n = epoll_wait(epfd, ev, EVENTS, -1);
+
+		if (n < 0 && errno != EINTR)
+			die("epoll_wait");
+		for (int i = 0; i < n; i++) {
+			if (ev[i].data.fd == listener)
+				accept_all(listener);
+			else
+				serve(ev[i].data.fd);
+		}
+	}
+}
