@@ -8,18 +8,6 @@
  */
 #include "tcp.h"
 
-void fn_tcp_burst_add(struct fn_tcp *tp, uint8_t why)
-{
-	if (!(tp->burst & FN_BURST_LISTED)) {
-		struct fn_tcp_stack *ts = tp->sk.st->tcp;
-
-		tp->burst_next = ts->burst;
-		ts->burst = tp;
-		why |= FN_BURST_LISTED;
-	}
-	tp->burst |= why;
-}
-
 void fn_tcp_burst_del(struct fn_tcp *tp)
 {
 	struct fn_tcp **pp = &tp->sk.st->tcp->burst;
