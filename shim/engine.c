@@ -14,7 +14,7 @@
 #include "shim/port.h"
 #include "shim/wait.h"
 
-struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 }, .next_deadline = FN_NEVER };
+struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 } };
 struct fn_conf fn_config;
 
 /* The kernel's sides are asked at least so often while somebody drives; costs 0.15 µs. */
@@ -97,7 +97,7 @@ void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events)
 	struct fn_shared *sh = fn_engine.shared;
 
 	if (fn_likely(sk->images & mine))
-		fn_file_wake(sk->user, events);
+		fn_file_wake_one(sk->user, events);
 	if (fn_unlikely(sk->images & ~mine)) {
 		sh->event[sh->head % FN_SHARED_EVENTS].sk = sk;
 		sh->event[sh->head % FN_SHARED_EVENTS].events = events;
@@ -138,22 +138,25 @@ static void take_shared_events(void)
 
 unsigned fn_engine_poll(uint64_t now)
 {
+	struct fn_stack *st = fn_engine.st;
 	unsigned n;
 
-	if (fn_unlikely(!fn_engine.st)) {
-		fn_engine.polls++;
+	atomic_store_explicit(&fn_engine.polls, fn_engine.polls + 1, memory_order_relaxed);
+	if (fn_unlikely(!st))
 		return 0;
-	}
 	/* the clock was read before the lock was had: another thread may have been further */
-	now = fn_max(now, fn_engine.st->now);
-	n = fn_stack_poll(fn_engine.st, now);
+	now = fn_max(now, st->now);
+	n = fn_stack_poll(st, now);
 	if (fn_unlikely(fn_engine.seen != fn_engine.shared->head))
 		take_shared_events();
-	atomic_store_explicit(&fn_engine.next_deadline, fn_stack_deadline(fn_engine.st), memory_order_relaxed);
-	atomic_store_explicit(&fn_engine.polls, fn_engine.polls + 1, memory_order_relaxed);
 	if (fn_unlikely(fn_engine.duals) && now - fn_engine.side_checked >= SIDE_EVERY_NS)
 		fn_dual_check(now);
 	return n;
+}
+
+uint64_t fn_engine_deadline(void)
+{
+	return fn_engine.st ? fn_stack_deadline(fn_engine.st) : FN_NEVER;
 }
 
 bool fn_engine_look(void)
@@ -171,12 +174,11 @@ bool fn_engine_look(void)
 	return true;
 }
 
-void fn_engine_kick(void)
+void fn_engine_push(void)
 {
-	struct fn_thread *t = fn_thread_self();
-
-	fn_keeper_need();
-	if (t->batch <= BATCH_SMALL || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
+	if (fn_unlikely(fn_engine.no_keeper))
+		fn_keeper_need();
+	if (fn_thread_self()->batch <= BATCH_SMALL || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
 		fn_stack_flush(fn_engine.st);
 }
 

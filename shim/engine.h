@@ -36,9 +36,9 @@ struct fn_engine {
 	unsigned image;			/* our number in shared->pid */
 	uint64_t seen;			/* events of shared->event handled so far */
 	struct fn_stack *st;		/* NULL: none yet */
+	bool no_keeper;			/* fn_engine_kick() makes one if there are ports */
 	int ports;			/* open ones: with none there is no keeper */
 	_Atomic(uint64_t) polls;	/* rounds driven by anybody: the keeper's heartbeat looks at it */
-	_Atomic(uint64_t) next_deadline; /* fn_stack_deadline() after the last round, ns */
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
 	struct fn_thread *sleepers;	/* threads that sleep in fn_wait(), the watcher included */
 	struct fn_file *duals;		/* files with a kernel's side */
@@ -94,11 +94,19 @@ void fn_engine_fork_child(int child);
  */
 bool fn_engine_look(void);
 
+/* With the lock held: when fn_engine_poll() must be called even if nothing comes; asked before a sleep only. */
+uint64_t fn_engine_deadline(void);
+
 /*
  * After a call that may have staged packets: send them now, or leave them to the next wait when the program is working
  * through a batch of events (one doorbell a burst). With the lock held.
  */
-void fn_engine_kick(void);
+void fn_engine_push(void);
+fn_inline void fn_engine_kick(void)
+{
+	if (fn_unlikely(fn_engine.no_keeper) || fn_engine.st->staged)
+		fn_engine_push();
+}
 
 /* A file gets or loses a kernel's side. With the lock held; fd is any of its numbers. */
 void fn_dual_add(struct fn_file *f, int fd);

@@ -39,7 +39,8 @@ static bool drain_round(uint64_t now, uint64_t until)
 	fn_stack_flush(fn_engine.st);
 	more = fn_stack_draining(fn_engine.st) || fn_stack_staged(fn_engine.st);
 	n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &nap);
-	left = fn_engine.next_deadline > now ? fn_engine.next_deadline - now : 0;
+	left = fn_engine_deadline();
+	left = left > now ? left - now : 0;
 	fn_engine_unlock();
 	left = fn_min(fn_min(left, until - now), FN_MSEC);
 	ts = (struct timespec){ .tv_nsec = (long)left };

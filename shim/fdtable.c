@@ -24,27 +24,40 @@ int fn_fdtable_init(unsigned floor)
 	return 0;
 }
 
+/* One more reference to f unless it has none any more. */
+fn_inline bool hold_live(struct fn_file *f)
+{
+	uint32_t refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
+
+	/* pairs with the release in fn_file_new() */
+	while (fn_likely(refs) && !atomic_compare_exchange_weak_explicit(&f->refs, &refs, refs + 1,
+									  memory_order_acquire, memory_order_relaxed))
+		;
+	return refs;
+}
+
+static struct fn_file *get_again(int fd, struct fn_file *held);
+
+/* A leaf as long as nobody closes fd meanwhile: every call of a program on one of our descriptors begins here. */
 struct fn_file *fn_fd_get_slow(int fd)
 {
-	struct fn_file *f;
-	uint32_t refs;
+	struct fn_file *f = atomic_load_explicit(&fn_fdtable.file[fd], memory_order_acquire);
 
-	for (;;) {
-		f = atomic_load_explicit(&fn_fdtable.file[fd], memory_order_acquire);
-		if (!f)
-			return NULL;
-		refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
-		/* pairs with the release in fn_file_new() */
-		while (refs && !atomic_compare_exchange_weak_explicit(&f->refs, &refs, refs + 1, memory_order_acquire,
-								      memory_order_relaxed))
-			;
-		if (!refs)
-			continue;
-		/* type-stable memory: it may have become another file meanwhile */
-		if (fn_likely(atomic_load_explicit(&fn_fdtable.file[fd], memory_order_relaxed) == f))
-			return f;
-		fn_file_put(f);
-	}
+	if (fn_unlikely(!f))
+		return NULL;
+	if (fn_unlikely(!hold_live(f)))
+		return get_again(fd, NULL);
+	/* type-stable memory: it may have become another file meanwhile */
+	if (fn_unlikely(atomic_load_explicit(&fn_fdtable.file[fd], memory_order_relaxed) != f))
+		return get_again(fd, f);
+	return f;
+}
+
+static fn_cold struct fn_file *get_again(int fd, struct fn_file *held)
+{
+	if (held)
+		fn_file_put(held);
+	return fn_fd_get_slow(fd);
 }
 
 bool fn_fd_install(int fd, struct fn_file *f)

@@ -101,7 +101,7 @@ static bool item_wake(struct fn_watch *w, unsigned events)
 	if (!(it->ev.events & ~PRIVATE_BITS) || !(events & it->ev.events))
 		return false;
 	ready_push(it);
-	fn_file_wake(it->set->file, EPOLLIN | EPOLLRDNORM);
+	fn_file_wake_one(it->set->file, EPOLLIN | EPOLLRDNORM);
 	return true;
 }
 
@@ -430,17 +430,20 @@ static int harvest(struct fn_set *s, struct epoll_event *ev, int max)
 	int n = 0;
 
 	for (it = s->ready_head; it && n < max; it = next) {
-		unsigned state = it->file->ops->poll(it->file, it->fd) & it->ev.events & ~PRIVATE_BITS;
-		bool was_last = it == last;
+		unsigned wanted = it->ev.events, state = it->file->ops->poll(it->file, it->fd) & wanted & ~PRIVATE_BITS;
+		bool was_last = it == last, stays = state && !(wanted & (EPOLLONESHOT | EPOLLET));
 
 		next = it->next_ready;
-		ready_del(it);
 		if (state) {
 			ev[n].events = state;
 			ev[n++].data = it->ev.data;
-			if (it->ev.events & EPOLLONESHOT)
-				it->ev.events &= PRIVATE_BITS;
-			else if (!(it->ev.events & EPOLLET))
+		}
+		if (fn_unlikely(state && wanted & EPOLLONESHOT))
+			it->ev.events &= PRIVATE_BITS;
+		/* what stays goes behind the others */
+		if (!stays || it != s->ready_tail) {
+			ready_del(it);
+			if (stays)
 				ready_push(it);
 		}
 		if (was_last)
@@ -507,12 +510,10 @@ static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 }
 
 /* Listeners open their stack side at the first wait on them, in the process that waits (nginx: the worker). */
-static void attach_listeners(struct fn_set *s)
+static fn_cold void attach_listeners(struct fn_set *s)
 {
 	struct item *it;
 
-	if (s->listen_epoch == fn_listen_epoch)
-		return;
 	s->listen_epoch = fn_listen_epoch;
 	for (it = s->items; it; it = it->next)
 		if (it->live && it->file->kind == FN_FILE_LISTEN && !it->file->sk)
@@ -520,7 +521,7 @@ static void attach_listeners(struct fn_set *s)
 }
 
 /* The set is the kernel's alone; but it may go live while we sleep. */
-static int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
+static fn_cold int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 			  const sigset_t *mask)
 {
 	int n, kept = 0;
@@ -541,7 +542,7 @@ static int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, in
 }
 
 /* Sleep for members of both halves. */
-static int wait_live(struct fn_set *s, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
+static fn_cold int wait_live(struct fn_set *s, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
 		     const sigset_t *mask)
 {
 	struct pollfd fds[FN_WAIT_SLOTS + 1];
@@ -566,22 +567,24 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 			 const sigset_t *mask)
 {
 	struct fn_thread *t = fn_thread_self();
+	struct fn_set *s = f->set;
 	uint64_t deadline = FN_FOREVER;
 	int n;
 
-	if (max <= 0 || max > INT_MAX / (int)sizeof(*ev))
+	if (fn_unlikely(max <= 0 || max > INT_MAX / (int)sizeof(*ev)))
 		return -EINVAL;
-	if (!f->set->live) {
+	if (fn_unlikely(!s->live)) {
 		deadline = fn_ts_deadline(ts);
-		n = wait_in_kernel(f->set, epfd, ev, max, ts, mask);
-		if (n != 0 || !f->set->live)
+		n = wait_in_kernel(s, epfd, ev, max, ts, mask);
+		if (n != 0 || !s->live)
 			return n;
 	}
-	attach_listeners(f->set);
+	if (fn_unlikely(s->listen_epoch != fn_listen_epoch))
+		attach_listeners(s);
 	t->batch = 0;
-	n = mask ? 0 : look(f->set, epfd, ev, max);	/* with a mask the wait looks itself, under the mask */
+	n = mask ? 0 : look(s, epfd, ev, max);	/* with a mask the wait looks itself, under the mask */
 	if (n == 0 && (mask || !ts || ts->tv_sec || ts->tv_nsec))
-		n = wait_live(f->set, epfd, ev, max, deadline != FN_FOREVER ? deadline : fn_ts_deadline(ts), mask);
+		n = wait_live(s, epfd, ev, max, deadline != FN_FOREVER ? deadline : fn_ts_deadline(ts), mask);
 	if (n > 0)
 		t->batch = n;
 	return n;

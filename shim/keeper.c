@@ -48,7 +48,8 @@ static void take_over(void)
 		if (fn_engine.st)
 			fn_stack_flush(fn_engine.st);
 		n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &rx_nap);
-		left = fn_engine.next_deadline > now ? fn_engine.next_deadline - now : 0;
+		left = fn_engine_deadline();
+		left = left > now ? left - now : 0;
 		fn_engine_unlock();
 		/* wakes now and then to see whether the program has come back: it need not tell */
 		left = fn_min(left, rx_nap ? FN_MSEC : 50 * FN_MSEC);
@@ -98,6 +99,7 @@ void fn_keeper_start(void)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	keeper.running = pthread_create(&keeper.thread, NULL, keeper_main, NULL) == 0;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	fn_engine.no_keeper = !keeper.running;
 	if (keeper.running)
 		pthread_setname_np(keeper.thread, "fastnet-keeper");
 }
@@ -110,6 +112,7 @@ void fn_keeper_stop(void)
 	fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAKE_PRIVATE, 1, NULL);
 	pthread_join(keeper.thread, NULL);
 	keeper.running = false;
+	fn_engine.no_keeper = true;
 }
 
 void fn_keeper_wake(void)
@@ -129,4 +132,5 @@ void fn_keeper_need(void)
 void fn_keeper_forget(void)
 {
 	keeper.running = false;
+	fn_engine.no_keeper = true;
 }

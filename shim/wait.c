@@ -17,12 +17,7 @@
 /* Kernel descriptors beside the stack are asked at most this often while spinning: epoll_wait(0) costs 0.15 µs. */
 #define EXTRA_EVERY_NS	2000
 
-static __thread struct fn_thread self = { .efd = -1 };
-
-struct fn_thread *fn_thread_self(void)
-{
-	return &self;
-}
+__thread struct fn_thread fn_this_thread = { .efd = -1 };
 
 uint64_t fn_ts_deadline(const struct timespec *ts)
 {
@@ -124,7 +119,7 @@ static void add_ports(struct sleep *s)
 
 	while (n-- > 0)
 		add_fd(s, fds[n].fd);
-	s->until = fn_min(s->until, fn_engine.next_deadline);
+	s->until = fn_min(s->until, fn_engine_deadline());
 	if (nap)
 		s->until = fn_min(s->until, fn_now() + FN_MSEC);
 }
@@ -198,7 +193,7 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t, const uint32_t *be
 	fn_dual_check(fn_now());
 	hit = w->ready(w);
 	if (s.watcher)
-		s.until = fn_min(s.until, fn_engine.next_deadline);
+		s.until = fn_min(s.until, fn_engine_deadline());
 	fn_engine_unlock();
 	if (!hit)
 		ret = sleep_now(w, t, &s, before, restart);
@@ -276,7 +271,7 @@ static int wait_masked(struct fn_wait *w, struct fn_thread *t, const uint32_t *b
 int fn_wait(struct fn_wait *w, bool restart)
 {
 	struct pollfd slots[FN_WAIT_SLOTS + 1];
-	struct fn_thread *t = &self;
+	struct fn_thread *t = fn_thread_self();
 	const uint32_t before[2] = { t->signals, t->interrupts };
 	sigset_t saved;
 	int ret;

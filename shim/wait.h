@@ -16,7 +16,7 @@ enum fn_thread_state { FN_RUNNING, FN_ARMED, FN_RUNG };
 struct fn_thread {
 	_Atomic(uint32_t) state;	/* enum fn_thread_state */
 	int efd;			/* internal eventfd that rings it; -1: not made yet */
-	int batch;			/* events that the last epoll_wait gave: see fn_engine_kick() */
+	int batch;			/* events that the last epoll_wait gave: see fn_engine_push() */
 	struct fn_thread *next, **pprev; /* in fn_engine.sleepers */
 	_Atomic(uint32_t) signals;	/* handlers that have run in this thread */
 	_Atomic(uint32_t) interrupts;	/* those of them without SA_RESTART */
@@ -67,6 +67,10 @@ uint64_t fn_ts_deadline(const struct timespec *ts);
 
 /* Ring a thread: it leaves its sleep, or does not enter it. False: it was not asleep. */
 bool fn_thread_ring(struct fn_thread *t);
-struct fn_thread *fn_thread_self(void);
+extern __thread struct fn_thread fn_this_thread;
+fn_inline struct fn_thread *fn_thread_self(void)
+{
+	return &fn_this_thread;
+}
 
 #endif

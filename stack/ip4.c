@@ -164,7 +164,8 @@ static fn_cold int input_fragment(struct fn_stack *st, struct fn_pkt *p, unsigne
 	return deliver(st, copy, fn_pkt_ip4(copy), hlen);
 }
 
-int fn_ip4_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p)
+/* A packet that is not as ordinary() wants it, or that is the first of its source: every check in its order. */
+static __attribute__((noinline)) int input_checked(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p)
 {
 	struct fn_ip4_hdr *h = (struct fn_ip4_hdr *)p->data;
 	unsigned hlen = FN_IP4_LEN, len;
@@ -192,10 +193,33 @@ int fn_ip4_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p)
 		return fn_drop(st, p, FN_DROP_IP4_DST);
 	if (fn_unlikely(!source_possible(nic, h->src) && !(p->flags & FN_PKT_LOOP)))
 		return fn_drop(st, p, FN_DROP_IP4_SRC);
+	if (!(p->flags & FN_PKT_LOOP))
+		nic->src_ok = h->src;
 	p->l3 = (uint16_t)(p->data - p->buf);
 	if (fn_unlikely(h->frag & fn_be16(FN_IP4_MF | FN_IP4_OFFSET)))
 		return input_fragment(st, p, hlen);
 	return deliver(st, p, h, hlen);
+}
+
+/*
+ * What nearly every packet is: whole, without options or padding, to our address, and from the host that the last one
+ * was from, whose address has been checked. 24 instructions instead of 80 (bench/stack).
+ */
+fn_inline bool ordinary(const struct fn_nic *nic, const struct fn_pkt *p, const struct fn_ip4_hdr *h)
+{
+	return p->len >= FN_IP4_LEN && h->ver_ihl == 0x45 && h->dst == nic->ip4 && h->src == nic->src_ok &&
+	       !(p->flags & (FN_PKT_LINK_BCAST | FN_PKT_LOOP)) && fn_be16(h->len) == p->pkt_len &&
+	       !(h->frag & fn_be16(FN_IP4_MF | FN_IP4_OFFSET)) && header_csum_ok(p, h, FN_IP4_LEN);
+}
+
+int fn_ip4_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p)
+{
+	const struct fn_ip4_hdr *h = (const struct fn_ip4_hdr *)p->data;
+
+	if (fn_unlikely(!ordinary(nic, p, h)))
+		return input_checked(st, nic, p);
+	p->l3 = (uint16_t)(p->data - p->buf);
+	return deliver(st, p, h, FN_IP4_LEN);
 }
 
 /* ---- output ---- */

@@ -82,9 +82,24 @@ struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src);
  * A kept packet's .data may be moved while it is staged; one that is staged already is not staged twice (its header was
  * rewritten in place). -ENOBUFS when the queue is full, -ENETDOWN without a link.
  */
-int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p);
-/* Give the device what is staged; true when it took everything. */
+fn_inline int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p);
+int fn_nic_send_slow(struct fn_nic *nic, struct fn_pkt *p);	/* its rare half */
+/* Give the device what is staged, which is something; true when it took everything. */
 bool fn_nic_flush(struct fn_nic *nic);
+fn_inline int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p)
+{
+	unsigned n = nic->txq_len;
+
+	/* the last place of each burst is the slow half's: it flushes */
+	if (fn_unlikely((n & (FN_NIC_BURST - 1)) == FN_NIC_BURST - 1 || p->flags & FN_PKT_QUEUED || !nic->up ||
+			n == FN_NIC_TXQ))
+		return fn_nic_send_slow(nic, p);
+	p->flags |= FN_PKT_QUEUED;
+	nic->txq[n] = p;
+	nic->txq_len = (uint16_t)(n + 1);
+	nic->st->staged++;
+	return 0;
+}
 /* Packets that can be staged now without -ENOBUFS. */
 unsigned fn_nic_tx_room(const struct fn_nic *nic);
 

@@ -8,8 +8,6 @@
 
 #include "net.h"
 
-#define TXQ_MAX	fn_array_size(((struct fn_nic *)0)->txq)
-
 struct fn_pkt *fn_nic_alloc(struct fn_nic *nic)
 {
 	struct fn_pkt *p = nic->ops->alloc(nic);
@@ -48,10 +46,10 @@ struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src)
 
 unsigned fn_nic_tx_room(const struct fn_nic *nic)
 {
-	return (unsigned)TXQ_MAX - nic->txq_len;
+	return FN_NIC_TXQ - nic->txq_len;
 }
 
-static void pkt_move_data(struct fn_pkt *p, int32_t n)
+fn_inline void pkt_move_data(struct fn_pkt *p, int32_t n)
 {
 	p->data += n;
 	p->len -= (uint32_t)n;
@@ -107,6 +105,7 @@ static unsigned nic_tx_burst(struct fn_nic *nic, struct fn_pkt **q, unsigned n)
 /* `done` packets are gone and the device takes no more: the others move up. */
 static fn_cold bool flush_rest(struct fn_nic *nic, unsigned done)
 {
+	nic->st->staged -= done;
 	nic->txq_len = (uint16_t)(nic->txq_len - done);
 	memmove(nic->txq, nic->txq + done, nic->txq_len * sizeof(nic->txq[0]));
 	nic->stats.tx_full++;
@@ -117,13 +116,15 @@ bool fn_nic_flush(struct fn_nic *nic)
 {
 	unsigned done = 0, n, sent;
 
-	while (done < nic->txq_len) {
+	/* most often one packet or a few, and the device takes them */
+	do {
 		n = fn_min(nic->txq_len - done, (unsigned)FN_NIC_BURST);
 		sent = nic_tx_burst(nic, nic->txq + done, n);
 		done += sent;
 		if (fn_unlikely(sent < n))
 			return flush_rest(nic, done);
-	}
+	} while (done < nic->txq_len);
+	nic->st->staged -= done;
 	nic->txq_len = 0;
 	return true;
 }
@@ -136,17 +137,18 @@ static fn_cold int nic_refuse(struct fn_nic *nic, struct fn_pkt *p, enum fn_drop
 	return reason == FN_DROP_TX_LINK_DOWN ? -ENETDOWN : -ENOBUFS;
 }
 
-int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p)
+fn_cold int fn_nic_send_slow(struct fn_nic *nic, struct fn_pkt *p)
 {
-	if (fn_unlikely(p->flags & FN_PKT_QUEUED))
+	if (p->flags & FN_PKT_QUEUED)
 		return 0;
-	if (fn_unlikely(!nic->up))
+	if (!nic->up)
 		return nic_refuse(nic, p, FN_DROP_TX_LINK_DOWN);
-	if (fn_unlikely(nic->txq_len == TXQ_MAX))
+	if (nic->txq_len == FN_NIC_TXQ)
 		return nic_refuse(nic, p, FN_DROP_TX_FULL);
 	p->flags |= FN_PKT_QUEUED;
 	nic->txq[nic->txq_len++] = p;
-	if (fn_unlikely(nic->txq_len % FN_NIC_BURST == 0))
+	nic->st->staged++;
+	if (nic->txq_len % FN_NIC_BURST == 0)
 		fn_nic_flush(nic);
 	return 0;
 }

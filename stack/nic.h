@@ -12,6 +12,7 @@
 #include "pkt.h"
 
 #define FN_NIC_BURST	64	/* packets handed over at once, either way */
+#define FN_NIC_TXQ	(FN_NIC_BURST * 4) /* packets staged at most */
 #define FN_NIC_NAME	16
 
 enum fn_nic_cap {
@@ -65,17 +66,18 @@ struct fn_nic {
 	uint8_t mac[6];
 	uint8_t index;			/* in the stack's table */
 	bool up;
+	uint16_t txq_len;		/* packets in .txq */
 	/* IPv4 configuration, network byte order; one address an interface */
 	uint32_t ip4;
 	uint32_t ip4_mask;
 	uint32_t ip4_gw;		/* 0: none */
 	uint32_t ip4_bcast;		/* directed broadcast, set by fn_stack_add_nic(); none: 255.255.255.255 */
+	uint64_t src_ok;		/* last source address that passed the checks of ip4.c; beyond 32 bits: none yet */
 	uint64_t defend_after;		/* ns: when ARP may defend ip4 again */
 	char name[FN_NIC_NAME];
 	struct fn_nic_stats stats;
 	/* packets given to fn_nic_send() that .tx has not taken yet; the stack's */
-	struct fn_pkt *txq[FN_NIC_BURST * 4];
-	uint16_t txq_len;
+	struct fn_pkt *txq[FN_NIC_TXQ];
 	void *priv;			/* the implementation's */
 };
 

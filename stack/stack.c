@@ -82,6 +82,7 @@ int fn_stack_add_nic(struct fn_stack *st, struct fn_nic *nic)
 	nic->st = st;
 	nic->index = st->nics;
 	nic->txq_len = 0;
+	nic->src_ok = UINT64_MAX;
 	nic->up = nic->ops->link_up ? nic->ops->link_up(nic) : true;
 	/* RFC 3021: a /31 has no broadcast address, nor has a /32 */
 	nic->ip4_bcast = nic->ip4 && fn_be32(~nic->ip4_mask) > 1 ? nic->ip4 | ~nic->ip4_mask : UINT32_MAX;
@@ -159,17 +160,17 @@ unsigned fn_stack_poll(struct fn_stack *st, uint64_t now)
 	if (fn_unlikely(st->loop.count))
 		n += loop_receive(st);
 	fired = fn_wheel_run(&st->wheel, now);
-	fn_tcp_end_burst(st);
+	if (st->burst)
+		fn_tcp_end_burst(st);
 	st->stats.timers += fired;
-	if (!(n + fired))
-		st->stats.polls_empty++;
+	st->stats.polls_empty += !(n + fired);
 	fn_stack_flush(st);
 	if (fn_unlikely(st->udp_wait))
 		fn_udp_writable(st);
 	return n + fired;
 }
 
-bool fn_stack_flush(struct fn_stack *st)
+bool fn_stack_flush_staged(struct fn_stack *st)
 {
 	bool all = true;
 
@@ -177,15 +178,6 @@ bool fn_stack_flush(struct fn_stack *st)
 		if (st->nic[i]->txq_len)
 			all &= fn_nic_flush(st->nic[i]);
 	return all;
-}
-
-unsigned fn_stack_staged(const struct fn_stack *st)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < st->nics; i++)
-		n += st->nic[i]->txq_len;
-	return n;
 }
 
 uint64_t fn_stack_deadline(const struct fn_stack *st)

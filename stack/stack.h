@@ -25,6 +25,7 @@ struct fn_ip4;
 struct fn_icmp;
 struct fn_routes;
 struct fn_udp;
+struct fn_tcp;
 struct fn_tcp_stack;	/* what TCP keeps for the whole stack: secrets, SYN queues, TIME_WAIT */
 
 struct fn_stack_ops {
@@ -56,9 +57,11 @@ struct fn_stack {
 	void *ops_ctx;
 	struct fn_nic *nic[FN_NICS_MAX];
 	uint8_t nics;
+	uint32_t staged;		/* packets given to a NIC that its device has not taken */
 	struct fn_pktq loop;		/* packets to our own addresses, taken by the next poll */
 	struct fn_demux *demux;
 	struct fn_tcp_stack *tcp;
+	struct fn_tcp *burst;		/* TCP's: connections touched since the last fn_tcp_end_burst() */
 	struct fn_arp *arp;
 	struct fn_ip4 *ip4;
 	struct fn_icmp *icmp;
@@ -94,9 +97,17 @@ int fn_stack_add_nic(struct fn_stack *st, struct fn_nic *nic);
 unsigned fn_stack_poll(struct fn_stack *st, uint64_t now);
 
 /* Put what is staged on the NICs; true when everything went out. */
-bool fn_stack_flush(struct fn_stack *st);
+bool fn_stack_flush_staged(struct fn_stack *st);	/* when there is something */
 /* Packets staged and not yet given to a device. */
-unsigned fn_stack_staged(const struct fn_stack *st);
+fn_inline unsigned fn_stack_staged(const struct fn_stack *st)
+{
+	return st->staged;
+}
+
+fn_inline bool fn_stack_flush(struct fn_stack *st)
+{
+	return !st->staged || fn_stack_flush_staged(st);
+}
 
 /* When fn_stack_poll() must be called even if no packet comes (ns); FN_NEVER: not at all. */
 uint64_t fn_stack_deadline(const struct fn_stack *st);

@@ -10,7 +10,7 @@
 
 void fn_tcp_burst_del(struct fn_tcp *tp)
 {
-	struct fn_tcp **pp = &tp->sk.st->tcp->burst;
+	struct fn_tcp **pp = &tp->sk.st->burst;
 
 	if (!(tp->burst & FN_BURST_LISTED))
 		return;
@@ -73,9 +73,9 @@ static void decide_ack(struct fn_tcp *tp)
 
 void fn_tcp_end_burst(struct fn_stack *st)
 {
-	struct fn_tcp *tp = st->tcp->burst, *next;
+	struct fn_tcp *tp = st->burst, *next;
 
-	st->tcp->burst = NULL;
+	st->burst = NULL;
 	for (; tp; tp = next) {
 		uint8_t why = tp->burst;
 

@@ -48,6 +48,7 @@ static bool tcp_single;
 int fn_tcp_input(struct fn_stack *s, struct fn_pkt *p)
 {
 	tcp_inputs++;
+	s->burst = (struct fn_tcp *)s;	/* only whether there is one is looked at */
 	tcp_len = p->pkt_len;
 	tcp_single = !p->seg;
 	cr_assert_eq(p->buf + p->l4, p->data);
@@ -73,7 +74,11 @@ void fn_tcp_neigh_failed(struct fn_stack *s, uint32_t next_hop)
 }
 
 int fn_tcp_init(struct fn_stack *s) { return 0; }
-void fn_tcp_end_burst(struct fn_stack *s) { tcp_bursts++; }
+void fn_tcp_end_burst(struct fn_stack *s)
+{
+	s->burst = NULL;
+	tcp_bursts++;
+}
 unsigned fn_tcp_draining(const struct fn_stack *s) { return 0; }
 bool fn_tcp_tw_reusable(const struct fn_sock *sk) { return false; }
 struct fn_sock *fn_tcp_open(struct fn_stack *s) { return NULL; }

@@ -46,6 +46,8 @@ Test(stack, a_poll_counts_packets_and_ends_the_burst_once)
 	cr_assert_eq(tcp_bursts, 1);
 	cr_assert_eq(fn_stack_poll(st, now), 6);
 	cr_assert_eq(tcp_bursts, 2);
+	cr_assert_eq(fn_stack_poll(st, now), 0);
+	cr_assert_eq(tcp_bursts, 2, "no connection was touched");
 	cr_assert_eq(tcp_inputs, 70);
 	cr_assert_eq(st->stats.rx_packets, 70);
 	cr_assert_eq(st->stats.rx_bytes, 70 * len);
