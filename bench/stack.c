@@ -155,7 +155,7 @@ static void setup(void)
 {
 	static const struct fn_stack_ops server_ops = { .ready = fn_engine_ready }, client_ops = { .ready = no_ready };
 	static struct fn_nic_ops counted;
-	struct fn_pair_conf pc = { .seed = 1, .buffers = 60000, .caps = FN_NIC_TX_IP_CSUM | FN_NIC_TX_TCP_CSUM |
+	struct fn_pair_conf pc = { .seed = 1, .buffers = 60000, .queue = 16384, .caps = FN_NIC_TX_IP_CSUM | FN_NIC_TX_TCP_CSUM |
 				   FN_NIC_RX_CSUM };
 	struct sockaddr_in any = { .sin_family = AF_INET };
 	socklen_t len = sizeof(any);

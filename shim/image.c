@@ -182,6 +182,19 @@ static struct fn_stack *stack_make(void)
 #define RETRY_NS	(1000 * FN_MSEC)
 static uint64_t retry_at;
 
+/* nginx's worker opens its port as root and writes its messages as www-data. */
+static void keep_log(void)
+{
+	static int fd = -1;
+
+	if (fd >= 0)
+		return;
+	fd = fn_fd_internal(fn_log_open());
+	if (fd >= 0)
+		fn_fd_internal_track(&fd);
+	fn_log_keep(&fd);
+}
+
 static bool start_locked(void)
 {
 	struct fn_stack *st;
@@ -225,6 +238,7 @@ bool fn_engine_start(void)
 	if (!ok && (now >= retry_at || fn_ports_changed())) {
 		retry_at = now + RETRY_NS;
 		fn_crash_init();
+		keep_log();
 		ok = start_locked();
 	}
 	fn_engine_unlock();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Messages: each is one line, formatted on the stack and given to the kernel in one call. The file or syslog's socket is
- * opened for each message: a descriptor that stays open would be in the program's way. */
+ * opened for each message: a descriptor that stays open would be in the program's way. A process with a stack has internal
+ * descriptors anyway and keeps the file open, for it may give up the right to open it (fn_log_keep). */
 #include "shim/conf_parse.h"
 #include "shim/log.h"
 #include "shim/sys.h"
@@ -21,6 +22,7 @@ static struct {
 	enum target target;
 	uint32_t level;
 	char path[FN_CONF_PATH];
+	const int *kept;	/* the caller's descriptor of the file; NULL: none */
 } sink;
 
 void fn_log_init(const struct fn_conf *conf)
@@ -110,11 +112,27 @@ static void to_syslog(const char *line, size_t len)
 	fn_sys_close(fd);
 }
 
-static void to_file(const char *line, size_t len)
+int fn_log_open(void)
 {
 	int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-	int fd = (int)fn_sys(SYS_open, sink.path, flags, 0640);
 
+	return sink.target == FILE_PATH ? (int)fn_sys(SYS_open, sink.path, flags, 0640) : -ENOENT;
+}
+
+void fn_log_keep(const int *fd)
+{
+	sink.kept = fd;
+}
+
+static void to_file(const char *line, size_t len)
+{
+	int fd;
+
+	if (sink.kept && *sink.kept >= 0) {
+		fn_sys_write(*sink.kept, line, len);
+		return;
+	}
+	fd = fn_log_open();
 	if (fd < 0)
 		return;
 	fn_sys_write(fd, line, len);

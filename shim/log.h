@@ -11,6 +11,11 @@
 /* Where messages go from now on: conf->log and conf->log_level. Before the first call they go nowhere. */
 void fn_log_init(const struct fn_conf *conf);
 
+/* A descriptor of the log file, the caller's to close; -ENOENT when messages do not go to a file, or another -E*. */
+int fn_log_open(void);
+/* Write to the log file through *fd as long as that is not negative; it may change. NULL: open it for each message. */
+void fn_log_keep(const int *fd);
+
 bool fn_log_on(enum fn_log_level level);
 
 /* One line, formatted as printf does (vsnprintf; cut at 500 bytes), with program name and PID in front. */

@@ -9,6 +9,8 @@
 #ifndef FN_TCP_H
 #define FN_TCP_H
 
+#include <string.h>
+
 #include "net.h"
 #include "tcp_cc.h"
 #include "tcp_seq.h"
@@ -32,6 +34,9 @@
 #define FN_TCP_SACKS		4			/* RFC 2018 3 */
 #define FN_TCP_MIN_PMTU		552			/* net.ipv4.route.min_pmtu */
 #define FN_SEC_NS		1000000000ull
+
+/* The first word of the timestamp option when it stands alone (RFC 7323 appendix A). */
+#define FN_TCP_TS_WORD	fn_be32((uint32_t)(FN_TCPOPT_NOP << 24 | FN_TCPOPT_NOP << 16 | FN_TCPOPT_TS << 8 | 10))
 
 /* What both ends agreed on (enum bits of fn_tcp.feat). */
 #define FN_TCP_F_TS		1	/* timestamps, RFC 7323 3 */
@@ -151,6 +156,7 @@ struct fn_tcp {
 	uint32_t srtt, mdev, mdev_max, rttvar, rtt_seq;	/* us: srtt << 3, mdev << 2 as Linux; 0: no sample */
 	uint32_t min_rtt;		/* us */
 	uint64_t rto;			/* ns, without backoff */
+	uint64_t rtt_next;		/* ns: header prediction takes no round-trip sample before */
 	uint32_t cwnd, ssthresh;	/* bytes */
 	uint32_t snd_sml;		/* end of the last small segment sent (Minshall) */
 	uint32_t snd_up, urg_seq;
@@ -365,7 +371,14 @@ struct fn_tcp_syn_opts {
 	uint8_t feat, wscale;
 };
 unsigned fn_tcp_put_syn_opts(uint8_t *o, const struct fn_tcp_syn_opts *so);
-unsigned fn_tcp_put_ts(uint8_t *o, uint32_t tsval, uint32_t tsecr);
+/* RFC 7323 appendix A: two NOPs align the values. */
+fn_inline unsigned fn_tcp_put_ts(uint8_t *o, uint32_t tsval, uint32_t tsecr)
+{
+	uint32_t w[3] = { FN_TCP_TS_WORD, fn_be32(tsval), fn_be32(tsecr) };
+
+	memcpy(o, w, sizeof(w));
+	return sizeof(w);
+}
 unsigned fn_tcp_put_sacks(uint8_t *o, const struct fn_tcp *tp, unsigned room);
 /* Block i of a SACK option. */
 struct fn_sack fn_tcp_sack_at(const struct fn_tcp_seg *seg, unsigned i);
@@ -388,10 +401,15 @@ void fn_tcp_take_syn_opts(struct fn_tcp *tp, const struct fn_tcp_seg *seg);
 /* ---- tcp_ack.c: RFC 9293 3.10.7.4, step 5 ---- */
 /* 1: acceptable, 0: old, -FN_DROP_TCP_ACK_RANGE. */
 int fn_tcp_ack(struct fn_tcp *tp, const struct fn_tcp_seg *seg);
-/* Header prediction's half: ack > snd_una, nothing lost, nothing SACKed. */
-void fn_tcp_ack_fast(struct fn_tcp *tp, const struct fn_tcp_seg *seg);
+/* Header prediction's half: ack > snd_una, nothing lost, nothing SACKed. tsecr 0: no timestamp. */
+void fn_tcp_ack_fast(struct fn_tcp *tp, uint32_t ack, uint32_t tsecr);
 /* Room in the send buffer: tell a waiting writer (sk_stream_write_space). */
-void fn_tcp_write_space(struct fn_tcp *tp);
+void fn_tcp_tell_writer(struct fn_tcp *tp);
+fn_inline void fn_tcp_write_space(struct fn_tcp *tp)
+{
+	if (fn_unlikely(tp->sk.nospace))
+		fn_tcp_tell_writer(tp);
+}
 /* POLLOUT's condition. */
 bool fn_tcp_writable(const struct fn_tcp *tp);
 /* Two windows' worth of send buffer (tcp_sndbuf_expand), unless the program has set it. */
@@ -437,17 +455,21 @@ void fn_tcp_fin(struct fn_tcp *tp);
 /* Immediate ACKs for a while (quickack mode), `max` at most. */
 void fn_tcp_quickack(struct fn_tcp *tp, unsigned max);
 /* SO_RCVLOWAT is met. */
-bool fn_tcp_data_ready(const struct fn_tcp *tp);
+fn_inline bool fn_tcp_data_ready(const struct fn_tcp *tp)
+{
+	return fn_likely(tp->sk.rcvlowat <= 1) || tp->rcv_nxt - tp->copied_seq >= (uint32_t)tp->sk.rcvlowat ||
+	       fn_tcp_receive_window(tp) <= tp->rcv_mss;	/* more cannot come */
+}
 /* Step 6; p's payload at .data. */
 void fn_tcp_urg(struct fn_tcp *tp, const struct fn_pkt *p, const struct fn_tcp_seg *seg);
 
 /* ---- tcp_window.c: the receive window ---- */
 /* The window to advertise now; updates rcv_wnd and rcv_wup; returns the field's value. */
 uint16_t fn_tcp_select_window(struct fn_tcp *tp);
-uint32_t fn_tcp_free_window(const struct fn_tcp *tp);
 /* The program has read: window update, DRS. */
 void fn_tcp_after_read(struct fn_tcp *tp, size_t copied);
-void fn_tcp_rcv_rtt(struct fn_tcp *tp, const struct fn_tcp_seg *seg);
+/* A round trip as the receiver sees it, from a segment of `len` bytes that echoes tsecr (0: no timestamp). */
+void fn_tcp_rcv_rtt(struct fn_tcp *tp, uint32_t len, uint32_t tsecr);
 
 /* ---- tcp_user.c: what the program reads and asks ---- */
 /* The urgent byte is next and was not read: it is no longer in the stream. */
@@ -464,6 +486,10 @@ void fn_tcp_rx_trim(struct fn_tcp *tp, struct fn_pkt *p, uint32_t n);
 /* ---- tcp_output.c: what may be sent now ---- */
 /* Send what windows, Nagle and CORK allow; true: something went out. */
 bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle);
+/* Nothing waits and `len` bytes (a segment at most) may leave at once, in a buffer that is in no queue yet. */
+bool fn_tcp_may_send_now(const struct fn_tcp *tp, uint32_t len);
+/* First transmission of p, which then stands in rtxq; -E*: p is in no queue. */
+int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p);
 /* Retransmit what is marked lost, as far as the congestion window goes. */
 void fn_tcp_retransmit_lost(struct fn_tcp *tp);
 int fn_tcp_retransmit(struct fn_tcp *tp, struct fn_pkt *p);

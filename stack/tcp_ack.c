@@ -33,10 +33,8 @@ bool fn_tcp_writable(const struct fn_tcp *tp)
 	return !tp->notsent_lowat || tp->write_seq - tp->snd_nxt < tp->notsent_lowat;
 }
 
-void fn_tcp_write_space(struct fn_tcp *tp)
+void fn_tcp_tell_writer(struct fn_tcp *tp)
 {
-	if (fn_likely(!tp->sk.nospace))
-		return;
 	if (fn_tcp_pipe(tp) < tp->cwnd)		/* the buffer is the limit, not the network */
 		fn_tcp_grow_sndbuf(tp);
 	if (!fn_tcp_writable(tp))
@@ -48,13 +46,13 @@ void fn_tcp_write_space(struct fn_tcp *tp)
 /* ---- acknowledged segments ---- */
 
 /* A round trip from the timestamp echo (RFC 7323 4.1), when no segment gave one; milliseconds. */
-static uint64_t echo_rtt(const struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+static uint64_t echo_rtt(const struct fn_tcp *tp, uint32_t tsecr)
 {
 	uint32_t ms;
 
-	if (!seg->has_ts || !(tp->feat & FN_TCP_F_TS) || !seg->tsecr)
+	if (!tsecr || !(tp->feat & FN_TCP_F_TS))
 		return 0;
-	ms = fn_tcp_clock(tp->sk.st) - (seg->tsecr - tp->ts_off);
+	ms = fn_tcp_clock(tp->sk.st) - (tsecr - tp->ts_off);
 	if (ms > 600000)	/* not an echo of ours */
 		return 0;
 	return ms ? ms * FN_MSEC : FN_MSEC;
@@ -125,12 +123,12 @@ static void advance_una(struct fn_tcp *tp, uint32_t ack)
 }
 
 /* RFC 6298 3: Karn's rule, by segment; the timestamp helps when only retransmissions were acknowledged. */
-static void take_rtt(struct fn_tcp *tp, const struct fn_tcp_seg *seg, const struct fn_ack_info *ai)
+static void take_rtt(struct fn_tcp *tp, uint32_t tsecr, const struct fn_ack_info *ai)
 {
 	uint64_t rtt = ai->retrans_acked ? 0 : ai->rtt_ns;
 
 	if (!rtt && ai->una_advanced)
-		rtt = echo_rtt(tp, seg);
+		rtt = echo_rtt(tp, tsecr);
 	if (rtt)
 		fn_tcp_rtt_sample(tp, rtt);
 }
@@ -145,20 +143,38 @@ static void grow_cwnd(struct fn_tcp *tp, uint32_t acked, uint32_t prior_pipe)
 	tp->cwnd_limited = false;
 }
 
-void fn_tcp_ack_fast(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+/* The one segment in flight is acknowledged, and was sent once: a dialogue's ACK. */
+fn_inline bool ack_only(struct fn_tcp *tp, struct fn_pkt *p, uint32_t ack, struct fn_ack_info *ai)
+{
+	if (!p || p->next || p->end_seq != ack || p->sack & (uint8_t)~FN_SEG_SUM)
+		return false;
+	ai->delivered = ack - tp->snd_una;
+	ai->rtt_ns = tp->sk.st->now - p->time + 1;
+	tp->rtxq = (struct fn_pktq){ 0 };
+	tp->f.lost_hint = NULL;
+	fn_tcp_tx_free(tp, p);
+	return true;
+}
+
+void fn_tcp_ack_fast(struct fn_tcp *tp, uint32_t ack, uint32_t tsecr)
 {
 	struct fn_ack_info ai = { .una_advanced = true };
 	uint32_t prior_pipe = tp->snd_nxt - tp->snd_una;
+	uint64_t now = tp->sk.st->now;
 
-	clean_rtxq(tp, seg->ack, &ai);
-	advance_una(tp, seg->ack);
-	tp->rcv_tstamp = tp->sk.st->now;
+	if (!ack_only(tp, tp->rtxq.head, ack, &ai))
+		clean_rtxq(tp, ack, &ai);
+	advance_una(tp, ack);
+	tp->rcv_tstamp = now;
 	tp->probes_out = 0;
 	tp->sk.soft_error = 0;
-	take_rtt(tp, seg, &ai);
+	if (fn_unlikely(now >= tp->rtt_next)) {		/* a sample a millisecond is plenty (RFC 6298 3: one a round trip) */
+		tp->rtt_next = now + FN_MSEC;
+		take_rtt(tp, tsecr, &ai);
+		fn_neigh_confirm(tp->sk.st, tp->path.neigh);
+	}
 	grow_cwnd(tp, ai.delivered, prior_pipe);
 	fn_tcp_rearm_rto(tp);
-	fn_neigh_confirm(tp->sk.st, tp->path.neigh);
 	fn_tcp_write_space(tp);
 }
 
@@ -258,7 +274,7 @@ int fn_tcp_ack(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
 		advance_una(tp, seg->ack);
 		fn_neigh_confirm(tp->sk.st, tp->path.neigh);
 	}
-	take_rtt(tp, seg, &ai);
+	take_rtt(tp, seg->has_ts ? seg->tsecr : 0, &ai);
 	if (ai.dup || ai.newly_sacked || ai.dsack || tp->ca_state != FN_CA_OPEN || tp->f.sacked)
 		fn_tcp_recovery_ack(tp, &ai, seg);
 	if (ai.una_advanced) {

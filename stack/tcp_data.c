@@ -64,15 +64,6 @@ void fn_tcp_event_data(struct fn_tcp *tp, uint32_t len)
 	tp->ack_ts = now;
 }
 
-bool fn_tcp_data_ready(const struct fn_tcp *tp)
-{
-	uint32_t avail = tp->rcv_nxt - tp->copied_seq;
-
-	if (fn_likely(tp->sk.rcvlowat <= 1) || avail >= (uint32_t)tp->sk.rcvlowat)
-		return true;
-	return fn_tcp_receive_window(tp) <= tp->rcv_mss;	/* more cannot come */
-}
-
 /* ---- the receive queue ---- */
 
 /* Small segments join the last buffer, so that they do not pin a whole one each. */
@@ -265,7 +256,7 @@ static int in_order(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg
 		return drop_and_ack(tp, p, FN_DROP_TCP_RCVBUF);
 	if (data) {
 		fn_tcp_event_data(tp, p->pkt_len);
-		fn_tcp_rcv_rtt(tp, seg);
+		fn_tcp_rcv_rtt(tp, seg->len, seg->has_ts ? seg->tsecr : 0);
 	}
 	fn_tcp_rx_in_order(tp, p);
 	if (!fin && tp->oooq.head) {

@@ -10,9 +10,6 @@
 #include "cksum.h"
 #include "tcp.h"
 
-/* What the first word of the timestamp option looks like when it stands alone (RFC 7323 appendix A). */
-#define TS_WORD	fn_be32(FN_TCPOPT_NOP << 24 | FN_TCPOPT_NOP << 16 | FN_TCPOPT_TS << 8 | 10)
-
 /* Offset and flags as one number, without PSH. */
 fn_inline uint16_t pred_word(const struct fn_tcp_hdr *th)
 {
@@ -49,7 +46,7 @@ fn_inline bool predicted(const struct fn_tcp *tp, const struct fn_pkt *p, const 
 		uint32_t opt[3];
 
 		memcpy(opt, th + 1, sizeof(opt));
-		if (opt[0] != TS_WORD)
+		if (opt[0] != FN_TCP_TS_WORD)
 			return false;
 		fs->tsval = fn_be32(opt[1]);
 		fs->tsecr = fn_be32(opt[2]);
@@ -83,11 +80,8 @@ static void fast_data(struct fn_tcp *tp, struct fn_pkt *p, const struct fast *fs
 	p->end_seq = tp->rcv_nxt += len;
 	fn_tcp_rx_append(tp, p);
 	fn_tcp_event_data(tp, len);
-	if (fn_unlikely(len >= tp->rcv_mss)) {
-		const struct fn_tcp_seg seg = { .has_ts = tp->feat & FN_TCP_F_TS, .tsecr = fs->tsecr, .len = len };
-
-		fn_tcp_rcv_rtt(tp, &seg);
-	}
+	if (fn_unlikely(len >= tp->rcv_mss))
+		fn_tcp_rcv_rtt(tp, len, fs->tsecr);
 	fn_tcp_burst_add(tp, FN_BURST_ACK);
 	if (fn_tcp_data_ready(tp))
 		fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM);
@@ -104,13 +98,8 @@ static int fast_path(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_hd
 		tp->ts_recent_stamp = st->now;
 	}
 	take_window(tp, th);
-	if (fs->ack != tp->snd_una) {
-		const struct fn_tcp_seg seg = {
-			.ack = fs->ack, .has_ts = tp->feat & FN_TCP_F_TS, .tsecr = fs->tsecr,
-		};
-
-		fn_tcp_ack_fast(tp, &seg);
-	}
+	if (fs->ack != tp->snd_una)
+		fn_tcp_ack_fast(tp, fs->ack, fs->tsecr);
 	if (fs->len)
 		fast_data(tp, p, fs);
 	else

@@ -95,15 +95,6 @@ struct fn_sack fn_tcp_sack_at(const struct fn_tcp_seg *seg, unsigned i)
 	return (struct fn_sack){ get32(seg->sack + 8 * i), get32(seg->sack + 8 * i + 4) };
 }
 
-/* RFC 7323 appendix A: two NOPs align the values. */
-unsigned fn_tcp_put_ts(uint8_t *o, uint32_t tsval, uint32_t tsecr)
-{
-	o = put32(o, (uint32_t)(FN_TCPOPT_NOP << 24 | FN_TCPOPT_NOP << 16 | FN_TCPOPT_TS << 8 | 10));
-	o = put32(o, tsval);
-	put32(o, tsecr);
-	return 12;
-}
-
 /* Linux's order, which middleboxes have seen most. */
 unsigned fn_tcp_put_syn_opts(uint8_t *o, const struct fn_tcp_syn_opts *so)
 {

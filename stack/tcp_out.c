@@ -9,19 +9,23 @@
 #include "cksum.h"
 #include "tcp.h"
 
-/* Header and pseudo header; `sum` is the payload's. */
+/* Header and pseudo header, eight bytes at a time; `sum` is the payload's. */
 static uint64_t header_sum(const struct fn_path *path, const struct fn_tcp_hdr *th, unsigned hlen, uint32_t payload,
 			   uint64_t sum)
 {
-	const uint8_t *b = (const uint8_t *)th;
+	const uint8_t *b = (const uint8_t *)th, *end = b + hlen;
+	uint64_t w;
+	uint32_t half;
 
-	for (unsigned i = 0; i < hlen; i += 4) {
-		uint32_t w;
-
-		memcpy(&w, b + i, 4);
-		sum += w;
+	for (; end - b >= 8; b += 8) {
+		memcpy(&w, b, 8);
+		sum = fn_cksum_join(sum, w);
 	}
-	return sum + fn_cksum_pseudo4(path->src, path->dst, FN_IPPROTO_TCP, hlen + payload);
+	if (b != end) {
+		memcpy(&half, b, 4);
+		sum = fn_cksum_join(sum, half);
+	}
+	return fn_cksum_join(sum, fn_cksum_pseudo4(path->src, path->dst, FN_IPPROTO_TCP, hlen + payload));
 }
 
 /* The payload's checksum, computed once and kept while its buffer is (transmit buffers do not use .hash otherwise). */
@@ -92,13 +96,9 @@ static fn_cold void put_urgent(const struct fn_tcp *tp, struct fn_tcp_hdr *th, u
 	th->flags |= FN_TCP_URG;
 }
 
-/* Write the header in front of p's payload, options from o. */
-static struct fn_tcp_hdr *put_header(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq,
-				     const uint8_t *opts, unsigned opt_len)
+/* Fill in the header at th, but for window and checksum. */
+fn_inline void put_header(struct fn_tcp *tp, struct fn_tcp_hdr *th, unsigned hlen, uint8_t flags, uint32_t seq)
 {
-	unsigned hlen = FN_TCP_LEN + opt_len;
-	struct fn_tcp_hdr *th = fn_pkt_push(p, hlen);
-
 	th->sport = tp->sk.local.port;
 	th->dport = tp->sk.remote.port;
 	th->seq = fn_be32(seq);
@@ -106,20 +106,6 @@ static struct fn_tcp_hdr *put_header(struct fn_tcp *tp, struct fn_pkt *p, uint8_
 	th->off = (uint8_t)(hlen << 2);
 	th->flags = flags;
 	th->urg = 0;
-	memcpy(th + 1, opts, opt_len);
-	p->l4 = (uint16_t)(p->data - p->buf);
-	return th;
-}
-
-static unsigned put_opts(struct fn_tcp *tp, uint8_t *o, uint32_t payload)
-{
-	unsigned n = 0;
-
-	if (tp->feat & FN_TCP_F_TS)
-		n = fn_tcp_put_ts(o, fn_tcp_clock(tp->sk.st) + tp->ts_off, tp->ts_recent);
-	if (fn_unlikely(tp->sack_out) && payload < tp->mss)
-		n += put_sacks(tp, o + n, fn_min(40 - n, (unsigned)tp->mss - payload));
-	return n;
 }
 
 /* Headers in place, out, and the payload is p's data again. */
@@ -128,20 +114,32 @@ static int send_pkt(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t
 	struct fn_stack *st = tp->sk.st;
 	uint32_t payload = p->len;
 	uint64_t sum = wants_sum(&tp->path) ? payload_sum(p) : 0;
-	uint8_t opts[40];
-	unsigned opt_len = put_opts(tp, opts, payload);
-	struct fn_tcp_hdr *th = put_header(tp, p, flags, seq, opts, opt_len);
-	bool keep = p->flags & FN_PKT_KEEP;
+	unsigned hlen = FN_TCP_LEN + (tp->feat & FN_TCP_F_TS ? 12 : 0), sack_len = 0;
+	uint8_t sacks[40];
+	struct fn_tcp_hdr *th;
 	int err;
 
+	if (fn_unlikely(tp->sack_out) && payload < tp->mss)
+		sack_len = put_sacks(tp, sacks, fn_min(60 - hlen, (unsigned)tp->mss - payload));
+	th = fn_pkt_push(p, hlen + sack_len);
+	p->l4 = (uint16_t)(p->data - p->buf);
+	put_header(tp, th, hlen + sack_len, flags, seq);
+	if (tp->feat & FN_TCP_F_TS)
+		fn_tcp_put_ts((uint8_t *)(th + 1), fn_tcp_clock(st) + tp->ts_off, tp->ts_recent);
+	if (fn_unlikely(sack_len))
+		memcpy((uint8_t *)th + hlen, sacks, sack_len);
+	hlen += sack_len;
 	th->win = fn_be16(fn_tcp_select_window(tp));
 	if (fn_unlikely(tp->snd_up != tp->snd_una) && !(flags & FN_TCP_RST))
 		put_urgent(tp, th, seq);
-	put_cksum(&tp->path, p, th, FN_TCP_LEN + opt_len, sum, payload);
-	err = fn_ip4_output(st, &tp->path, p);
-	if (keep)
-		fn_pkt_pull(p, FN_TCP_LEN + opt_len);
-	if (err)
+	put_cksum(&tp->path, p, th, hlen, sum, payload);
+	if (p->flags & FN_PKT_KEEP) {
+		err = fn_ip4_output(st, &tp->path, p);
+		fn_pkt_pull(p, hlen);
+	} else {
+		err = fn_ip4_output(st, &tp->path, p);
+	}
+	if (fn_unlikely(err))
 		return err;
 	st->stats.tcp_out++;
 	tp->segs_out++;

@@ -109,21 +109,19 @@ static fn_cold void restart_idle(struct fn_tcp *tp, uint64_t idle)
 	tp->cwnd = fn_max(tp->cwnd, least);
 }
 
-/* First transmission of sndq's head. */
-static int send_new(struct fn_tcp *tp, struct fn_pkt *p)
+int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p)
 {
 	struct fn_stack *st = tp->sk.st;
 	bool idle = tp->snd_una == tp->snd_nxt;
 	uint64_t now = st->now;
 	int err;
 
-	if (idle && now - tp->lsndtime > tp->rto && !tp->lossless)
+	if (idle && fn_unlikely(now - tp->lsndtime > tp->rto) && !tp->lossless)
 		restart_idle(tp, now - tp->lsndtime);
 	err = fn_tcp_transmit(tp, p);
 	if (fn_unlikely(err))
 		return err;
 	p->time = p->first_time = now;
-	fn_pktq_remove(&tp->sndq, p);
 	fn_pktq_push(&tp->rtxq, p);
 	tp->snd_nxt = p->end_seq;
 	tp->lsndtime = now;
@@ -136,6 +134,18 @@ static int send_new(struct fn_tcp *tp, struct fn_pkt *p)
 	if (idle || tp->rtx_kind != FN_RTX_RTO)
 		fn_tcp_rearm_rto(tp);
 	return 0;
+}
+
+/* First transmission of sndq's head; it stays there when it cannot go. */
+static int send_new(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	int err;
+
+	fn_pktq_remove(&tp->sndq, p);
+	err = fn_tcp_send_now(tp, p);
+	if (fn_unlikely(err))
+		fn_pktq_insert_after(&tp->sndq, NULL, p);
+	return err;
 }
 
 /* Does the window take the first full segment of p? */
@@ -151,6 +161,18 @@ fn_inline bool fits_cwnd(const struct fn_tcp *tp, const struct fn_pkt *p)
 	uint32_t pipe = fn_tcp_pipe(tp);
 
 	return !pipe || (pipe < tp->cwnd && tp->cwnd - pipe >= fn_min(p->len, (uint32_t)tp->mss));
+}
+
+bool fn_tcp_may_send_now(const struct fn_tcp *tp, uint32_t len)
+{
+	uint32_t pipe = fn_tcp_pipe(tp);
+
+	if (tp->sndq.head || len > tp->mss || fn_seq_gt(tp->snd_nxt + len, wnd_end(tp)))
+		return false;
+	if (pipe && (pipe >= tp->cwnd || tp->cwnd - pipe < len))
+		return false;
+	/* Nagle's and CORK's plain cases; the others are for fn_tcp_output() to decide */
+	return len == tp->mss || (!(tp->nonagle & FN_NAGLE_CORK) && (tp->nonagle & FN_NAGLE_OFF || !pipe));
 }
 
 static bool fin_missing(const struct fn_tcp *tp)

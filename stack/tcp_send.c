@@ -46,13 +46,11 @@ static fn_cold struct fn_pkt *no_buffer(struct fn_tcp *tp)
 	return NULL;
 }
 
-/* The buffer that the next bytes go to; NULL: the send buffer is full, or there is none. */
-static struct fn_pkt *tail_pkt(struct fn_tcp *tp)
+/* A fresh buffer at the end of what is written, in no queue; NULL: the send buffer is full, or there is none. */
+static struct fn_pkt *new_pkt(struct fn_tcp *tp)
 {
-	struct fn_pkt *p = tp->sndq.tail;
+	struct fn_pkt *p;
 
-	if (tail_room(tp, p))
-		return p;
 	if (tp->sk.tx_charged >= tp->sk.sndbuf) {
 		tp->sk.nospace = true;
 		return NULL;
@@ -63,7 +61,19 @@ static struct fn_pkt *tail_pkt(struct fn_tcp *tp)
 	p->seq = p->end_seq = tp->write_seq;
 	p->hash = 0;
 	p->sack = FN_SEG_SUM;
-	fn_pktq_push(&tp->sndq, p);
+	return p;
+}
+
+/* The buffer that the next bytes go to. */
+static struct fn_pkt *tail_pkt(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = tp->sndq.tail;
+
+	if (tail_room(tp, p))
+		return p;
+	p = new_pkt(tp);
+	if (p)
+		fn_pktq_push(&tp->sndq, p);
 	return p;
 }
 
@@ -92,8 +102,6 @@ static void append(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uin
 	p->len += n;
 	p->pkt_len += n;
 	p->end_seq += n;
-	p->tcp_flags &= (uint8_t)~FN_TCP_PSH;	/* an earlier write ended here; this one goes on */
-	tp->sndq.bytes += n;
 	tp->write_seq += n;
 }
 
@@ -110,6 +118,8 @@ static size_t append_iov(struct fn_tcp *tp, const uint8_t *from, size_t len)
 			break;
 		n = (uint32_t)fn_min(len - done, (size_t)tail_room(tp, p));
 		append(tp, p, from + done, n);
+		p->tcp_flags &= (uint8_t)~FN_TCP_PSH;	/* an earlier write ended here; this one goes on */
+		tp->sndq.bytes += n;
 		done += n;
 	}
 	return done;
@@ -127,6 +137,24 @@ static void push(struct fn_tcp *tp, unsigned flags)
 	fn_tcp_output(tp, flags & MSG_MORE ? FN_NAGLE_CORK : 0);
 }
 
+/* One small write with nothing before it, which may leave at once: no queue in between. */
+static ssize_t send_one(struct fn_tcp *tp, const uint8_t *from, uint32_t len)
+{
+	struct fn_pkt *p = new_pkt(tp);
+	int err;
+
+	if (fn_unlikely(!p))
+		return -EAGAIN;
+	append(tp, p, from, len);
+	p->tcp_flags = FN_TCP_PSH;
+	err = fn_tcp_send_now(tp, p);
+	if (fn_unlikely(err)) {
+		fn_pktq_push(&tp->sndq, p);
+		fn_tcp_output(tp, 0);	/* fails again, and sees to it that somebody comes back */
+	}
+	return len;
+}
+
 ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
 {
 	struct fn_tcp *tp = fn_tcp_sk(sk);
@@ -134,6 +162,9 @@ ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 
 	if (fn_unlikely(!may_write(tp)))
 		return why_not(tp);
+	if (iovcnt == 1 && !(flags & (MSG_OOB | MSG_MORE)) && !skip && iov->iov_len - 1 < tp->mss &&
+	    fn_tcp_may_send_now(tp, (uint32_t)iov->iov_len))
+		return send_one(tp, iov->iov_base, (uint32_t)iov->iov_len);
 	for (; iovcnt; iov++, iovcnt--) {
 		size_t n;
 

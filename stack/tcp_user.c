@@ -205,6 +205,30 @@ static ssize_t nothing(struct fn_tcp *tp)
 	return tp->sk.tcp_state == FN_TCP_CLOSED ? -ENOTCONN : -EAGAIN;
 }
 
+/* The one packet that waits fits into the one element: no walking. */
+fn_inline bool simple(const struct fn_tcp *tp, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
+{
+	const struct fn_pkt *p = tp->sk.rxq.head;
+
+	return p && !p->next && iovcnt == 1 && !flags && !tp->urg_data && iov->iov_len >= skip + p->len;
+}
+
+static ssize_t recv_one(struct fn_tcp *tp, uint8_t *to, uint64_t *rxtime)
+{
+	struct fn_pkt *p = tp->sk.rxq.head;
+	uint32_t n = p->len;
+
+	memcpy(to, p->data, n);
+	if (rxtime)
+		*rxtime = p->time;
+	tp->copied_seq += n;
+	tp->sk.rxq = (struct fn_pktq){ 0 };
+	tp->sk.rx_charged -= p->truesize;
+	fn_pkt_free(p);
+	fn_tcp_after_read(tp, n);
+	return n;
+}
+
 ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags,
 		    uint64_t *rxtime)
 {
@@ -214,6 +238,8 @@ ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 
 	if (sk->tcp_state == FN_TCP_LISTEN)
 		return -ENOTCONN;
+	if (fn_likely(simple(tp, iov, iovcnt, skip, flags)))
+		return recv_one(tp, (uint8_t *)iov->iov_base + skip, rxtime);
 	advance(&c, skip);
 	if (fn_unlikely(flags & MSG_OOB))
 		return recv_urgent(tp, &c, flags);

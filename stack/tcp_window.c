@@ -6,7 +6,7 @@
 #include "tcp.h"
 
 /* __tcp_select_window: nothing rather than a silly window. */
-uint32_t fn_tcp_free_window(const struct fn_tcp *tp)
+static inline uint32_t free_window(const struct fn_tcp *tp)
 {
 	uint32_t full = fn_tcp_win_from_space(tp->sk.rcvbuf), mss, scale = tp->rcv_wscale, free;
 
@@ -27,7 +27,7 @@ uint32_t fn_tcp_free_window(const struct fn_tcp *tp)
 
 uint16_t fn_tcp_select_window(struct fn_tcp *tp)
 {
-	uint32_t left = fn_tcp_receive_window(tp), win = fn_tcp_free_window(tp), scale = tp->rcv_wscale, old = tp->rcv_wnd;
+	uint32_t left = fn_tcp_receive_window(tp), win = free_window(tp), scale = tp->rcv_wscale, old = tp->rcv_wnd;
 
 	if (win < left)		/* RFC 9293 3.8.6 SHLD-14: never taken back */
 		win = (left + (1u << scale) - 1) >> scale << scale;
@@ -56,18 +56,20 @@ static void rtt_update(struct fn_tcp *tp, uint32_t us, bool bound)
 		*rtt = us << 3;
 }
 
-void fn_tcp_rcv_rtt(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+void fn_tcp_rcv_rtt(struct fn_tcp *tp, uint32_t len, uint32_t tsecr)
 {
 	struct fn_tcp_flow *f = &tp->f;
 	uint64_t now = tp->sk.st->now;
 
-	if (seg->has_ts && tp->feat & FN_TCP_F_TS) {
-		uint32_t ms = fn_tcp_clock(tp->sk.st) - (seg->tsecr - tp->ts_off);
+	if (tp->feat & FN_TCP_F_TS) {
+		uint32_t ms;
 
-		if (seg->tsecr && seg->tsecr != f->rcv_rtt_seq && seg->len >= tp->rcv_mss && ms < 60000) {
-			f->rcv_rtt_seq = seg->tsecr;	/* one sample an echo */
+		if (!tsecr || tsecr == f->rcv_rtt_seq || len < tp->rcv_mss)
+			return;
+		f->rcv_rtt_seq = tsecr;		/* one sample an echo */
+		ms = fn_tcp_clock(tp->sk.st) - (tsecr - tp->ts_off);
+		if (ms < 60000)
 			rtt_update(tp, ms ? ms * 1000 : 1000, false);
-		}
 		return;
 	}
 	if (fn_seq_lt(tp->rcv_nxt, f->rcv_rtt_seq))
@@ -113,7 +115,7 @@ static void adjust_space(struct fn_tcp *tp)
 
 static bool ack_after_read(const struct fn_tcp *tp, size_t copied)
 {
-	uint32_t left;
+	uint32_t left, free;
 
 	if (tp->ack & FN_ACK_SCHED) {
 		if (tp->rcv_nxt - tp->rcv_wup > tp->rcv_mss)
@@ -128,7 +130,8 @@ static bool ack_after_read(const struct fn_tcp *tp, size_t copied)
 	if (fn_likely(2 * left > fn_tcp_win_from_space(tp->sk.rcvbuf)))
 		return false;
 	/* RFC 9293 3.8.6.2.2: worth telling when it has doubled */
-	return fn_tcp_free_window(tp) >= 2 * left && fn_tcp_free_window(tp);
+	free = free_window(tp);
+	return free && free >= 2 * left;
 }
 
 void fn_tcp_after_read(struct fn_tcp *tp, size_t copied)

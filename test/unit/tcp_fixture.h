@@ -217,12 +217,12 @@ static ssize_t fn_unused read_from(struct fn_sock *sk, void *data, size_t len, u
 /* c on A, s on B, both ESTABLISHED; the listener is closed again unless keep is given. */
 static struct fn_sock *c, *s;
 
-static void fn_unused connected_pair(void)
+static void connected_pair_after(uint64_t t)
 {
 	struct fn_sock *l = listen_on(&B, 80, 16);
 
 	c = connect_to(&A, &B, 80);
-	pass(5 * MS);
+	pass(t);
 	cr_assert_eq(c->tcp_state, FN_TCP_ESTABLISHED);
 	s = fn_tcp_accept(l, watch_new());
 	cr_assert_not_null(s);
@@ -230,6 +230,9 @@ static void fn_unused connected_pair(void)
 	fn_sock_close(l);
 	events_of(c);
 }
+
+static void fn_unused connected_pair(void) { connected_pair_after(5 * MS); }
+static void fn_unused connected_pair_slow(void) { connected_pair_after(500 * MS); }
 
 static uint8_t fn_unused pattern(size_t i)
 {
