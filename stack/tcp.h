@@ -307,7 +307,7 @@ void fn_tcp_late_close(struct fn_tcp *tp);
 /* ---- tcp_burst.c: what is decided once a burst ---- */
 fn_inline void fn_tcp_burst_add(struct fn_tcp *tp, uint8_t why)
 {
-	if (!tp->burst) {
+	if (!(tp->burst & FN_BURST_LISTED)) {
 		tp->burst_next = tp->sk.st->burst;
 		tp->sk.st->burst = tp;
 		why |= FN_BURST_LISTED;
