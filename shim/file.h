@@ -96,6 +96,7 @@ struct fn_file {
 	/* 0: none; ns. SO_RCVTIMEO, SO_SNDTIMEO */
 	uint64_t rcvtimeo, sndtimeo;
 	int backlog;			/* of listen(), cut to somaxconn */
+	bool waited;			/* a listener on which this image has waited: it wants a stack side */
 	bool accept_turn;		/* the kernel's side goes first */
 	bool ended;			/* a listener that shutdown() has ended: the kernel's answers hold */
 	int owner, owner_sig;		/* F_SETOWN, F_SETSIG */

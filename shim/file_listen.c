@@ -98,6 +98,7 @@ void fn_listen_attach(struct fn_file *f, int fd)
 	struct fn_sock *sk;
 	int ret;
 
+	f->waited = true;
 	if (f->sk || f->ended || !fn_engine_start())
 		return;
 	fn_engine_lock();
@@ -117,20 +118,32 @@ void fn_listen_attach(struct fn_file *f, int fd)
 		fn_log(FN_LOG_WARNING, "listener %d stays with the kernel: %s", fd, strerror(-ret));
 }
 
-void fn_listen_attach_all(void)
+static void attach_all(bool waited_only)
 {
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
 		struct fn_file *f = fn_fd_get((int)fd);
 
-		if (f && f->kind == FN_FILE_LISTEN)
+		if (f && f->kind == FN_FILE_LISTEN && (f->waited || !waited_only))
 			fn_listen_attach(f, (int)fd);
 		if (f)
 			fn_file_put(f);
 	}
 }
 
+void fn_listen_attach_all(void)
+{
+	attach_all(false);
+}
+
+void fn_listen_retry(void)
+{
+	attach_all(true);
+}
+
 void fn_shim_privileges(void)
 {
+	if (fn_config.early_open)
+		fn_engine_start();
 	if (fn_fdtable.size)
 		fn_listen_attach_all();
 }

@@ -15,6 +15,9 @@ void fn_listen_attach(struct fn_file *f, int fd);
 /* All listeners of the image whose ports are configured (before privileges go). Without the lock. */
 void fn_listen_attach_all(void);
 
+/* A port has become free: those on which this image has waited before. Without the lock. */
+void fn_listen_retry(void);
+
 /* listen() has succeeded in the kernel: f is a listener of ours from now on. */
 void fn_listen_begin(struct fn_file *f, int fd, int backlog);
 

@@ -10,6 +10,7 @@
 
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
+#include "shim/listen.h"
 #include "shim/port.h"
 #include "shim/signal.h"
 #include "shim/spin.h"
@@ -198,6 +199,8 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t, const uint32_t *be
 	if (!hit)
 		ret = sleep_now(w, t, &s, before, restart);
 	disarm(w, t, &s);
+	if (fn_unlikely(fn_ports_held_fd() >= 0) && fn_ports_changed())
+		fn_listen_retry();
 	if (hit)
 		return 1;
 	for (unsigned i = 0; ret > 0 && i < w->extra_count; i++)
