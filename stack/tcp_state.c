@@ -59,6 +59,7 @@ struct fn_tcp *fn_tcp_new(struct fn_stack *st)
 	tp->sk.tcp_state = FN_TCP_CLOSED;
 	tp->timer.fn = fn_tcp_timer;
 	tp->cc_id = (uint8_t)st->conf.cc;
+	tp->rcv_mss = FN_TCP_MSS_MIN;	/* until the handshake tells more */
 	tp->linger = -1;
 	tp->mtu_discover = IP_PMTUDISC_WANT;
 	clear_timers(tp);
