@@ -15,11 +15,16 @@
 /* Values seen most (Linux's table): a cookie has two bits for them. */
 static const uint16_t mss_table[] = { 536, 1300, 1440, 1460 };
 
+/*
+ * The peer's ISN is hashed, not only added as in Linux: else the segment after a lost one of one to three bytes would pass
+ * as the first, with another MSS, and the lost bytes would be acknowledged and never delivered.
+ */
 static uint32_t hash(const struct fn_stack *st, const struct fn_tcp_req *req, uint32_t count, uint32_t which)
 {
 	const struct fn_sock *sk = fn_mini_sk((void *)req);
-	uint32_t id[5] = {
-		sk->local.ip4, sk->remote.ip4, (uint32_t)sk->local.port << 16 | sk->remote.port, count, 0x434b00 + which,
+	uint32_t id[6] = {
+		sk->local.ip4, sk->remote.ip4, (uint32_t)sk->local.port << 16 | sk->remote.port, req->rcv_isn, count,
+		0x434b00 + which,
 	};
 
 	return (uint32_t)fn_siphash(st->key, id, sizeof(id));
