@@ -17,6 +17,7 @@
 
 /* Constants of RFC 6298, and of Linux where RFCs leave a choice (include/net/tcp.h). */
 #define FN_TCP_RTO_INIT		(1 * FN_SEC_NS)		/* RFC 6298 2.1 */
+#define FN_TCP_RTO_MIN		(200 * FN_MSEC)		/* TCP_RTO_MIN: what counts of retries are counted in */
 #define FN_TCP_RTO_MAX		(120 * FN_SEC_NS)	/* TCP_RTO_MAX; RFC 6298 2.5 wants 60 s at least */
 #define FN_TCP_ATO_MIN		(40 * FN_MSEC)		/* TCP_ATO_MIN */
 #define FN_TCP_DELACK_MAX	(200 * FN_MSEC)		/* TCP_DELACK_MAX; RFC 9293 3.8.6.3: under 500 ms */

@@ -66,7 +66,7 @@ static bool timed_out(const struct fn_tcp *tp, unsigned boundary, uint64_t limit
 	if (!tp->retransmits || !tp->f.retrans_stamp)
 		return false;
 	if (!limit)
-		limit = model_timeout(boundary, st->conf.rto_min_ms * FN_MSEC);
+		limit = model_timeout(boundary, FN_TCP_RTO_MIN);
 	return st->now - tp->f.retrans_stamp >= limit;
 }
 
