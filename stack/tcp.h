@@ -455,11 +455,13 @@ void fn_tcp_event_data(struct fn_tcp *tp, uint32_t len);
 void fn_tcp_fin(struct fn_tcp *tp);
 /* Immediate ACKs for a while (quickack mode), `max` at most. */
 void fn_tcp_quickack(struct fn_tcp *tp, unsigned max);
-/* SO_RCVLOWAT is met. */
+/* The window or the buffer is as good as full. */
+bool fn_tcp_rx_pressed(const struct fn_tcp *tp);
+/* SO_RCVLOWAT is met, or more cannot come. */
 fn_inline bool fn_tcp_data_ready(const struct fn_tcp *tp)
 {
 	return fn_likely(tp->sk.rcvlowat <= 1) || tp->rcv_nxt - tp->copied_seq >= (uint32_t)tp->sk.rcvlowat ||
-	       fn_tcp_receive_window(tp) <= tp->rcv_mss;	/* more cannot come */
+	       fn_tcp_rx_pressed(tp);
 }
 /* Step 6; p's payload at .data. */
 void fn_tcp_urg(struct fn_tcp *tp, const struct fn_pkt *p, const struct fn_tcp_seg *seg);

@@ -64,6 +64,14 @@ void fn_tcp_event_data(struct fn_tcp *tp, uint32_t len)
 	tp->ack_ts = now;
 }
 
+/* tcp_epollin_ready: more cannot come, for the window or for the buffer, so SO_RCVLOWAT must not keep the reader asleep. */
+bool fn_tcp_rx_pressed(const struct fn_tcp *tp)
+{
+	uint32_t next = fn_max(tp->sk.rcvbuf / 8, tp->sk.rxq.tail ? tp->sk.rxq.tail->truesize : 0);
+
+	return fn_tcp_receive_window(tp) <= tp->rcv_mss || tp->sk.rx_charged + next > tp->sk.rcvbuf;
+}
+
 /* ---- the receive queue ---- */
 
 /* Small segments join the last buffer, so that they do not pin a whole one each. */
@@ -252,8 +260,10 @@ static int in_order(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg
 	bool fin = p->tcp_flags & FN_TCP_FIN, data = p->pkt_len;
 
 	if (tp->sk.rx_charged + p->truesize > tp->sk.rcvbuf && tp->sk.rxq.head &&
-	    p->pkt_len > fn_pkt_tailroom(tp->sk.rxq.tail))
+	    p->pkt_len > fn_pkt_tailroom(tp->sk.rxq.tail)) {
+		fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM);
 		return drop_and_ack(tp, p, FN_DROP_TCP_RCVBUF);
+	}
 	if (data) {
 		fn_tcp_event_data(tp, p->pkt_len);
 		fn_tcp_rcv_rtt(tp, seg->len, seg->has_ts ? seg->tsecr : 0);

@@ -303,7 +303,7 @@ static bool readable(const struct fn_tcp *tp)
 		target++;
 	if (!avail)
 		return false;
-	return avail >= target || fn_tcp_receive_window(tp) <= tp->rcv_mss;
+	return avail >= target || fn_tcp_rx_pressed(tp);
 }
 
 /* tcp_poll */
