@@ -10,12 +10,14 @@ static inline uint32_t free_window(const struct fn_tcp *tp)
 {
 	uint32_t full = fn_tcp_win_from_space(tp->sk.rcvbuf), mss, scale = tp->rcv_wscale, free;
 
+	if (fn_unlikely(tp->window_clamp))
+		full = fn_min(full, tp->window_clamp);
 	free = tp->sk.rx_charged < tp->sk.rcvbuf ? fn_tcp_win_from_space(tp->sk.rcvbuf - tp->sk.rx_charged) : 0;
 	mss = fn_min(tp->rcv_mss, full);
 	if (fn_unlikely(free < full >> 4 || free < mss))
 		return 0;
 	if (fn_unlikely(tp->window_clamp))
-		free = fn_min(free, tp->window_clamp);
+		free = fn_min(free, full);
 	if (fn_likely(scale))
 		return (free + (1u << scale) - 1) >> scale << scale;
 	if (tp->rcv_wnd <= free - mss || tp->rcv_wnd > free)
