@@ -276,6 +276,12 @@ fn_inline uint32_t fn_tcp_receive_window(const struct fn_tcp *tp)
 	return win > 0 ? (uint32_t)win : 0;
 }
 
+/* The window that a segment offers; a SYN's is not scaled (RFC 7323 2.2). */
+fn_inline uint32_t fn_tcp_seg_win(const struct fn_tcp *tp, const struct fn_tcp_seg *seg)
+{
+	return seg->flags & FN_TCP_SYN ? seg->win : (uint32_t)seg->win << tp->snd_wscale;
+}
+
 /* Half of a buffer is window, the other half is what packet buffers cost beyond their payload (tcp_adv_win_scale 1). */
 fn_inline uint32_t fn_tcp_win_from_space(uint32_t space) { return space / 2; }
 

@@ -183,7 +183,7 @@ void fn_tcp_ack_fast(struct fn_tcp *tp, uint32_t ack, uint32_t tsecr)
 /* RFC 9293 3.10.7.4, step 5: SND.WL1 guards against old segments; an advance of SND.UNA proves a segment new as well. */
 static bool update_window(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
 {
-	uint32_t win = seg->win << tp->snd_wscale;
+	uint32_t win = fn_tcp_seg_win(tp, seg);
 
 	if (!fn_seq_gt(seg->ack, tp->snd_una) && !fn_seq_gt(seg->seq, tp->snd_wl1) &&
 	    !(seg->seq == tp->snd_wl1 && (win > tp->snd_wnd || !win)))

@@ -272,7 +272,7 @@ static int syn_rcvd_ack(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp
 		return fn_drop(st, p, FN_DROP_TCP_ACK_RANGE);
 	}
 	tp->snd_una = seg->ack;
-	tp->snd_wnd = tp->max_window = seg->win << tp->snd_wscale;
+	tp->snd_wnd = tp->max_window = fn_tcp_seg_win(tp, seg);
 	tp->snd_wl1 = seg->seq;
 	if (!tp->retransmits)
 		fn_tcp_rtt_sample(tp, st->now - tp->lsndtime);
