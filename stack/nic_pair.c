@@ -137,13 +137,19 @@ static struct fn_pkt *buf_get(struct pair_end *e)
 
 static void buf_put(struct pair_end *e, struct pair_buf *b)
 {
-	if (e->w->conf.release_ns)
-		memset(b->mem, PAIR_FREE_BYTE, FN_PKT_HEADROOM + e->nic.tx_payload);
 	pair_hide(b->mem, FN_PKT_HEADROOM + e->nic.tx_payload);
 	pair_hide(b->pkt, sizeof(*b->pkt));
 	b->next = e->free;
 	e->free = b;
 	e->outstanding--;
+}
+
+/* The last reference has gone. */
+static void buf_recycle(struct pair_end *e, struct pair_buf *b)
+{
+	if (e->w->conf.release_ns)
+		memset(b->mem, PAIR_FREE_BYTE, FN_PKT_HEADROOM + e->nic.tx_payload);
+	buf_put(e, b);
 }
 
 static void buf_release(struct pair_end *e, struct pair_buf *b)
@@ -152,7 +158,7 @@ static void buf_release(struct pair_end *e, struct pair_buf *b)
 		pair_fail("a buffer was freed twice", b);
 	b->held = false;
 	if (!b->device)
-		buf_put(e, b);
+		buf_recycle(e, b);
 }
 
 static void buf_release_chain(struct pair_end *e, struct fn_pkt *p)
@@ -184,7 +190,7 @@ static void loan_end(struct pair_end *e, const struct pair_loan *l)
 	if (pair_digest(l->data, l->len) != l->digest)
 		pair_fail("a transmitted buffer changed while the device was reading it", l->b);
 	if (!--l->b->device && !l->b->held)
-		buf_put(e, l->b);
+		buf_recycle(e, l->b);
 }
 
 static void loans_expire(struct pair_end *e, uint64_t now)
