@@ -55,7 +55,10 @@
 #define FN_ACK_PUSHED		4	/* a small segment came: its sender waits */
 #define FN_ACK_PUSHED2		8	/* two of them */
 #define FN_ACK_NOW		16	/* must go with this burst */
-#define FN_ACK_HELD		32	/* would go now, but the program may answer first: goes with the next burst */
+#define FN_ACK_HELD		32	/* would go now, but the program may answer first: goes a few bursts later */
+
+/* The poll that tells of a new connection, and the one that tells of its request. */
+#define FN_ACK_ROUNDS		2
 
 /* fn_tcp.burst: why it stands in the burst list */
 #define FN_BURST_ACK		1	/* decide about the ACK */
@@ -133,6 +136,7 @@ struct fn_tcp {
 	uint32_t write_seq;		/* end of what the program wrote */
 	uint32_t ts_recent;		/* RFC 7323 4.3 */
 	uint8_t ack, burst, quick, feat;
+	uint8_t held;			/* rounds that a FN_ACK_HELD still waits */
 	uint8_t ca_state, rtx_kind, backoff, retransmits;
 	uint8_t nonagle;		/* FN_NAGLE_*, what the program set */
 	bool pingpong, dead;		/* dead: the program has closed it */
@@ -321,6 +325,8 @@ fn_inline void fn_tcp_burst_add(struct fn_tcp *tp, uint8_t why)
 	}
 	tp->burst |= why;
 }
+/* An ACK is to go with the program's answer, or after `rounds` more polls than the next one. */
+void fn_tcp_hold_ack(struct fn_tcp *tp, uint8_t rounds);
 void fn_tcp_burst_del(struct fn_tcp *tp);
 
 /* Preset a slim object that takes tp's place. */
@@ -417,8 +423,15 @@ fn_inline void fn_tcp_write_space(struct fn_tcp *tp)
 	if (fn_unlikely(tp->sk.nospace))
 		fn_tcp_tell_writer(tp);
 }
-/* POLLOUT's condition. */
-bool fn_tcp_writable(const struct fn_tcp *tp);
+/* POLLOUT's condition: at least a third is free (__sk_stream_is_writeable), not too much unsent (TCP_NOTSENT_LOWAT). */
+fn_inline bool fn_tcp_writable(const struct fn_tcp *tp)
+{
+	uint32_t used = tp->sk.tx_charged;
+
+	if (used >= tp->sk.sndbuf || tp->sk.sndbuf - used < used / 2)
+		return false;
+	return !tp->notsent_lowat || tp->write_seq - tp->snd_nxt < tp->notsent_lowat;
+}
 /* Two windows' worth of send buffer (tcp_sndbuf_expand), unless the program has set it. */
 void fn_tcp_grow_sndbuf(struct fn_tcp *tp);
 

@@ -23,16 +23,6 @@ void fn_tcp_grow_sndbuf(struct fn_tcp *tp)
 		tp->sk.sndbuf = (uint32_t)want;
 }
 
-/* At least a third is free (__sk_stream_is_writeable), and not too much unsent (TCP_NOTSENT_LOWAT). */
-bool fn_tcp_writable(const struct fn_tcp *tp)
-{
-	uint32_t used = tp->sk.tx_charged;
-
-	if (used >= tp->sk.sndbuf || tp->sk.sndbuf - used < used / 2)
-		return false;
-	return !tp->notsent_lowat || tp->write_seq - tp->snd_nxt < tp->notsent_lowat;
-}
-
 void fn_tcp_tell_writer(struct fn_tcp *tp)
 {
 	if (fn_tcp_pipe(tp) < tp->cwnd)		/* the buffer is the limit, not the network */
@@ -174,7 +164,12 @@ void fn_tcp_ack_fast(struct fn_tcp *tp, uint32_t ack, uint32_t tsecr)
 		fn_neigh_confirm(tp->sk.st, tp->path.neigh);
 	}
 	grow_cwnd(tp, ai.delivered, prior_pipe);
-	fn_tcp_rearm_rto(tp);
+	if (fn_likely(ack == tp->snd_nxt)) {
+		tp->rtx_kind = FN_RTX_NONE;
+		fn_tcp_clear_due(tp, FN_DUE_RTX);
+	} else {
+		fn_tcp_rearm_rto(tp);
+	}
 	fn_tcp_write_space(tp);
 }
 

@@ -3,8 +3,8 @@
  * What is decided once for a whole burst of received packets: ACKs, output that waits for the device, and freeing
  * connections whose last segment was in it. Owns the burst list.
  *
- * An ACK that quickack mode wants at once is held for one round: the program, woken by the same burst, most often
- * answers first, and the answer carries it. If it does not, the next poll sends it.
+ * An ACK that quickack mode wants at once is held for a few rounds: the program, woken by the same burst, most often
+ * answers first, and the answer carries it. If it does not, the polls that it spins with send it, or the timer.
  */
 #include "tcp.h"
 
@@ -49,11 +49,24 @@ static void delay_ack(struct fn_tcp *tp)
 	fn_tcp_set_due(tp, FN_DUE_ACK, at);
 }
 
+void fn_tcp_hold_ack(struct fn_tcp *tp, uint8_t rounds)
+{
+	tp->ack |= FN_ACK_SCHED | FN_ACK_HELD;
+	tp->held = rounds;
+	fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now);		/* if nobody polls again soon */
+	fn_tcp_burst_add(tp, FN_BURST_ACK);
+}
+
 /* RFC 9293 3.8.6.3 and RFC 5681 4.2, with Linux's quickack (__tcp_ack_snd_check). */
 static void decide_ack(struct fn_tcp *tp)
 {
 	if (!(tp->ack & FN_ACK_SCHED))
 		return;
+	if (tp->ack & FN_ACK_HELD && !(tp->ack & FN_ACK_NOW) && tp->held) {
+		tp->held--;
+		fn_tcp_burst_add(tp, FN_BURST_ACK);
+		return;
+	}
 	if (tp->ack & (FN_ACK_NOW | FN_ACK_HELD)) {
 		fn_tcp_send_ack(tp);
 		return;
@@ -63,9 +76,7 @@ static void decide_ack(struct fn_tcp *tp)
 		return;
 	}
 	if (tp->quick && !tp->pingpong) {
-		tp->ack |= FN_ACK_HELD;
-		fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now);	/* if nobody polls again soon */
-		fn_tcp_burst_add(tp, FN_BURST_ACK);
+		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
 		return;
 	}
 	delay_ack(tp);

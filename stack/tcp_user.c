@@ -312,6 +312,14 @@ unsigned fn_tcp_poll(struct fn_sock *sk)
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	unsigned mask = 0;
 
+	if (fn_likely(sk->tcp_state == FN_TCP_ESTABLISHED && !sk->shut && !sk->error && !tp->urg_data)) {
+		if (tp->rcv_nxt != tp->copied_seq && fn_tcp_data_ready(tp))
+			mask = POLLIN | POLLRDNORM;
+		if (fn_likely(fn_tcp_writable(tp)))
+			return mask | POLLOUT | POLLWRNORM;
+		sk->nospace = true;
+		return mask;
+	}
 	if (sk->tcp_state == FN_TCP_LISTEN)
 		return tp->l.accept_head ? POLLIN | POLLRDNORM : 0;
 	if (sk->shut == (FN_SHUT_RD | FN_SHUT_WR) || sk->tcp_state == FN_TCP_CLOSED)

@@ -115,25 +115,27 @@ static void adjust_space(struct fn_tcp *tp)
 
 /* ---- the program has read (tcp_cleanup_rbuf) ---- */
 
-static bool ack_after_read(const struct fn_tcp *tp, size_t copied)
+/* More than a segment waits for its ACK, or the window is worth telling again (RFC 9293 3.8.6.2.2: it has doubled). */
+static bool must_tell(const struct fn_tcp *tp, size_t copied)
 {
 	uint32_t left, free;
 
-	if (tp->ack & FN_ACK_SCHED) {
-		if (tp->rcv_nxt - tp->rcv_wup > tp->rcv_mss)
-			return true;
-		if (copied && !tp->sk.rxq.head &&
-		    (tp->ack & FN_ACK_PUSHED2 || (tp->ack & FN_ACK_PUSHED && !tp->pingpong)))
-			return true;
-	}
+	if (tp->ack & FN_ACK_SCHED && tp->rcv_nxt - tp->rcv_wup > tp->rcv_mss)
+		return true;
 	if (!copied || tp->sk.shut & FN_SHUT_RD)
 		return false;
 	left = fn_tcp_receive_window(tp);
 	if (fn_likely(2 * left > fn_tcp_win_from_space(tp->sk.rcvbuf)))
 		return false;
-	/* RFC 9293 3.8.6.2.2: worth telling when it has doubled */
 	free = free_window(tp);
 	return free && free >= 2 * left;
+}
+
+/* All is read, and its sender most likely waits: the last segment was a small one, in no dialogue. */
+static bool sender_waits(const struct fn_tcp *tp, size_t copied)
+{
+	return tp->ack & FN_ACK_SCHED && copied && !tp->sk.rxq.head &&
+	       (tp->ack & FN_ACK_PUSHED2 || (tp->ack & FN_ACK_PUSHED && !tp->pingpong));
 }
 
 void fn_tcp_after_read(struct fn_tcp *tp, size_t copied)
@@ -141,10 +143,8 @@ void fn_tcp_after_read(struct fn_tcp *tp, size_t copied)
 	if (tp->sk.tcp_state == FN_TCP_CLOSED)
 		return;
 	adjust_space(tp);
-	if (tp->ack & FN_ACK_HELD || !ack_after_read(tp, copied))
-		return;
-	/* with the next round, unless the program's answer is quicker */
-	tp->ack |= FN_ACK_SCHED | FN_ACK_HELD;
-	fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now);
-	fn_tcp_burst_add(tp, FN_BURST_ACK);
+	if (fn_unlikely(must_tell(tp, copied)))
+		fn_tcp_hold_ack(tp, 0);
+	else if (sender_waits(tp, copied) && !(tp->ack & FN_ACK_HELD))
+		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
 }

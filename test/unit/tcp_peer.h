@@ -39,7 +39,7 @@ static uint16_t my_port, peer_port;	/* of the connection played, host order */
 static uint32_t my_isn, peer_isn;	/* sequence numbers are given relative to these */
 static bool peer_ts;			/* the peer sends timestamps */
 static uint32_t peer_tsval, peer_tsecr;
-static unsigned polls = 3;		/* at each moment */
+static unsigned polls = 5;		/* at each moment */
 static unsigned events;			/* what the shim was told, all sockets */
 
 /* The last segment that next_seg() found. */

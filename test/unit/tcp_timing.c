@@ -139,6 +139,27 @@ Test(tcp_timing, an_answer_carries_the_first_ack)
 	fn_sock_close(sk);
 }
 
+Test(tcp_timing, the_first_ack_waits_for_a_server_that_polls_once_more)
+{
+	struct fn_sock *sk = accepted(plain_opts, 4);
+	struct iovec iov = {"pong", 4};
+
+	polls = 1;	/* the poll that tells of the connection, accept, the one that tells of the request */
+	put(.flags = K | P, .seq = 1, .ack = 1, .data = "ping", .len = 4);
+	settle();
+	expect_none();
+	cr_assert_eq(fn_tcp_send(sk, &iov, 1, 0, 0), 4);
+	settle();
+	expect_seg(K, 1, 5, 4);
+	/* a server that has no answer: a few polls, or the next tick */
+	((struct fn_tcp *)sk)->pingpong = false;
+	put(.flags = K | P, .seq = 5, .ack = 5, .data = bytes, .len = 500);
+	expect_none();
+	pass(2 * MS);
+	expect_seg(K, 5, 505, 0);
+	fn_sock_close(sk);
+}
+
 Test(tcp_timing, keepalive_probes_and_gives_up)
 {
 	struct fn_sock *sk = accepted(plain_opts, 4);
