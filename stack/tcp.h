@@ -398,6 +398,8 @@ struct fn_sack fn_tcp_sack_at(const struct fn_tcp_seg *seg, unsigned i);
 
 /* ---- tcp_in.c ---- */
 void fn_tcp_pred_update(struct fn_tcp *tp);
+/* Who listens on the address and port that p is for; NULL: nobody. */
+struct fn_tcp *fn_tcp_find_listener(const struct fn_stack *st, const struct fn_pkt *p, const struct fn_tcp_seg *seg);
 /* RFC 9293 3.10.7.3 and .4 from the state's point of view; takes p. */
 int fn_tcp_segment(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg);
 /* RFC 5961, within its rate limits. */

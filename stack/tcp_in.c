@@ -434,18 +434,25 @@ static void fill_seg(struct fn_tcp_seg *seg, const struct fn_pkt *p, const struc
 	seg->end_seq = seg->seq + seg->len + !!(seg->flags & FN_TCP_SYN) + !!(seg->flags & FN_TCP_FIN);
 }
 
-/* No connection has these ends: a listener's business, or nobody's (RFC 9293 3.10.7.1 and .2). */
-static int no_conn(struct fn_stack *st, struct fn_pkt *p, struct fn_tcp_seg *seg, uint32_t isn)
+struct fn_tcp *fn_tcp_find_listener(const struct fn_stack *st, const struct fn_pkt *p, const struct fn_tcp_seg *seg)
 {
 	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
 	struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, 0 };
-	struct fn_sock *sk;
+	struct fn_sock *sk = fn_demux_bound(st, FN_SOCK_TCP, &local, &remote, p->hash);
 
-	if (p->flags & FN_PKT_LINK_BCAST || fn_ip4_is_bcast(st, ip->dst))	/* RFC 9293 MUST-57 */
+	return sk && sk->tcp_state == FN_TCP_LISTEN ? fn_tcp_sk(sk) : NULL;
+}
+
+/* No connection has these ends: a listener's business, or nobody's (RFC 9293 3.10.7.1 and .2). */
+static int no_conn(struct fn_stack *st, struct fn_pkt *p, struct fn_tcp_seg *seg, uint32_t isn)
+{
+	struct fn_tcp *lp;
+
+	if (p->flags & FN_PKT_LINK_BCAST || fn_ip4_is_bcast(st, fn_pkt_ip4(p)->dst))	/* RFC 9293 MUST-57 */
 		return fn_drop(st, p, FN_DROP_TCP_BCAST);
-	sk = fn_demux_bound(st, FN_SOCK_TCP, &local, &remote, p->hash);
-	if (sk && sk->tcp_state == FN_TCP_LISTEN)
-		return fn_tcp_listen_input(st, fn_tcp_sk(sk), p, seg, isn);
+	lp = fn_tcp_find_listener(st, p, seg);
+	if (lp)
+		return fn_tcp_listen_input(st, lp, p, seg, isn);
 	fn_tcp_send_rst_for(st, p, seg);
 	return fn_drop(st, p, FN_DROP_TCP_NO_SOCK);
 }

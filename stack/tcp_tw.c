@@ -141,6 +141,15 @@ out:
 	return 0;
 }
 
+/* RFC 9293 3.10.7.4, fourth, TIME-WAIT; RFC 6191: a SYN that is new by sequence number or by timestamp. */
+static bool is_new_syn(const struct fn_tcp_tw *tw, const struct fn_tcp_seg *seg, bool old)
+{
+	if ((seg->flags & (FN_TCP_SYN | FN_TCP_RST | FN_TCP_ACK)) != FN_TCP_SYN || old)
+		return false;
+	return fn_seq_gt(seg->seq, tw->rcv_nxt) ||
+	       (seg->has_ts && tw->feat & FN_TCP_F_TS && (int32_t)(tw->ts_recent - seg->tsval) < 0);
+}
+
 int fn_tcp_tw_input(struct fn_stack *st, struct fn_tcp_tw *tw, struct fn_pkt *p, const struct fn_tcp_seg *seg,
 		    uint32_t *isn)
 {
@@ -160,10 +169,7 @@ int fn_tcp_tw_input(struct fn_stack *st, struct fn_tcp_tw *tw, struct fn_pkt *p,
 		fn_pkt_free(p);
 		return 0;
 	}
-	/* RFC 9293 3.10.7.4, fourth, TIME-WAIT; RFC 6191: a SYN that is new by sequence number or by timestamp */
-	if (seg->flags & FN_TCP_SYN && !rst && !(seg->flags & FN_TCP_ACK) && !old &&
-	    (fn_seq_gt(seg->seq, tw->rcv_nxt) ||
-	     (seg->has_ts && tw->feat & FN_TCP_F_TS && (int32_t)(tw->ts_recent - seg->tsval) < 0))) {
+	if (is_new_syn(tw, seg, old) && fn_tcp_find_listener(st, p, seg)) {
 		*isn = tw->snd_nxt + 65535 + 2;
 		if (!*isn)
 			*isn = 1;
