@@ -192,6 +192,8 @@ void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk)
 
 	if (!(sk->opts & FN_SO_IN_CONN))
 		return;
+	if (st->last_conn == sk)
+		st->last_conn = NULL;
 	for (at = bucket_of(d, sk->hash); *at != sk; at = &(*at)->hash_next)
 		;
 	*at = sk->hash_next;

@@ -81,4 +81,17 @@ struct fn_nic {
 	void *priv;			/* the implementation's */
 };
 
+/*
+ * Give back one reference to p and to the buffers chained by .seg, as the device would after sending it: behind a first
+ * buffer without FN_PKT_KEEP, a chained one that has the flag stays its owner's.
+ */
+void fn_pkt_free_slow(struct fn_pkt *p);	/* a chain, or one that is staged */
+fn_inline void fn_pkt_free(struct fn_pkt *p)
+{
+	if (fn_likely(!p->seg && !(p->flags & FN_PKT_QUEUED)))
+		p->nic->ops->free(p->nic, p);
+	else
+		fn_pkt_free_slow(p);
+}
+
 #endif

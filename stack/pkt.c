@@ -4,16 +4,12 @@
 
 #include "nic.h"
 
-void fn_pkt_free(struct fn_pkt *p)
+void fn_pkt_free_slow(struct fn_pkt *p)
 {
 	bool all = p->flags & FN_PKT_KEEP;
 
 	if (p->flags & FN_PKT_QUEUED) {
 		p->flags &= (uint16_t)~FN_PKT_KEEP;
-		return;
-	}
-	if (fn_likely(!p->seg)) {
-		p->nic->ops->free(p->nic, p);
 		return;
 	}
 	for (struct fn_pkt *next, *first = p; p; p = next) {

@@ -4,7 +4,7 @@
  * test wire's buffer); the stack never allocates packet memory itself. Here are the descriptor, its queue and the
  * accessors; no protocol.
  *
- * Ownership: who holds the pointer owns one reference. fn_pkt_free() gives it back to the NIC that owns the buffer.
+ * Ownership: who holds the pointer owns one reference. fn_pkt_free() (nic.h) gives it back to the NIC that owns the buffer.
  * Transmit borrows: see FN_PKT_KEEP.
  */
 #ifndef FN_PKT_H
@@ -174,12 +174,6 @@ fn_inline uint32_t fn_pkt_tailroom(const struct fn_pkt *p)
 {
 	return (uint32_t)(p->buf + p->buf_len - (p->data + p->len));
 }
-
-/*
- * Give back one reference to p and to the buffers chained by .seg, as the device would after sending it: behind a first
- * buffer without FN_PKT_KEEP, a chained one that has the flag stays its owner's.
- */
-void fn_pkt_free(struct fn_pkt *p);
 
 /* Free every packet of q. */
 void fn_pktq_purge(struct fn_pktq *q);

@@ -60,6 +60,7 @@ struct fn_stack {
 	uint32_t staged;		/* packets given to a NIC that its device has not taken */
 	struct fn_pktq loop;		/* packets to our own addresses, taken by the next poll */
 	struct fn_demux *demux;
+	struct fn_sock *last_conn;	/* demux.c's: the connection found last, or NULL */
 	struct fn_tcp_stack *tcp;
 	struct fn_tcp *burst;		/* TCP's: connections touched since the last fn_tcp_end_burst() */
 	struct fn_arp *arp;

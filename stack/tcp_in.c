@@ -10,10 +10,13 @@
 #include "cksum.h"
 #include "tcp.h"
 
-/* Offset and flags as one number, without PSH. */
+/* Offset and flags as one number, whatever PSH is; never 0, which .pred is when nothing is predicted. */
 fn_inline uint16_t pred_word(const struct fn_tcp_hdr *th)
 {
-	return (uint16_t)(th->off | (th->flags & ~FN_TCP_PSH) << 8);
+	uint16_t word;
+
+	memcpy(&word, &th->off, sizeof(word));
+	return word | fn_be16(FN_TCP_PSH);
 }
 
 void fn_tcp_pred_update(struct fn_tcp *tp)
@@ -23,7 +26,7 @@ void fn_tcp_pred_update(struct fn_tcp *tp)
 	tp->pred = 0;
 	if (tp->sk.tcp_state == FN_TCP_ESTABLISHED && !tp->oooq.head && tp->rcv_wnd && !tp->urg_data &&
 	    !tp->f.sacked && !tp->f.lost && tp->ca_state == FN_CA_OPEN && !tp->sk.shut)
-		tp->pred = (uint16_t)(hlen << 2 | FN_TCP_ACK << 8);
+		tp->pred = fn_be16((uint16_t)(hlen << 10 | FN_TCP_ACK | FN_TCP_PSH));
 }
 
 /* ---- header prediction ---- */
@@ -37,7 +40,7 @@ fn_inline bool predicted(const struct fn_tcp *tp, const struct fn_pkt *p, const 
 {
 	unsigned hlen = (th->off >> 4) * 4u;
 
-	if (pred_word(th) != tp->pred || fn_be32(th->seq) != tp->rcv_nxt)
+	if (pred_word(th) != tp->pred || fn_be32(th->seq) != tp->rcv_nxt || hlen > p->len)
 		return false;
 	fs->ack = fn_be32(th->ack);
 	if (!fn_seq_between(fs->ack, tp->snd_una, tp->snd_nxt))
@@ -416,13 +419,18 @@ int fn_tcp_segment(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
 
 /* ---- from IP ---- */
 
-static bool cksum_ok(const struct fn_pkt *p, const struct fn_ip4_hdr *ip)
+static __attribute__((noinline)) bool cksum_right(const struct fn_pkt *p)
 {
-	if (p->flags & FN_PKT_L4_CSUM_OK)
-		return true;
+	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
+
 	if (p->flags & FN_PKT_CSUM_BAD)
 		return false;
 	return !fn_cksum_fold(fn_cksum_pkt(p, 0) + fn_cksum_pseudo4(ip->src, ip->dst, FN_IPPROTO_TCP, p->pkt_len));
+}
+
+fn_inline bool cksum_ok(const struct fn_pkt *p)
+{
+	return p->flags & FN_PKT_L4_CSUM_OK || cksum_right(p);
 }
 
 static void fill_seg(struct fn_tcp_seg *seg, const struct fn_pkt *p, const struct fn_tcp_hdr *th)
@@ -457,12 +465,36 @@ static int no_conn(struct fn_stack *st, struct fn_pkt *p, struct fn_tcp_seg *seg
 	return fn_drop(st, p, FN_DROP_TCP_NO_SOCK);
 }
 
+/* The socket that p's ends belong to: a connection, a slim object, or NULL. */
+static __attribute__((noinline)) struct fn_sock *find_conn(struct fn_stack *st, struct fn_pkt *p,
+							   const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
+{
+	struct fn_ep local = { ip->dst, th->dport, 0 }, remote = { ip->src, th->sport, 0 };
+	struct fn_sock *sk;
+
+	if (!(p->flags & FN_PKT_HASH_VALID))
+		p->hash = fn_hash4(st, ip->src, ip->dst, th->sport, th->dport);
+	sk = fn_demux_conn(st, p->hash, &local, &remote);
+	if (sk)
+		st->last_conn = sk;
+	return sk;
+}
+
+/* Any segment that prediction does not take; its sender may be a liar, so the header is checked first. */
 static fn_cold int slow_path(struct fn_stack *st, struct fn_sock *sk, struct fn_pkt *p, const struct fn_tcp_hdr *th)
 {
 	struct fn_tcp_seg seg;
 	uint32_t isn = 0;
 	int ret;
 
+	if (th->off < FN_TCP_LEN << 2)
+		return fn_drop(st, p, FN_DROP_TCP_HEADER);
+	if ((th->off >> 4) * 4u > p->len)
+		return fn_drop(st, p, FN_DROP_TCP_SHORT);
+	if (!cksum_ok(p))
+		return fn_drop(st, p, FN_DROP_TCP_CSUM);
+	if (sk)
+		p->hash = sk->hash;
 	fill_seg(&seg, p, th);
 	ret = fn_tcp_parse_opts(&seg, th);
 	if (ret)
@@ -481,16 +513,6 @@ static fn_cold int slow_path(struct fn_stack *st, struct fn_sock *sk, struct fn_
 	return fn_tcp_segment(fn_tcp_sk(sk), p, &seg);
 }
 
-static struct fn_sock *find_conn(struct fn_stack *st, struct fn_pkt *p, const struct fn_ip4_hdr *ip,
-				 const struct fn_tcp_hdr *th)
-{
-	struct fn_ep local = { ip->dst, th->dport, 0 }, remote = { ip->src, th->sport, 0 };
-
-	if (!(p->flags & FN_PKT_HASH_VALID))
-		p->hash = fn_hash4(st, ip->src, ip->dst, th->sport, th->dport);
-	return fn_demux_conn(st, p->hash, &local, &remote);
-}
-
 int fn_tcp_input(struct fn_stack *st, struct fn_pkt *p)
 {
 	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
@@ -501,15 +523,12 @@ int fn_tcp_input(struct fn_stack *st, struct fn_pkt *p)
 	st->stats.tcp_in++;
 	if (fn_unlikely(p->len < FN_TCP_LEN))
 		return fn_drop(st, p, FN_DROP_TCP_SHORT);
-	if (fn_unlikely(th->off < FN_TCP_LEN << 2))
-		return fn_drop(st, p, FN_DROP_TCP_HEADER);
-	if (fn_unlikely((th->off >> 4) * 4u > p->len))
-		return fn_drop(st, p, FN_DROP_TCP_SHORT);
-	if (fn_unlikely(!cksum_ok(p, ip)))
-		return fn_drop(st, p, FN_DROP_TCP_CSUM);
-	sk = find_conn(st, p, ip, th);
+	sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport);
+	if (fn_unlikely(!sk))
+		sk = find_conn(st, p, ip, th);
 	/* a slim object ends before .pred, so its state is asked first */
-	if (sk && sk->tcp_state == FN_TCP_ESTABLISHED && predicted(fn_tcp_sk(sk), p, th, &fs))
+	if (fn_likely(sk && sk->tcp_state == FN_TCP_ESTABLISHED && predicted(fn_tcp_sk(sk), p, th, &fs) &&
+		      cksum_ok(p)))
 		return fast_path(fn_tcp_sk(sk), p, th, &fs);
 	return slow_path(st, sk, p, th);
 }
