@@ -128,7 +128,8 @@ int fn_addr_put(int domain, const struct fn_ep *ep, struct sockaddr *sa, socklen
 	full = fn_addr_make(domain, ep, &ss);
 	if (*len && !sa)
 		return -EFAULT;
-	memcpy(sa, &ss, fn_min(*len, full));
+	if (*len)
+		memcpy(sa, &ss, fn_min(*len, full));
 	*len = full;
 	return 0;
 }

@@ -113,7 +113,7 @@ static ssize_t do_recv(struct fn_file *f, int fd, struct msghdr *msg, unsigned f
 		return -EAGAIN;		/* IP_RECVERR is not served: the queue is empty */
 	while ((n = recv_either(f, fd, msg, flags, bare)) == -EAGAIN) {
 		if (dont_wait(f, flags))
-			return n;
+			return fn_engine_look() ? recv_either(f, fd, msg, flags, bare) : n;
 		if (f->sk->shut & FN_SHUT_RD) {
 			msg->msg_namelen = 0;
 			return 0;
