@@ -104,7 +104,7 @@ static fn_cold int dst_check(struct fn_stack *st, const struct fn_nic *nic, stru
 	return -FN_DROP_IP4_DST;
 }
 
-static uint64_t header_sum(const void *h)
+fn_inline uint64_t header_sum(const void *h)
 {
 	uint32_t w[FN_IP4_LEN / 4];
 
@@ -209,7 +209,8 @@ fn_inline bool ordinary(const struct fn_nic *nic, const struct fn_pkt *p, const 
 {
 	return p->len >= FN_IP4_LEN && h->ver_ihl == 0x45 && h->dst == nic->ip4 && h->src == nic->src_ok &&
 	       !(p->flags & (FN_PKT_LINK_BCAST | FN_PKT_LOOP)) && fn_be16(h->len) == p->pkt_len &&
-	       !(h->frag & fn_be16(FN_IP4_MF | FN_IP4_OFFSET)) && header_csum_ok(p, h, FN_IP4_LEN);
+	       !(h->frag & fn_be16(FN_IP4_MF | FN_IP4_OFFSET)) &&
+	       (p->flags & FN_PKT_IP_CSUM_OK || !fn_cksum_fold(header_sum(h)));
 }
 
 int fn_ip4_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p)

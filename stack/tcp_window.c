@@ -29,8 +29,12 @@ static inline uint32_t free_window(const struct fn_tcp *tp)
 
 uint16_t fn_tcp_select_window(struct fn_tcp *tp)
 {
-	uint32_t left = fn_tcp_receive_window(tp), win = free_window(tp), scale = tp->rcv_wscale, old = tp->rcv_wnd;
+	uint32_t left = fn_tcp_receive_window(tp), scale = tp->rcv_wscale, old = tp->rcv_wnd, win;
 
+	if (fn_likely(!tp->sk.rx_charged && scale && !tp->window_clamp))	/* all was read: free_window() of that */
+		win = (fn_tcp_win_from_space(tp->sk.rcvbuf) + (1u << scale) - 1) >> scale << scale;
+	else
+		win = free_window(tp);
 	if (win < left)		/* RFC 9293 3.8.6 SHLD-14: never taken back */
 		win = (left + (1u << scale) - 1) >> scale << scale;
 	win = fn_min(win, 0xffffu << scale);
