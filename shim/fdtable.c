@@ -164,14 +164,17 @@ void fn_fd_internal_track(int *where)
 /* The program wants number fd for itself: move the internal descriptor on it elsewhere. */
 static int internal_evict(int fd)
 {
-	int moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, FN_FD_INTERNAL);
+	int i, moved;
 
+	for (i = 0; i < TRACKED_MAX && !(tracked[i] && *tracked[i] == fd); i++)
+		;
+	if (i == TRACKED_MAX)
+		return -EBUSY;	/* a driver's: it knows no other number */
+	moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, FN_FD_INTERNAL);
 	if (moved < 0)
 		return moved;
 	internal_mark(moved, true);
-	for (int i = 0; i < TRACKED_MAX; i++)
-		if (tracked[i] && *tracked[i] == fd)
-			*tracked[i] = moved;
+	*tracked[i] = moved;
 	internal_mark(fd, false);
 	return 0;
 }
