@@ -41,7 +41,7 @@ static uint32_t payload_sum(struct fn_pkt *p)
 	return p->hash;
 }
 
-static void put_cksum(const struct fn_path *path, struct fn_pkt *p, struct fn_tcp_hdr *th, unsigned hlen, uint64_t sum,
+fn_inline void put_cksum(const struct fn_path *path, struct fn_pkt *p, struct fn_tcp_hdr *th, unsigned hlen, uint64_t sum,
 		      uint32_t payload)
 {
 	th->csum = 0;
