@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -299,10 +300,32 @@ static int open_port(unsigned i, struct fn_stack *st)
 	return fn_stack_add_nic(st, p->nic);
 }
 
+/*
+ * Linux's virtual devices want CAP_NET_RAW or CAP_NET_ADMIN. A process that has neither (nginx's worker, in the second half
+ * of its life) does not even take the name: it could not open the port, and would keep it from one that can.
+ */
+static bool has_rights(const struct fn_nic_conf *c)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (strncmp(c->devargs, "net_af_", 7) && strncmp(c->devargs, "net_tap", 7))
+		return true;
+	return fn_sys(SYS_capget, &h, d) < 0 || d[0].effective & (1u << CAP_NET_RAW | 1u << CAP_NET_ADMIN);
+}
+
 static int hold_port(unsigned i)
 {
 	const struct fn_nic_conf *c = &fn_config.nics[i];
-	int before = ports[i].holder, ret = take_hold(&ports[i], c);
+	int before = ports[i].holder, ret;
+
+	if (!has_rights(c)) {
+		fn_log_limited(FN_LOG_WARNING, "port %s: no right to open it any more (CAP_NET_RAW); sockets stay with the kernel",
+			       c->name);
+		record(i, FN_INFO_PORT_FAILED, 0, EPERM);
+		return -EPERM;
+	}
+	ret = take_hold(&ports[i], c);
 
 	if (ret == -EADDRINUSE) {
 		if (ports[i].holder != before)
