@@ -196,39 +196,53 @@ static void need(bool ok)
 		abort();
 }
 
-/* Zeroed memory: what the run before has used is cleared, which costs less than fresh pages. */
-static struct fn_arena *make_arena(void)
-{
-	static struct fn_arena *arena;
-	static void *mem;
-
-	if (arena) {
-		memset(mem, 0, arena->used);
-	} else {
-		mem = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		need(mem != MAP_FAILED);
-	}
-	arena = fn_arena_init(mem, ARENA, ARENA, grow_fixed, NULL);
-	return arena;
-}
-
-static void make_stack(struct fuzz *f)
+static struct fn_stack *create_stack(struct fn_arena *arena)
 {
 	static const struct fn_stack_ops ops = {.ready = on_ready};
-	struct fn_pair_conf wire = {.seed = 1, .buffers = BUFFERS, .release_ns = 1};
-	struct fn_nic *nic;
 	struct fn_stack_conf conf;
 
 	fn_stack_conf_init(&conf);
 	memset(conf.seed, 7, sizeof(conf.seed));
 	conf.max_tcp = 16;
 	conf.max_udp = 4;
-	conf.sndbuf = conf.rcvbuf = 32 << 10;
+	conf.sndbuf = conf.rcvbuf = conf.tcp_sndbuf = conf.tcp_rcvbuf = 32 << 10;
 	conf.sndbuf_max = conf.rcvbuf_max = 64 << 10;
+	return fn_stack_create(arena, &conf, &ops, NULL, 0);
+}
+
+/* A fresh stack. Its tables cost more to make than most inputs, so from the second time on it is a copy of the first. */
+static struct fn_stack *fresh_stack(void)
+{
+	static struct fn_arena *arena;
+	static struct fn_stack *st;
+	static uint8_t *mem, *copy;
+	static size_t size;
+
+	if (st) {
+		memset(mem + size, 0, arena->used - size);
+		memcpy(mem, copy, size);
+		return st;
+	}
+	mem = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	need(mem != MAP_FAILED);
+	arena = fn_arena_init(mem, ARENA, ARENA, grow_fixed, NULL);
+	st = create_stack(arena);
+	need(st);
+	size = arena->used;
+	copy = malloc(size);
+	need(copy);
+	memcpy(copy, mem, size);
+	return st;
+}
+
+static void make_stack(struct fuzz *f)
+{
+	struct fn_pair_conf wire = {.seed = 1, .buffers = BUFFERS, .release_ns = 1};
+	struct fn_nic *nic;
+
 	f->wire = fn_pair_create(&wire);
 	need(f->wire);
-	f->st = fn_stack_create(make_arena(), &conf, &ops, f, 0);
-	need(f->st);
+	f->st = fresh_stack();
 	nic = fn_pair_nic(f->wire, 0);
 	nic->ip4 = US;
 	nic->ip4_mask = fn_be32(0xffffff00);
@@ -340,7 +354,9 @@ static void app_option(struct fuzz *f, uint8_t what, uint8_t arg)
 	static const enum fn_opt opts[8] = {FN_OPT_NODELAY, FN_OPT_CORK, FN_OPT_QUICKACK, FN_OPT_OOBINLINE, FN_OPT_KEEPALIVE,
 		FN_OPT_RCVBUF, FN_OPT_SNDBUF, FN_OPT_LINGER};
 
-	fn_sock_setopt(f->conn, opts[what & 7], opts[what & 7] == FN_OPT_RCVBUF || opts[what & 7] == FN_OPT_SNDBUF ? arg * 256 : arg & 1);
+	bool size = opts[what & 7] == FN_OPT_RCVBUF || opts[what & 7] == FN_OPT_SNDBUF;
+
+	fn_sock_setopt(f->conn, opts[what & 7], size ? arg * 256 : arg & 1);
 	fn_sock_poll(f->conn);
 	fn_sock_poll(f->listener);
 	fn_tcp_readable(f->conn);

@@ -23,8 +23,10 @@ static void dgram_check(struct sim_dgram *d, const uint8_t *buf, size_t n, const
 	uint32_t number = buf[0];
 
 	sim_check(s, n && number < from->sent, "UDP: a datagram that nobody sent");
-	sim_check(s, n == from->len[number] && meta->len == n, "UDP: %zu bytes (said: %zu) of %u", n, meta->len, from->len[number]);
-	sim_check(s, sim_stream_check(dgram_key(from, number), 0, buf + 1, n - 1) == n - 1, "UDP: datagram %u has wrong bytes", number);
+	sim_check(s, n == from->len[number] && meta->len == n, "UDP: %zu bytes (said: %zu) of %u", n, meta->len,
+		  from->len[number]);
+	sim_check(s, sim_stream_check(dgram_key(from, number), 0, buf + 1, n - 1) == n - 1,
+		  "UDP: datagram %u has wrong bytes", number);
 	sim_check(s, meta->from.ip4 == sim_ip(from->app.side) && meta->from.port == from->port, "UDP: wrong sender");
 	sim_check(s, meta->to.ip4 == sim_ip(d->app.side), "UDP: wrong destination");
 	sim_check(s, d->seen[number]++ < (s->wire_conf.dup_ppm ? 200 : 1), "UDP: datagram %u came twice", number);

@@ -141,8 +141,8 @@ static void end_broken(struct sim_end *e, int error)
 	sim_note(s, &e->app, "error %s", strerror(error));
 	e->failed = true;
 	e->error = error;
-	sim_check(s, error_explained(e, error), "flow %u.%u: unexpected error %s (sent %llu/%llu, read %llu/%llu)", e->flow->number, e->index,
-		  strerror(error), (unsigned long long)e->sent, (unsigned long long)e->total, (unsigned long long)e->rcvd,
+	sim_check(s, error_explained(e, error), "flow %u.%u: unexpected error %s (sent %llu/%llu, read %llu/%llu)",
+		  e->flow->number, e->index, strerror(error), (unsigned long long)e->sent, (unsigned long long)e->total, (unsigned long long)e->rcvd,
 		  (unsigned long long)other(e)->total);
 	end_close(e);
 }
