@@ -152,7 +152,9 @@ static void rto_expired(struct fn_tcp *tp)
 	fn_tcp_enter_loss(tp);
 	if (tp->retransmits < UINT8_MAX)
 		tp->retransmits++;
-	fn_tcp_retransmit(tp, tp->rtxq.head);
+	/* An attempt counts: what can never leave, for want of buffers, must not be held for ever (Linux likewise). */
+	if (fn_tcp_retransmit(tp, tp->rtxq.head) && !tp->f.retrans_stamp)
+		tp->f.retrans_stamp = st->now;
 	if (tp->backoff < UINT8_MAX)
 		tp->backoff++;
 	fn_tcp_rearm_rto(tp);

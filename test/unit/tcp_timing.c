@@ -252,3 +252,24 @@ Test(tcp_timing, an_idle_connection_asks_for_no_time)
 	cr_assert_eq(fn_stack_deadline(st), FN_NEVER);
 	fn_sock_close(sk);
 }
+
+/* A closed socket's segment stays with the device, and there is no buffer for a copy: it can never leave again. */
+Test(tcp_timing, what_cannot_be_sent_again_is_given_up_in_the_end)
+{
+	static struct fn_pkt *held[8192];
+	struct fn_sock *sk = accepted(plain_opts, 4);
+	unsigned n = 0;
+
+	fn_pair_conf(wire)->release_ns = 100000 * SEC;
+	say(sk, "data", 4, 0);
+	expect_seg(K, 1, 1, 4);
+	while (n < 8192 && (held[n] = nic->ops->alloc(nic)))
+		n++;
+	fn_sock_close(sk);
+	pass(90 * SEC);
+	cr_assert_eq(st->tcp_pool.used, 1);
+	pass(200 * SEC);
+	cr_assert_eq(st->tcp_pool.used, 0);
+	while (n)
+		nic->ops->free(nic, held[--n]);
+}
