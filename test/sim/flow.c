@@ -248,8 +248,9 @@ static void end_start(struct sim_end *e)
 static bool end_again(struct sim_end *e, int error)
 {
 	bool crossed = e->flow->kind == FLOW_CROSS && error == ECONNREFUSED;
+	unsigned most = e->app.s->starved ? 20 : 300;
 
-	if ((error != EHOSTUNREACH && !crossed) || e->flow->tries++ >= 300)
+	if ((error != EHOSTUNREACH && !crossed) || e->flow->tries++ >= most)
 		return false;
 	sim_note(e->app.s, &e->app, "unreachable, again");
 	fn_sock_close(e->sk);

@@ -28,7 +28,7 @@ static void plan_faults(struct sim *s)
 	struct sim_rng *r = &s->rng;
 	bool bad = sim_chance(r, 65);
 
-	w->loss_ppm = (uint32_t)choose(s->opt->loss, bad && sim_chance(r, 70) ? sim_log(r, 100, 100000) : 0);
+	w->loss_ppm = (uint32_t)choose(s->opt->loss, bad && sim_chance(r, 70) ? sim_log(r, 100, 60000) : 0);
 	w->dup_ppm = (uint32_t)choose(s->opt->dup, bad && sim_chance(r, 50) ? sim_log(r, 100, 50000) : 0);
 	w->reorder_ppm = (uint32_t)choose(s->opt->reorder, bad && sim_chance(r, 50) ? sim_log(r, 100, 200000) : 0);
 	w->corrupt_ppm = (uint32_t)choose(s->opt->corrupt, bad && sim_chance(r, 40) ? sim_log(r, 100, 20000) : 0);
