@@ -94,8 +94,10 @@ static int buf_max(bool send)
 	static _Atomic(int) cached[2];
 	int max = cached[send];
 
-	if (!max)
-		max = cached[send] = read_limit(send ? "/proc/sys/net/core/wmem_max" : "/proc/sys/net/core/rmem_max");
+	if (!max) {
+		max = read_limit(send ? "/proc/sys/net/core/wmem_max" : "/proc/sys/net/core/rmem_max");
+		cached[send] = max;
+	}
 	return max;
 }
 
