@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Connections a second: crr HOST PORT CONNECTIONS SECONDS, against `server PORT 64`. Each connection carries 64 bytes
- * there and 64 back, is closed by us, and is followed by the next; CONNECTIONS of them are under way at a time.
+ * there and 64 back, is closed by us, and is followed by the next; CONNECTIONS of them are under way at a time. They go to
+ * the server's eight ports in turn: TIME_WAIT is ours, and a second of it would use up one port's 4-tuples.
  */
 #include "bench/client.h"
 
@@ -15,6 +16,7 @@
 
 #define BYTES	64
 #define MAX	1024
+#define PORTS	8
 
 /* got < 0: the request is not sent yet. */
 static struct {
@@ -22,17 +24,20 @@ static struct {
 } conn[MAX];
 
 static int epfd;
-static unsigned long done;
+static unsigned long begun, done;
 
 static void begin(unsigned i, const struct sockaddr_in *to)
 {
 	struct epoll_event ev = { .events = EPOLLOUT, .data.u32 = i };
 
+	struct sockaddr_in at = *to;
+
+	at.sin_port = htons((uint16_t)(ntohs(to->sin_port) + begun++ % PORTS));
 	conn[i].got = -1;
 	conn[i].fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	if (conn[i].fd < 0)
 		client_die("socket");
-	if (connect(conn[i].fd, (const struct sockaddr *)to, sizeof(*to)) < 0 && errno != EINPROGRESS)
+	if (connect(conn[i].fd, (const struct sockaddr *)&at, sizeof(at)) < 0 && errno != EINPROGRESS)
 		client_die("connect");
 	if (epoll_ctl(epfd, EPOLL_CTL_ADD, conn[i].fd, &ev) < 0)
 		client_die("epoll_ctl");

@@ -2,12 +2,14 @@
 /*
  * The server of the load programs, natively or under the library: server PORT BYTES|in|out. With a number, every so many
  * bytes of a connection are answered by themselves; `in` reads to the end and answers with the count; `out` writes as
- * long as it can. One thread and one epoll set, level-triggered, as plain as servers come.
+ * long as it can. It listens on eight ports from PORT on, so that a client may have more connections in TIME_WAIT than one
+ * port allows it. One thread and one epoll set, level-triggered, as plain as servers come.
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 
 #define FDS	8192
 #define EVENTS	256
+#define PORTS	8
 
 enum mode { ECHO, SINK, SOURCE };
 
@@ -36,6 +39,8 @@ static void die(const char *text)
 	exit(1);
 }
 
+static int listener[PORTS];
+
 static int listen_on(int port)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
@@ -50,11 +55,16 @@ static int listen_on(int port)
 	return fd;
 }
 
-static void accept_all(int listener)
+static bool is_listener(int fd)
+{
+	return fd >= listener[0] && fd <= listener[PORTS - 1];	/* opened in a row */
+}
+
+static void accept_all(int from)
 {
 	int fd, one = 1;
 
-	while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+	while ((fd = accept4(from, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
 		struct epoll_event ev = { .events = mode == SOURCE ? EPOLLOUT : EPOLLIN, .data.fd = fd };
 
 		if (fd >= FDS || (!conns[fd] && !(conns[fd] = malloc(sizeof(struct conn))))) {
@@ -121,7 +131,6 @@ static void serve(int fd)
 int main(int argc, char **argv)
 {
 	struct epoll_event ev[EVENTS];
-	int listener;
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: server PORT BYTES|in|out\n");
@@ -133,15 +142,16 @@ int main(int argc, char **argv)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	epfd = epoll_create1(0);
-	listener = listen_on(atoi(argv[1]));
+	for (int i = 0; i < PORTS; i++)
+		listener[i] = listen_on(atoi(argv[1]) + i);
 	for (;;) {
 		int n = epoll_wait(epfd, ev, EVENTS, -1);
 
 		if (n < 0 && errno != EINTR)
 			die("epoll_wait");
 		for (int i = 0; i < n; i++) {
-			if (ev[i].data.fd == listener)
-				accept_all(listener);
+			if (is_listener(ev[i].data.fd))
+				accept_all(ev[i].data.fd);
 			else
 				serve(ev[i].data.fd);
 		}

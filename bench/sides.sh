@@ -36,12 +36,19 @@ pin_receive()
 	done
 }
 
-# Ports for some ten thousand connections a second: TIME_WAIT is the side's that closes first, crr's client.
-tune_client()
+# Ports for some ten thousand connections a second: TIME_WAIT is the side's that closes first, crr's client. The kernel's
+# congestion control is Debian's default, which is also Fastnet's, or failing that the next plain one: a machine may have
+# another default, and pacing (bbr) is no part of what is compared.
+tune()
 {
-	lab_exec_client sh -c '
+	local cc=cubic allowed=/proc/sys/net/ipv4/tcp_allowed_congestion_control
+
+	grep -qw $cc $allowed || cc=reno
+	lab_exec_client sh -c "
 		echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range
-		echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse'
+		echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
+		echo $cc >/proc/sys/net/ipv4/tcp_congestion_control"
+	lab_exec_server sh -c "echo $cc >/proc/sys/net/ipv4/tcp_congestion_control"
 }
 
 side_make()
@@ -61,7 +68,7 @@ side_make()
 	fi
 	[ -z "$WIRE" ] || lab_exec_client sh -c "
 		echo $(printf %x $((1 << CLIENT_CORE))) >/sys/class/net/$LAB_CLIENT_IF/queues/rx-0/rps_cpus"
-	tune_client
+	tune
 	side_client_ns[$side]=$LAB_CLIENT_NS
 	side_server_ns[$side]=$LAB_SERVER_NS
 	side_spec[$side]=$LAB_SPEC
@@ -137,4 +144,21 @@ print(find(o, "tcp_bytes_in") + find(o, "tcp_bytes_out"))' 2>/dev/null
 side_waited()
 {
 	cat "/proc/${side_worker[$1]}/task/"*/schedstat 2>/dev/null | awk '{ s += $2 } END { printf "%.0f\n", s }'
+}
+
+# Until both cores have been idle for a moment, a minute at most: other work on the machine is no round's.
+await_quiet()
+{
+	local end=$((SECONDS + 60)) before now
+
+	before=$(grep -E "^cpu($SERVER_CORE|$CLIENT_CORE) " /proc/stat)
+	while [ $SECONDS -lt $end ]; do
+		read -r -t 0.2 <> <(:) || :
+		now=$(grep -E "^cpu($SERVER_CORE|$CLIENT_CORE) " /proc/stat)
+		awk '{ idle = $5 + $6; all = 0; for (i = 2; i <= 9; i++) all += $i }
+			NR <= 2 { i0[NR] = idle; a0[NR] = all; next }
+			(idle - i0[NR - 2]) < 0.9 * (all - a0[NR - 2]) { busy = 1 }
+			END { exit busy }' <<<"$before"$'\n'"$now" && return
+		before=$now
+	done
 }
