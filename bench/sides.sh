@@ -99,7 +99,7 @@ side_start()
 		taskset -c "$SERVER_CORE" "${run[@]}" "$@"
 	side_pid[$side]=$LAB_SERVER_PID
 	if ! lab_await_port "$port"; then
-		echo "compare: $1 does not answer on side $side:" >&2
+		echo "$(basename "$0"): $1 does not answer on side $side:" >&2
 		tail -n 5 "$LAB_TMP/$side/server.log" "$LAB_TMP/$side/fastnet.log" 2>/dev/null >&2
 		return 1
 	fi
