@@ -409,8 +409,9 @@ int fn_tcp_segment(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
 		ret = check_ack(tp, p, seg);
 	if (!ret)
 		ret = text(tp, p, seg);
-	if (ret == -FN_DROP_TCP_CLOSED || tp->sk.tcp_state == FN_TCP_CLOSED)
+	if (tp->sk.tcp_state == FN_TCP_CLOSED)
 		return ret;
+	/* text that was dropped may have come with an ACK that counts */
 	fn_tcp_retransmit_lost(tp);
 	fn_tcp_output(tp, 0);
 	fn_tcp_write_space(tp);
