@@ -53,6 +53,13 @@ void fuzz_sleep(struct fuzz *f, uint64_t ns);
 /* A program's act, chosen by one byte: read, write, options, shutdown, close, accept, connect … */
 void fuzz_app(struct fuzz *f, struct fuzz_in *in);
 
+/*
+ * The loop of a target that takes steps: of each input byte two bits choose the target's own step (0, 1), time that passes
+ * (2) or a program's act (3); the other six are for whoever is chosen. Closes the world. Returns 0, what libFuzzer wants.
+ */
+typedef void fuzz_step(struct fuzz *f, struct fuzz_in *in, uint8_t op);
+int fuzz_run(const uint8_t *data, size_t size, struct fuzz *f, fuzz_step *step);
+
 /* ---- frames towards the stack ---- */
 void fuzz_frame(struct fuzz *f, const uint8_t *frame, size_t len);
 /* Make the checksums of an IPv4 frame right, as far as its lengths allow. */

@@ -44,25 +44,5 @@ static void message(struct fuzz *f, struct fuzz_in *in, uint8_t op)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_in in = {data, size};
-	struct fuzz *f = fuzz_open(NULL, 0, true);
-
-	while (in.left) {
-		uint8_t op = fuzz_u8(&in);
-
-		switch (op & 3) {
-		case 0:
-		case 1:
-			message(f, &in, op);
-			break;
-		case 2:
-			fuzz_sleep(f, 1000ull << (op >> 2) % 28);
-			break;
-		case 3:
-			fuzz_app(f, &in);
-			break;
-		}
-	}
-	fuzz_close(f);
-	return 0;
+	return fuzz_run(data, size, fuzz_open(NULL, 0, true), message);
 }

@@ -41,29 +41,15 @@ static void header(struct fuzz *f, struct fuzz_in *in, uint8_t op)
 	fuzz_poll(f);
 }
 
+static void step(struct fuzz *f, struct fuzz_in *in, uint8_t op)
+{
+	if (op & 1)
+		header(f, in, op);
+	else
+		fragment(f, in, op);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_in in = {data, size};
-	struct fuzz *f = fuzz_open(NULL, 0, true);
-
-	while (in.left) {
-		uint8_t op = fuzz_u8(&in);
-
-		switch (op & 3) {
-		case 0:
-			fragment(f, &in, op);
-			break;
-		case 1:
-			header(f, &in, op);
-			break;
-		case 2:
-			fuzz_sleep(f, 1000ull << (op >> 2) % 28);
-			break;
-		case 3:
-			fuzz_app(f, &in);
-			break;
-		}
-	}
-	fuzz_close(f);
-	return 0;
+	return fuzz_run(data, size, fuzz_open(NULL, 0, true), step);
 }

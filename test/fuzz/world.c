@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The stack under attack, its peer, and the programs on its sockets. Steps come from the targets. */
+/* The stack under attack, its peer, and the programs on its sockets. Targets bring the steps. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -416,4 +416,28 @@ void fuzz_app(struct fuzz *f, struct fuzz_in *in)
 		break;
 	}
 	fuzz_poll(f);
+}
+
+int fuzz_run(const uint8_t *data, size_t size, struct fuzz *f, fuzz_step *step)
+{
+	struct fuzz_in in = {data, size};
+
+	while (in.left) {
+		uint8_t op = fuzz_u8(&in);
+
+		switch (op & 3) {
+		case 0:
+		case 1:
+			step(f, &in, op);
+			break;
+		case 2:
+			fuzz_sleep(f, 1000ull << (op >> 2) % 28);
+			break;
+		case 3:
+			fuzz_app(f, &in);
+			break;
+		}
+	}
+	fuzz_close(f);
+	return 0;
 }
