@@ -160,7 +160,9 @@ struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb,
 	if (addr->sa_family != f->domain)	/* an IPv4 address on an IPv6 socket: the kernel's error */
 		return (struct fn_verdict){ .reason = FN_REASON_FAMILY, .arg = addr->sa_family, .kernel = true };
 	v = fn_policy_decide(&p);
-	record(&p, fd, &v);
+	/* a datagram socket of the kernel's is asked about again and again: once a reason is enough */
+	if (v.stack || f->type != SOCK_DGRAM || f->reason != v.reason)
+		record(&p, fd, &v);
 	f->reason = (uint8_t)v.reason;
 	return v;
 }
@@ -266,11 +268,11 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 {
 	struct fn_verdict v;
 	struct fn_ep ep;
-	int ret;
+	int ret, kind = addr ? fn_addr_get(f, FN_ADDR_BIND, addr, len, &ep) : -EFAULT;
 
-	if (!addr || fn_addr_get(f, FN_ADDR_BIND, addr, len, &ep) != FN_ADDR_IP4)
+	if (kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6)
 		return FN_TO_KERNEL;
-	if (fn_port_has_address(ep.ip4))
+	if (kind == FN_ADDR_IP4 && fn_port_has_address(ep.ip4))
 		ret = bind_free(fd, addr, len);
 	else
 		ret = (int)fn_sys(SYS_bind, fd, addr, len);
@@ -289,9 +291,9 @@ static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr
 {
 	struct fn_verdict v;
 	struct fn_ep to;
-	int ret;
+	int ret, kind = addr ? fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to) : -EFAULT;
 
-	if (!addr || fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to) != FN_ADDR_IP4)
+	if (kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6)
 		return FN_TO_KERNEL;	/* AF_UNSPEC among others */
 	v = fn_decide(f, fd, FN_POLICY_CONNECT, addr);
 	if (!v.stack) {
@@ -330,16 +332,39 @@ static int socket_listen(struct fn_file *f, int fd, int backlog)
 	return ret;
 }
 
+/* How much of a socket address tells its destination: family, port and address. */
+static size_t addr_bytes(const struct fn_file *f)
+{
+	return f->domain == AF_INET6 ? offsetof(struct sockaddr_in6, sin6_scope_id) : offsetof(struct sockaddr_in, sin_zero);
+}
+
+/* The kernel's verdict on a destination holds for as long as its answers about routes do. */
+static bool still_kernel(const struct fn_file *f, const void *to)
+{
+	return !memcmp(f->kernel_dst, to, addr_bytes(f)) && fn_now() < f->kernel_until;
+}
+
+static void note_kernel(struct fn_file *f, const void *to)
+{
+	memcpy(f->kernel_dst, to, addr_bytes(f));
+	f->kernel_until = fn_now() + FN_KROUTE_NS;
+}
+
 /* The first datagram of an unbound socket decides it when the stack reaches its destination. */
 static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
 {
 	struct fn_ep to;
+	int kind;
 
-	if (f->type != SOCK_DGRAM || !msg->msg_name ||
-	    fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, &to) != FN_ADDR_IP4)
+	if (f->type != SOCK_DGRAM || !msg->msg_name)
 		return FN_TO_KERNEL;
-	if (!fn_decide(f, fd, FN_POLICY_CONNECT, msg->msg_name).stack || start_udp(f, fd) < 0)
+	kind = fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, &to);
+	if ((kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6) || still_kernel(f, msg->msg_name))
 		return FN_TO_KERNEL;
+	if (!fn_decide(f, fd, FN_POLICY_CONNECT, msg->msg_name).stack || start_udp(f, fd) < 0) {
+		note_kernel(f, msg->msg_name);
+		return FN_TO_KERNEL;
+	}
 	return fn_udp_ops.sendmsg(f, fd, msg, flags);
 }
 

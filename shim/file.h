@@ -105,6 +105,9 @@ struct fn_file {
 	uint8_t conn;			/* of a stream: enum fn_conn */
 	uint8_t side;			/* of datagrams: enum fn_side */
 	struct fn_sockopts opt;		/* the options that the file keeps itself */
+	/* of datagrams, undecided: the destination that was the kernel's last, and until when (ns) that need not be asked again */
+	uint8_t kernel_dst[24];
+	uint64_t kernel_until;
 	uint64_t rx_stamp;		/* of datagrams: arrival of the last one read, ns; 0: none yet */
 	struct fn_file *next_dual, **pprev_dual; /* in the engine's list of files with a kernel's side */
 	struct item *epoll_items;	/* its registrations in sets (file_epoll.c) */

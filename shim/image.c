@@ -45,13 +45,14 @@ static void count_error(void *ctx, const char *text)
 {
 }
 
-static void fill_info(const char *program)
+/* An inert library has no PID in its record: tools tell so. */
+static void fill_info(const char *program, bool inert)
 {
 	struct timespec ts;
 	size_t n = strlen(program);
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	fastnet_info.pid = getpid();
+	fastnet_info.pid = inert ? 0 : getpid();
 	fastnet_info.start = (uint64_t)ts.tv_sec * FN_NSEC + (uint64_t)ts.tv_nsec;
 	n = fn_min(n, sizeof(fastnet_info.program) - 1);
 	memcpy(fastnet_info.program, program, n);
@@ -82,7 +83,7 @@ void fn_shim_init(const char *program)
 			_exit(1);
 	}
 	fn_ports_init();
-	fill_info(fn_conf_basename(program));
+	fill_info(fn_conf_basename(program), secure || fn_config.disable);
 	fn_shim_active = !secure && !fn_config.disable && !errors && fn_config.nnics;
 }
 

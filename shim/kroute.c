@@ -58,7 +58,7 @@ static struct answer lookup(uint32_t ip4)
 
 	fn_lock_take(&lock);
 	if (a->ip4 != ip4 || now >= a->until) {
-		*a = (struct answer){ .ip4 = ip4, .until = now + FN_NSEC };
+		*a = (struct answer){ .ip4 = ip4, .until = now + FN_KROUTE_NS };
 		ask(ip4, a);
 	}
 	copy = *a;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What only the kernel knows about an IPv4 address (network order); answers are kept for a second. */
+/* What only the kernel knows about an IPv4 address (network order); answers are kept for FN_KROUTE_NS. */
 #ifndef FN_KROUTE_H
 #define FN_KROUTE_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#define FN_KROUTE_NS	1000000000ull
 
 /* It is one of the host's own (a local route, RTN_LOCAL). */
 bool fn_kroute_is_host(uint32_t ip4);
