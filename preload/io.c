@@ -157,7 +157,7 @@ static bool time_remains(struct timespec *timeout, uint64_t end)
 	return left != 0;
 }
 
-/* As do_recvmmsg(): an error after the first message ends the call, and is not reported. */
+/* As do_recvmmsg(): an error after the first message ends the call, and is the next one's. */
 static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned count, unsigned flags,
 		     struct timespec *timeout)
 {
@@ -168,6 +168,11 @@ static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 	flags &= ~MSG_WAITFORONE;
 	if (timeout && (timeout->tv_sec < 0 || (unsigned long)timeout->tv_nsec >= 1000000000))
 		return -EINVAL;
+	/* an error that waits is told before anything is received, though there be data (sock_error) */
+	if (!(flags & MSG_ERRQUEUE) && f->ops->take_error)
+		ret = f->ops->take_error(f);
+	if (ret < 0)
+		return (int)ret;
 	if (timeout)
 		end = fn_now() + (uint64_t)fn_min(timeout->tv_sec, 1000000000) * 1000000000 + (uint64_t)timeout->tv_nsec;
 	while (done < count) {
@@ -184,14 +189,17 @@ static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 		if (msgs[done++].msg_hdr.msg_flags & MSG_OOB)
 			break;
 	}
+	if (done && ret < 0 && ret != -EAGAIN && ret != -EINTR && f->ops->keep_error)
+		f->ops->keep_error(f, (int)-ret);
 	return done ? (int)done : (int)ret;
 }
 
 int fn_ours_recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
+	int ret = f && f->ops->recvmsg ? recv_many(f, fd, msgs, count, flags, timeout) : FN_TO_KERNEL;
 
-	return fn_done(f, recv_many(f, fd, msgs, count, flags, timeout), -1);
+	return fn_done(f, ret, fn_real.recvmmsg(fd, msgs, count, flags, timeout));
 }
 
 ssize_t fn_wrap___read_chk(int fd, void *buf, size_t n, size_t size)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "shim/addr.h"
+#include "shim/async.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
 #include "shim/fdtable.h"
@@ -237,6 +238,7 @@ static int become(struct fn_file *f, int fd, enum fn_file_kind kind, enum fn_soc
 		return ret;
 	fn_engine_lock();
 	take_flags(f, fd);
+	fn_async_take(f, fd);
 	f->ops = kind == FN_FILE_TCP ? &fn_tcp_ops : &fn_udp_ops;
 	f->kind = (uint8_t)kind;
 	fn_epoll_accelerate(f);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "shim/async.h"
 #include "shim/epoll.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
@@ -100,7 +101,7 @@ void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events)
 		fn_file_wake_one(sk->user, events);
 	if (fn_unlikely(sk->images & ~mine)) {
 		sh->event[sh->head % FN_SHARED_EVENTS].sk = sk;
-		sh->event[sh->head % FN_SHARED_EVENTS].events = events;
+		sh->event[sh->head % FN_SHARED_EVENTS].events = sk->images & mine ? events | FN_EVENT_TOLD : events;
 		sh->head++;
 		if (fn_engine.seen == sh->head - 1)
 			fn_engine.seen++;
@@ -252,7 +253,7 @@ void fn_dual_check(uint64_t now)
 		if (!is_dual(f))
 			continue;
 		f->kernel_ready = true;
-		fn_file_wake(f, EPOLLIN | EPOLLRDNORM);
+		fn_file_wake(f, EPOLLIN | EPOLLRDNORM | FN_EVENT_TOLD);
 	}
 }
 
@@ -313,7 +314,7 @@ static void forget_waiters(void)
 
 		for (w = f ? f->watches : NULL; w; w = next) {
 			next = w->next;
-			if (!fn_epoll_is_item(w))
+			if (!fn_epoll_is_item(w) && !fn_async_is(w))
 				fn_watch_del(w);
 		}
 	}

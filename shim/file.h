@@ -18,6 +18,7 @@
 #include "stack/sock.h"
 
 struct fn_file;
+struct fn_cork;
 struct fn_set;
 struct item;
 
@@ -63,6 +64,9 @@ struct fn_file_ops {
 	/* ts NULL: for ever; it is the time left. mask NULL: the thread's */
 	int (*epoll_wait)(struct fn_file *f, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 			  const sigset_t *mask);
+	/* sk_err: take what is there, -errno or 0; leave one for the next call, errno > 0. NULL: none is kept. */
+	int (*take_error)(struct fn_file *f);
+	void (*keep_error)(struct fn_file *f, int err);
 	/* Level-triggered EPOLL* bits now, the kernel's side included. Called with the engine locked. */
 	unsigned (*poll)(struct fn_file *f, int fd);
 	/* The last reference is gone; the kernel's descriptors are closed already or will be by the caller. */
@@ -74,6 +78,7 @@ struct fn_file_ops {
  * poll, select or a blocking call (linked while it waits, lives on its stack). wake() runs with the engine locked and
  * says whether somebody took notice; of the exclusive ones (threads in one epoll_wait) the first that does is the last.
  */
+#define FN_EVENT_TOLD	(1u << 26)	/* beside an event: its signal (O_ASYNC) is another's to send */
 struct fn_watch {
 	struct fn_watch *next, **pprev;	/* pprev NULL: not linked */
 	struct fn_file *file;
@@ -99,11 +104,14 @@ struct fn_file {
 	bool waited;			/* a listener on which this image has waited: it wants a stack side */
 	bool accept_turn;		/* the kernel's side goes first */
 	bool ended;			/* a listener that shutdown() has ended: the kernel's answers hold */
-	int owner, owner_sig;		/* F_SETOWN, F_SETSIG */
+	int owner, owner_sig;		/* F_SETOWN (a group is negative), F_SETSIG */
+	int async_fd;			/* the number with which O_ASYNC was set */
+	struct fn_watch async;		/* sends the signals of O_ASYNC and of an owner (async.c) */
 	bool owner_tid;			/* .owner is a thread (F_OWNER_TID) */
 	bool kernel_turn;		/* of datagrams: the kernel's side is asked first next time */
 	uint8_t conn;			/* of a stream: enum fn_conn */
 	uint8_t side;			/* of datagrams: enum fn_side */
+	struct fn_cork *cork;		/* of datagrams: one in the making; NULL: never was */
 	struct fn_sockopts opt;		/* the options that the file keeps itself */
 	/* of datagrams, undecided: the destination that was the kernel's last, and until when (ns) that need not be asked again */
 	uint8_t kernel_dst[24];

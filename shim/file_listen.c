@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "shim/addr.h"
+#include "shim/async.h"
 #include "shim/decide.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
@@ -67,6 +68,7 @@ void fn_listen_begin(struct fn_file *f, int fd, int backlog)
 	fn_engine_lock();
 	if (f->kind == FN_FILE_SOCKET) {
 		f->flags = fl >= 0 ? fl & (O_NONBLOCK | O_ASYNC) : 0;
+		fn_async_take(f, fd);
 		f->backlog = cut_backlog(backlog);
 		f->ops = &fn_listen_ops;
 		f->kind = FN_FILE_LISTEN;
@@ -356,6 +358,16 @@ static int listen_shutdown(struct fn_file *f, int fd, int how)
 	return ret;
 }
 
+/* A call that sets an owner has been made of the kernel: its side sends its own signals, ours the stack's. */
+static int owner_set(struct fn_file *f, int fd, int ret)
+{
+	fn_engine_lock();
+	if (ret >= 0)
+		fn_async_take(f, fd);
+	fn_engine_unlock();
+	return ret;
+}
+
 static int listen_fcntl(struct fn_file *f, int fd, int cmd, long arg)
 {
 	int fl;
@@ -366,19 +378,30 @@ static int listen_fcntl(struct fn_file *f, int fd, int cmd, long arg)
 	}
 	if (cmd == F_SETFL) {
 		f->flags = (int)arg & (O_NONBLOCK | O_ASYNC);
+		fn_async_update(f, fd);
 		return fn_sys_fcntl(fd, F_SETFL, arg | O_NONBLOCK);
 	}
+	if (cmd == F_SETOWN || cmd == F_SETOWN_EX || cmd == F_SETSIG)
+		return owner_set(f, fd, fn_sys_fcntl(fd, cmd, arg));
 	return FN_TO_KERNEL;
 }
 
 static int listen_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
 {
-	if (req != FIONBIO)
+	int flag = req == FIONBIO ? O_NONBLOCK : O_ASYNC, ret;
+
+	if (req == FIOSETOWN || req == SIOCSPGRP)
+		return owner_set(f, fd, (int)fn_sys(SYS_ioctl, fd, req, arg));
+	if (req != FIONBIO && req != FIOASYNC)
 		return FN_TO_KERNEL;
+	ret = req == FIOASYNC ? (int)fn_sys(SYS_ioctl, fd, req, arg) : arg ? 0 : -EFAULT;
+	if (ret < 0)
+		return ret;
 	if (*(int *)arg)
-		f->flags |= O_NONBLOCK;
+		f->flags |= flag;
 	else
-		f->flags &= ~O_NONBLOCK;
+		f->flags &= ~flag;
+	fn_async_update(f, fd);
 	return 0;
 }
 

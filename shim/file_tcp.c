@@ -637,6 +637,8 @@ const struct fn_file_ops fn_tcp_ops = {
 	.setsockopt = fn_sockopt_set,
 	.ioctl = fn_sock_ioctl,
 	.fcntl = fn_sock_fcntl,
+	.take_error = fn_sock_pending_error,
+	.keep_error = fn_sock_keep_error,
 	.poll = tcp_poll,
 	.release = tcp_release,
 };

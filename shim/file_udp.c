@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "shim/addr.h"
+#include "shim/cork.h"
 #include "shim/decide.h"
 #include "shim/epoll.h"
 #include "shim/kroute.h"
@@ -235,6 +236,74 @@ static ssize_t send_stack(struct fn_file *f, int fd, const struct tx *tx, size_t
 	}
 }
 
+/* ---- MSG_MORE and UDP_CORK: several calls, one datagram ---- */
+
+static bool is_corked(const struct fn_file *f, unsigned flags)
+{
+	return flags & MSG_MORE || f->opt.cork || (f->cork && f->cork->pending);
+}
+
+/* Whose the datagram in the making is; the first call begins it. -ENOBUFS; with the lock held. */
+static int cork_begin(struct fn_file *f, const struct tx *tx, bool kernel)
+{
+	struct fn_cork *c = fn_cork_of(f);
+
+	if (!c)
+		return -ENOBUFS;
+	if (c->pending)
+		return 0;
+	c->pending = true;
+	c->kernel = kernel;
+	c->has_to = tx->to != NULL;
+	if (tx->to)
+		c->to = *tx->to;
+	c->in = tx->in;
+	return 0;
+}
+
+/* All that has been gathered, as one. The lock is not held: nobody else sends meanwhile, or Linux's order is as open. */
+static ssize_t cork_push(struct fn_file *f, int fd, unsigned flags)
+{
+	struct fn_cork *c = f->cork;
+	struct iovec iov = { c->bytes, c->len };
+	struct tx tx = { .iov = &iov, .iovcnt = 1, .to = c->has_to ? &c->to : NULL, .in = c->in, .flags = flags };
+	ssize_t n = send_stack(f, fd, &tx, c->len);
+
+	fn_cork_drop(c);
+	return n;
+}
+
+/* One of several calls: FN_TO_KERNEL where the kernel's side gathers. An error drops the whole (udp_flush_pending_frames). */
+static fn_cold ssize_t send_corked(struct fn_file *f, int fd, const struct tx *tx, size_t total, bool kernel)
+{
+	bool more = tx->flags & MSG_MORE || f->opt.cork;
+	ssize_t n;
+
+	fn_engine_lock();
+	n = cork_begin(f, tx, kernel);
+	if (n == 0 && f->cork->kernel) {
+		if (!more)
+			fn_cork_drop(f->cork);
+		n = FN_TO_KERNEL;
+	} else if (n == 0) {
+		n = fn_cork_append(f->cork, tx->iov, tx->iovcnt, total);
+	}
+	fn_engine_unlock();
+	if (n == 0 && !more)
+		n = cork_push(f, fd, tx->flags);
+	return n < 0 ? n : (ssize_t)total;
+}
+
+void fn_udp_uncork(struct fn_file *f, int fd)
+{
+	if (f->cork && f->cork->pending && !f->cork->kernel)
+		cork_push(f, fd, MSG_DONTWAIT);
+	else if (f->cork)
+		fn_cork_drop(f->cork);
+}
+
+/* ---- the calls ---- */
+
 static ssize_t udp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
 	struct tx tx = { .iov = iov, .iovcnt = iovcnt, .flags = flags, .in = { .ttl = -1, .tos = -1 } };
@@ -246,11 +315,10 @@ static ssize_t udp_send(struct fn_file *f, int fd, const struct iovec *iov, int 
 		return -EMSGSIZE;
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
+	if (fn_unlikely(is_corked(f, flags)))
+		return send_corked(f, fd, &tx, (size_t)total, f->side == FN_SIDE_KERNEL);
 	if (f->side == FN_SIDE_KERNEL)
 		return FN_TO_KERNEL;
-	/* gathering several calls into one datagram is not served, and says so */
-	if (flags & MSG_MORE)
-		return -EOPNOTSUPP;
 	return send_stack(f, fd, &tx, (size_t)total);
 }
 
@@ -287,15 +355,20 @@ static ssize_t udp_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, 
 		return -EMSGSIZE;
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
+	/* what has begun goes on, wherever this call would send to */
+	if (f->cork && f->cork->pending)
+		return send_corked(f, fd, &tx, (size_t)total, false);
 	side = choose_side(f, msg, &tx, &to);
 	if (side < 0)
 		return side;
 	if (side)
-		return FN_TO_KERNEL;
-	if (flags & MSG_MORE)
-		return -EOPNOTSUPP;
+		return is_corked(f, flags) ? send_corked(f, fd, &tx, (size_t)total, true) : FN_TO_KERNEL;
 	side = fn_cmsg_get_udp(msg, f->domain == AF_INET6, &tx.in);
-	return side ? side : send_stack(f, fd, &tx, (size_t)total);
+	if (side)
+		return side;
+	if (fn_unlikely(is_corked(f, flags)))
+		return send_corked(f, fd, &tx, (size_t)total, false);
+	return send_stack(f, fd, &tx, (size_t)total);
 }
 
 /* ---- the rest ---- */
@@ -428,6 +501,7 @@ static void udp_release(struct fn_file *f)
 	fn_engine_drop(f);
 	fn_engine_kick();
 	fn_engine_unlock();
+	fn_cork_free(f);
 }
 
 const struct fn_file_ops fn_udp_ops = {
@@ -444,6 +518,8 @@ const struct fn_file_ops fn_udp_ops = {
 	.setsockopt = fn_sockopt_set,
 	.ioctl = fn_sock_ioctl,
 	.fcntl = fn_sock_fcntl,
+	.take_error = fn_sock_pending_error,
+	.keep_error = fn_sock_keep_error,
 	.poll = udp_poll,
 	.release = udp_release,
 };

@@ -95,10 +95,15 @@ void fn_cmsg_put_stamp(struct fn_cmsg_out *c, const struct fn_sockopts *opt, uin
 		fn_cmsg_put(c, SOL_SOCKET, opt->stamp_new ? SO_TIMESTAMPNS_NEW : SO_TIMESTAMPNS_OLD, &ts, sizeof(ts));
 }
 
+static int ifindex(const struct fn_udp_meta *meta)
+{
+	return meta->ifindex ? (int)meta->ifindex : FN_IFINDEX_NONE;
+}
+
 static void put_pktinfo(struct fn_cmsg_out *c, const struct fn_udp_meta *meta)
 {
 	struct in_pktinfo info = {
-		.ipi_ifindex = FN_IFINDEX_BASE + meta->nic_index,
+		.ipi_ifindex = ifindex(meta),
 		.ipi_spec_dst = { meta->to.ip4 },
 		.ipi_addr = { meta->to.ip4 },
 	};
@@ -108,7 +113,7 @@ static void put_pktinfo(struct fn_cmsg_out *c, const struct fn_udp_meta *meta)
 
 static void put_pktinfo6(struct fn_cmsg_out *c, const struct fn_udp_meta *meta)
 {
-	struct in6_pktinfo info = { .ipi6_ifindex = FN_IFINDEX_BASE + meta->nic_index };
+	struct in6_pktinfo info = { .ipi6_ifindex = (unsigned)ifindex(meta) };
 
 	memset(&info.ipi6_addr.s6_addr[10], 0xff, 2);
 	memcpy(&info.ipi6_addr.s6_addr[12], &meta->to.ip4, sizeof(meta->to.ip4));

@@ -14,8 +14,9 @@
 #define FN_IOV_MAX	1024		/* UIO_MAXIOV, include/uapi/linux/uio.h */
 #define FN_RW_MAX	((size_t)0x7ffff000)	/* MAX_RW_COUNT, include/linux/fs.h: no call moves more */
 
-/* A number of interface for ancillary data that the kernel does not have: our NIC 0. */
-#define FN_IFINDEX_BASE	1000000
+/* The interface that ancillary data names where the kernel has none behind a port: programs look it up and pass over a
+ * datagram of an unknown one, so it is the one that every namespace has (LOOPBACK_IFINDEX, include/net/net_namespace.h). */
+#define FN_IFINDEX_NONE	1
 
 /* The sum of iov, or -EINVAL (a negative length), -EFAULT (no memory named), `many` for more than FN_IOV_MAX. */
 ssize_t fn_iov_total_slow(const struct iovec *iov, int iovcnt, int many);

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <net/if.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -295,6 +296,7 @@ static int open_port(unsigned i, struct fn_stack *st)
 		return failed(i, ret, err);
 	}
 	claim_fds(p);
+	p->nic->ifindex = if_nametoindex(p->port->ifname);
 	record(i, FN_INFO_PORT_OPEN, 0, 0);
 	fn_log(FN_LOG_INFO, "port %s (%s) is open", c->name, c->devargs);
 	return fn_stack_add_nic(st, p->nic);

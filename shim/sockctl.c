@@ -8,6 +8,7 @@
 #include <linux/sockios.h>
 #include <string.h>
 
+#include "shim/async.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
@@ -24,6 +25,8 @@ static int set_flags(struct fn_file *f, int fd, int mask, int value)
 		flags = (old & ~mask) | (value & mask);
 	} while (!atomic_compare_exchange_weak_explicit(&f->flags, &old, flags, memory_order_relaxed,
 							memory_order_relaxed));
+	if (mask & O_ASYNC)
+		fn_async_update(f, fd);
 	return f->dual ? fn_sys_fcntl(fd, F_SETFL, flags) : 0;
 }
 
@@ -92,16 +95,16 @@ static int get_stamp(const struct fn_file *f, void *arg, bool ns)
 	return 0;
 }
 
-static int set_owner(struct fn_file *f, int type, int id);
+static int set_owner(struct fn_file *f, int fd, int type, int id);
 
-static int own_by_int(struct fn_file *f, const void *arg)
+static int own_by_int(struct fn_file *f, int fd, const void *arg)
 {
 	int who;
 
 	if (!arg)
 		return -EFAULT;
 	memcpy(&who, arg, sizeof(who));
-	return who < 0 ? set_owner(f, F_OWNER_PGRP, -who) : set_owner(f, F_OWNER_PID, who);
+	return who < 0 ? set_owner(f, fd, F_OWNER_PGRP, -who) : set_owner(f, fd, F_OWNER_PID, who);
 }
 
 int fn_sock_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
@@ -125,7 +128,7 @@ int fn_sock_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
 		return f->type == SOCK_STREAM ? FN_TO_KERNEL : get_stamp(f, arg, true);
 	case FIOSETOWN:
 	case SIOCSPGRP:
-		return own_by_int(f, arg);
+		return own_by_int(f, fd, arg);
 	case FIOGETOWN:
 	case SIOCGPGRP:
 		return put_int(arg, (size_t)f->owner);
@@ -136,23 +139,34 @@ int fn_sock_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
 
 /* ---- fcntl ---- */
 
-static int set_owner(struct fn_file *f, int type, int id)
+/* Of a datagram socket the kernel's side is told, too: its events are the kernel's to signal. */
+static void tell_kernel(const struct fn_file *f, int fd, int cmd, long arg)
 {
+	if (f->dual)
+		fn_sys_fcntl(fd, cmd, arg);
+}
+
+static int set_owner(struct fn_file *f, int fd, int type, int id)
+{
+	struct f_owner_ex ex = { type, id };
+
 	/* f_setown looks the number up and asks for no permission */
 	if (id < 0 || (id && fn_sys(SYS_kill, type == F_OWNER_PGRP ? -id : id, 0) == -ESRCH))
 		return id < 0 ? -EINVAL : -ESRCH;
 	f->owner = type == F_OWNER_PGRP ? -id : id;
 	f->owner_tid = type == F_OWNER_TID;
+	tell_kernel(f, fd, F_SETOWN_EX, (long)&ex);
+	fn_async_update(f, fd);
 	return 0;
 }
 
-static int set_owner_ex(struct fn_file *f, const struct f_owner_ex *ex)
+static int set_owner_ex(struct fn_file *f, int fd, const struct f_owner_ex *ex)
 {
 	if (!ex)
 		return -EFAULT;
 	if (ex->type != F_OWNER_TID && ex->type != F_OWNER_PID && ex->type != F_OWNER_PGRP)
 		return -EINVAL;
-	return ex->pid < 0 ? -ESRCH : set_owner(f, ex->type, ex->pid);
+	return ex->pid < 0 ? -ESRCH : set_owner(f, fd, ex->type, ex->pid);
 }
 
 static int get_owner_ex(const struct fn_file *f, struct f_owner_ex *ex)
@@ -164,13 +178,13 @@ static int get_owner_ex(const struct fn_file *f, struct f_owner_ex *ex)
 	return 0;
 }
 
-static int set_owner_by_arg(struct fn_file *f, long arg)
+static int set_owner_by_arg(struct fn_file *f, int fd, long arg)
 {
 	int who = (int)arg;
 
 	if (who == INT_MIN)
 		return -EINVAL;
-	return who < 0 ? set_owner(f, F_OWNER_PGRP, -who) : set_owner(f, F_OWNER_PID, who);
+	return who < 0 ? set_owner(f, fd, F_OWNER_PGRP, -who) : set_owner(f, fd, F_OWNER_PID, who);
 }
 
 int fn_sock_fcntl(struct fn_file *f, int fd, int cmd, long arg)
@@ -181,17 +195,18 @@ int fn_sock_fcntl(struct fn_file *f, int fd, int cmd, long arg)
 	case F_SETFL:
 		return arg & O_DIRECT ? -EINVAL : set_flags(f, fd, SETFL_MASK, (int)arg);
 	case F_SETOWN:
-		return set_owner_by_arg(f, arg);
+		return set_owner_by_arg(f, fd, arg);
 	case F_GETOWN:
 		return f->owner;
 	case F_SETOWN_EX:
-		return set_owner_ex(f, (const void *)arg);
+		return set_owner_ex(f, fd, (const void *)arg);
 	case F_GETOWN_EX:
 		return get_owner_ex(f, (void *)arg);
 	case F_SETSIG:
 		if (arg < 0 || arg > SIGNALS)
 			return -EINVAL;
 		f->owner_sig = (int)arg;
+		tell_kernel(f, fd, F_SETSIG, arg);
 		return 0;
 	case F_GETSIG:
 		return f->owner_sig;

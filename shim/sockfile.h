@@ -30,6 +30,10 @@ enum fn_side {
  */
 int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to);
 
+/* sockopt.c: the operations of both kinds. */
+int fn_sock_pending_error(struct fn_file *f);
+void fn_sock_keep_error(struct fn_file *f, int err);
+
 /* sockctl.c: ioctl(2) and fcntl(2) of both kinds. */
 int fn_sock_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg);
 int fn_sock_fcntl(struct fn_file *f, int fd, int cmd, long arg);
@@ -38,6 +42,9 @@ int fn_sock_fcntl(struct fn_file *f, int fd, int cmd, long arg);
 ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t count);
 ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags);
 ssize_t fn_tcp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags);
+
+/* file_udp.c: UDP_CORK went off: what was gathered leaves. Does not wait. */
+void fn_udp_uncork(struct fn_file *f, int fd);
 
 /* file_tcp.c: what a send of 0 bytes or a refused one returns: `err` (-E* of the stack) as Linux reports it, with SIGPIPE
  * unless MSG_NOSIGNAL. */

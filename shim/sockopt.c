@@ -22,7 +22,7 @@ enum how { HOW_UNKNOWN, HOW_STACK, HOW_FILE, HOW_FACT, HOW_IDLE, HOW_OTHER };
 enum form {
 	/* of STACK and FILE */
 	FORM_BOOL, FORM_INT, FORM_BYTE, FORM_TTL, FORM_PMTU, FORM_SNDBUF, FORM_RCVBUF, FORM_LOWAT, FORM_LINGER, FORM_CC,
-	FORM_TIMEO, FORM_STAMP, FORM_FLAG, FORM_FLAG6, FORM_V6ONLY,
+	FORM_TIMEO, FORM_STAMP, FORM_FLAG, FORM_FLAG6, FORM_V6ONLY, FORM_CORK,
 	/* of FACT: who knows */
 	FORM_KERNEL, FORM_TYPE, FORM_DOMAIN, FORM_PROTOCOL, FORM_ERROR, FORM_PEERNAME, FORM_MEMINFO, FORM_COOKIE,
 	FORM_MTU, FORM_INFO,
@@ -43,6 +43,7 @@ enum {
 #define ARG_recvttl offsetof(struct fn_sockopts, recvttl)
 #define ARG_recvtos offsetof(struct fn_sockopts, recvtos)
 #define ARG_v6only offsetof(struct fn_sockopts, v6only)
+#define ARG_cork offsetof(struct fn_sockopts, cork)
 #include "shim/opt.def"
 #undef FN_OPTION
 #undef FN_OPTION_PLAIN
@@ -248,13 +249,18 @@ static bool *flag_of(struct fn_file *f, const struct row *r)
 	return (bool *)((char *)&f->opt + r->arg);
 }
 
-static int set_file(struct fn_file *f, const struct row *r, int value)
+static int set_file(struct fn_file *f, int fd, const struct row *r, int value)
 {
 	switch (r->form) {
 	case FORM_STAMP:
 		return set_stamp(f, r, value);
 	case FORM_V6ONLY:
 		return f->sk->local.port ? -EINVAL : (*flag_of(f, r) = value, 0);
+	case FORM_CORK:
+		*flag_of(f, r) = value;
+		if (!value)
+			fn_udp_uncork(f, fd);
+		return 0;
 	default:
 		*flag_of(f, r) = value;
 		return 0;
@@ -279,7 +285,7 @@ static int set_buf(struct fn_file *f, int fd, const struct row *r, int name, int
 static int set_value(struct fn_file *f, int fd, const struct row *r, int name, int value)
 {
 	if (r->how == HOW_FILE)
-		return set_file(f, r, !!value);
+		return set_file(f, fd, r, !!value);
 	switch (r->form) {
 	case FORM_BOOL:
 		return set_stack(f, r, !!value);
@@ -438,6 +444,7 @@ static int get_served(struct fn_file *f, int level, const struct row *r, void *v
 	case FORM_FLAG:
 	case FORM_FLAG6:
 	case FORM_V6ONLY:
+	case FORM_CORK:
 		v = *flag_of(f, r);
 		break;
 	default:
@@ -594,4 +601,22 @@ void fn_sockopt_inherit(struct fn_file *f, const struct fn_file *listener)
 	f->rcvtimeo = listener->rcvtimeo;
 	f->sndtimeo = listener->sndtimeo;
 	f->opt = listener->opt;
+}
+
+int fn_sock_pending_error(struct fn_file *f)
+{
+	int err;
+
+	fn_engine_lock();
+	err = f->sk->error;
+	f->sk->error = 0;
+	fn_engine_unlock();
+	return -err;
+}
+
+void fn_sock_keep_error(struct fn_file *f, int err)
+{
+	fn_engine_lock();
+	f->sk->error = err;
+	fn_engine_unlock();
 }

@@ -23,6 +23,7 @@ struct fn_sockopts {
 	bool stamp_new;		/* SO_TIMESTAMP_NEW's layout */
 	bool pktinfo, pktinfo6, recvttl, recvtos;	/* ancillary data wanted */
 	bool v6only;
+	bool cork;		/* UDP_CORK */
 };
 
 enum fn_opt_verdict {

@@ -74,6 +74,7 @@ struct fn_nic {
 	uint32_t ip4_bcast;		/* directed broadcast, set by fn_stack_add_nic(); none: 255.255.255.255 */
 	uint64_t src_ok;		/* last source address that passed the checks of ip4.c; beyond 32 bits: none yet */
 	uint64_t defend_after;		/* ns: when ARP may defend ip4 again */
+	uint32_t ifindex;		/* of the kernel's interface behind it, for ancillary data; 0: there is none */
 	char name[FN_NIC_NAME];
 	struct fn_nic_stats stats;
 	/* packets given to fn_nic_send() that .tx has not taken yet; the stack's */

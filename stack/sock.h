@@ -185,7 +185,7 @@ struct fn_udp_meta {
 	size_t len;		/* true length, for MSG_TRUNC */
 	uint64_t time;		/* arrival, ns of the stack's clock */
 	uint8_t ttl, tos;
-	uint8_t nic_index;
+	uint32_t ifindex;	/* of the interface it came by, as the kernel counts; 0: none of the kernel's */
 };
 
 /*

@@ -319,7 +319,7 @@ static void fill_meta(const struct fn_pkt *p, struct fn_udp_meta *m)
 	const struct fn_udp_hdr *udp = udp_hdr(p);
 
 	*m = (struct fn_udp_meta){.from = {.ip4 = ip->src, .port = udp->sport}, .to = {.ip4 = ip->dst, .port = udp->dport},
-		.len = p->pkt_len, .time = p->time, .ttl = ip->ttl, .tos = ip->tos, .nic_index = p->nic->index};
+		.len = p->pkt_len, .time = p->time, .ttl = ip->ttl, .tos = ip->tos, .ifindex = p->nic->ifindex};
 }
 
 ssize_t fn_udp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, unsigned flags, struct fn_udp_meta *meta)

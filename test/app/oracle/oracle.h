@@ -100,5 +100,6 @@ void t_fd(void);
 void t_file(void);
 void t_udp(void);
 void t_frag(void);
+void t_async(void);
 
 #endif

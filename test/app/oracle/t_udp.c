@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Datagrams: connected and not, truncation, ancillary data, errors, both sides of a wildcard socket. */
+#include <net/if.h>
+#include <netinet/udp.h>
+
 #include "oracle.h"
 
 static char buf[70000];
@@ -122,12 +125,14 @@ static void message(const char *what, long ret, struct msghdr *msg)
 		return;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		struct in_pktinfo info;
+		char ifname[IF_NAMESIZE];
 
 		say("  level %d type %d length %zu", c->cmsg_level, c->cmsg_type, c->cmsg_len);
 		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
 			say("  to the subject: %d %d, interface: %d", info.ipi_addr.s_addr == o.local.s_addr,
-			    info.ipi_spec_dst.s_addr == o.local.s_addr, info.ipi_ifindex > 0);
+			    info.ipi_spec_dst.s_addr == o.local.s_addr,
+			    info.ipi_ifindex > 1 && if_indextoname((unsigned)info.ipi_ifindex, ifname) != NULL);
 		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) {
 			say("  ttl %d", *(int *)CMSG_DATA(c));
 		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
@@ -400,6 +405,54 @@ static void many_messages(void)
 	TRY(recvmmsg(fd, m, 4, MSG_DONTWAIT, NULL));
 	say("lengths %u %u %u", m[0].msg_len, m[1].msg_len, m[2].msg_len);
 	TRY(recvmmsg(fd, m, 4, MSG_DONTWAIT, NULL));
+	/* an error behind the first message is the next call's */
+	m[1].msg_hdr.msg_iovlen = 2000;
+	peer("usend %d %d 6", peer_slot, port);
+	until(fd, POLLIN);
+	TRY(recvmmsg(fd, m, 4, MSG_DONTWAIT, NULL));
+	masks("an error is left", fd);
+	peer("usend %d %d 7", peer_slot, port);
+	until(fd, POLLIN);
+	TRY(recvmmsg(fd, m, 1, MSG_DONTWAIT, NULL));
+	TRY(recvmmsg(fd, m, 1, MSG_DONTWAIT, NULL));
+	say("length %u", m[0].msg_len);
+	close(fd);
+}
+
+/* Several calls, one datagram. */
+static void gathered(void)
+{
+	struct sockaddr_in to = addr_of(o.peer, peer_port), self = addr_of((struct in_addr){ htonl(INADDR_LOOPBACK) }, 9);
+	int fd = bound(o.local), on = 1;
+	socklen_t len = sizeof(on);
+
+	TRY(to_peer(fd, 5, MSG_MORE));
+	masks("corked", fd);
+	TRY(to_peer(fd, 6, MSG_MORE));
+	TRY(to_peer(fd, 0, 0));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(to_peer(fd, 5, MSG_MORE));
+	TRY(sendto(fd, "abc", 3, 0, (struct sockaddr *)&self, sizeof(self)));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(to_peer(fd, 5, MSG_MORE));
+	TRY(sendto(fd, "abc", 3, 0, NULL, 0));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(to_peer(fd, 40000, MSG_MORE));
+	TRY(to_peer(fd, 40000, 0));
+	TRY(to_peer(fd, 9, 0));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(set_int(fd, IPPROTO_UDP, UDP_CORK, 1));
+	TRY(getsockopt(fd, IPPROTO_UDP, UDP_CORK, &on, &len));
+	say("UDP_CORK %d", on);
+	TRY(to_peer(fd, 5, 0));
+	TRY(to_peer(fd, 7, 0));
+	TRY(set_int(fd, IPPROTO_UDP, UDP_CORK, 0));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	TRY(send(fd, "abc", 3, MSG_MORE));
+	TRY(write(fd, "defg", 4));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(send(fd, "lost", 4, MSG_MORE));
 	close(fd);
 }
 
@@ -443,4 +496,5 @@ void t_udp(void)
 	waiting();
 	wildcard();
 	many_messages();
+	gathered();
 }
