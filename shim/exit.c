@@ -3,8 +3,12 @@
  * The end of an image. Its sockets are closed, and what was sent arrives: exit waits until the peers have acknowledged it,
  * FASTNET_EXIT_DRAIN_MS at most. Sockets that another image holds live on.
  */
+#include <stdio.h>
+
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/info.h"
+#include "shim/log.h"
 #include "shim/port.h"
 #include "shim/shim.h"
 
@@ -65,12 +69,37 @@ static void drain(void)
 	fn_engine.shared->pid[fn_engine.image] = 0;
 }
 
+/* What fastnet-stat cannot ask of a process any more: where its sockets went, by the names that --json has. */
+static void account(void)
+{
+	char text[512];
+	size_t len = 0;
+
+	if (!fn_log_on(FN_LOG_INFO))
+		return;
+	text[0] = 0;
+	for (unsigned r = 0; r < FN_REASON_COUNT && len < sizeof text; r++)
+		if (fastnet_info.reasons[r])
+			len += (size_t)snprintf(text + len, sizeof text - len, " %s %lu", fn_reason_name(r),
+						(unsigned long)fastnet_info.reasons[r]);
+	if (!len)
+		return;
+	if (fn_engine.st && len < sizeof text)
+		snprintf(text + len, sizeof text - len, " tcp_passive_open %lu tcp_active_open %lu udp_in %lu udp_out %lu",
+			 (unsigned long)fn_engine.st->stats.tcp_passive_open,
+			 (unsigned long)fn_engine.st->stats.tcp_active_open, (unsigned long)fn_engine.st->stats.udp_in,
+			 (unsigned long)fn_engine.st->stats.udp_out);
+	fn_log(FN_LOG_INFO, "sockets:%s", text);
+}
+
 void fn_shim_exit(void)
 {
 	drain();
+	account();
 }
 
 void fn_shim_exec(void)
 {
 	drain();
+	account();
 }
