@@ -160,16 +160,33 @@ nginx-tls()
 	stop QUIT
 }
 
-row nginx-stream "nginx: several listeners, reuseport, deferred, a UNIX socket, unbuffered upload" nginx curl
+row nginx-stream "nginx: several listeners, deferred, a UNIX socket, unbuffered upload" nginx curl
 nginx-stream()
 {
 	nginx_web "$LAB_TMP" 2 \
-		"server { listen 80; listen 81 reuseport; listen 82 deferred; listen unix:$LAB_TMP/s; root $LAB_TMP/www; }"
+		"server { listen 80; listen 81; listen 82 deferred; listen unix:$LAB_TMP/s; root $LAB_TMP/www; }"
 	nginx_server
 	nginx_pages "http://$HERE"
 	nginx_pages "http://$HERE:81"
 	nginx_pages "http://$HERE:82"
 	[ "$(fast curl -s --unix-socket s http://here/)" = hello ] || fail "UNIX socket"
+	stop QUIT
+}
+
+known nginx-reuseport port "the worker that holds the port opens the other worker's listener too, and accepts nothing from it"
+row nginx-reuseport "nginx: listen reuseport, 2 workers" nginx curl
+nginx-reuseport()
+{
+	local i
+
+	nginx_web "$LAB_TMP" 2 "server { listen 80 reuseport; root $LAB_TMP/www; }"
+	serve /usr/sbin/nginx -c "$LAB_TMP/nginx.conf"
+	ready 80
+	servers=("$(cat nginx.pid)")
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		until_answer peer curl -sf -m 2 -o /dev/null "http://$HERE/"
+		[ "$(peer curl -s -m 3 "http://$HERE/")" = hello ] || fail "no answer to request $i"
+	done
 	stop QUIT
 }
 

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash disable=SC2034,SC2154
+known node port "the primary hands its listener to the workers over a UNIX socket: connections of the port stay in the primary, where nobody accepts"
+slow
+row node "node: http and net, cluster of two workers, child_process" node curl
+node()
+{
+	cat >s.js <<-'END'
+		const cluster = require('cluster'), http = require('http'), net = require('net'), cp = require('child_process');
+		if (cluster.isPrimary) {
+			cluster.fork(); cluster.fork();
+			net.createServer(c => c.pipe(c)).listen(8001, '0.0.0.0');
+			process.on('SIGTERM', () => { for (const w of Object.values(cluster.workers)) w.kill(); process.exit(0); });
+		} else
+			http.createServer((q, r) => cp.execFile('echo', ['hello'], (e, out) => r.end(e ? String(e) : out)))
+				.listen(8000, '0.0.0.0');
+	END
+	serve node s.js
+	until_answer peer curl -sf -m 2 "http://$HERE:8000/"
+	for i in 1 2 3 4 5 6; do
+		[ "$(peer curl -s -m 5 "http://$HERE:8000/")" = hello ] || fail "request $i"
+	done
+	[ "$(printf 'echo\n' | peer nc -N -w 5 "$HERE" 8001)" = echo ] || fail "net"
+}
+
+slow
+row node-single "node: http server and client, dgram" node curl
+node-single()
+{
+	cat >s.js <<-'END'
+		const http = require('http'), u = require('dgram').createSocket('udp4');
+		u.on('message', (m, r) => u.send(m, r.port, r.address)); u.bind(8002);
+		http.createServer((q, r) => q.pipe(r)).listen(8000);
+	END
+	serve node s.js
+	until_answer peer curl -sf -m 2 "http://$HERE:8000/"
+	random_file sent 2000000
+	peer curl -s -m 20 --data-binary @sent -o got "http://$HERE:8000/" || fail "POST"
+	same got sent "what was posted"
+	[ "$(printf dgram | peer nc -u -W 1 -w 5 "$HERE" 8002)" = dgram ] || fail "dgram"
+}
+
+slow
+row java "Java: HttpServer, NIO, a process builder" java curl
+java()
+{
+	cat >S.java <<-'END'
+		import com.sun.net.httpserver.*; import java.net.*; import java.util.concurrent.*;
+		class S { public static void main(String[] a) throws Exception {
+			HttpServer s = HttpServer.create(new InetSocketAddress(8000), 200);
+			s.createContext("/", x -> { byte[] b = x.getRequestBody().readAllBytes();
+				x.sendResponseHeaders(200, b.length == 0 ? -1 : b.length); x.getResponseBody().write(b); x.close(); });
+			s.createContext("/run", x -> { byte[] b = new ProcessBuilder("echo", "hello").start().getInputStream().readAllBytes();
+				x.sendResponseHeaders(200, b.length); x.getResponseBody().write(b); x.close(); });
+			s.setExecutor(Executors.newFixedThreadPool(8)); s.start(); } }
+	END
+	serve java S.java
+	until_answer peer curl -sf -m 2 "http://$HERE:8000/"
+	random_file sent 2000000
+	peer curl -s -m 20 --data-binary @sent -o got "http://$HERE:8000/" || fail "POST"
+	same got sent "what was posted"
+	for i in 1 2 3; do
+		[ "$(peer curl -s -m 5 "http://$HERE:8000/run")" = hello ] || fail "a process"
+	done
+}
+
+row python "Python: http.server, a process a request, asyncio" python3 curl
+python()
+{
+	cat >s.py <<-'END'
+		import asyncio, subprocess
+		async def one(r, w):
+		    n = int((await r.readline()).decode() or 0)
+		    w.write(await r.readexactly(n) if n else subprocess.check_output(["echo", "hello"]))
+		    await w.drain()
+		    w.close()
+		async def main():
+		    async with await asyncio.start_server(one, "0.0.0.0", 8000) as s: await s.serve_forever()
+		asyncio.run(main())
+	END
+	serve python3 s.py
+	ready 8000
+	[ "$(echo 0 | peer nc -w 5 "$HERE" 8000)" = hello ] || fail "subprocess"
+	random_file sent 1000000
+	{ echo 1000000; cat sent; } | peer nc -w 10 "$HERE" 8000 >got
+	same got sent "asyncio's echo"
+}
+
+row openssl "openssl s_server and s_client" openssl
+openssl()
+{
+	command openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -days 2 -subj /CN=here 2>/dev/null
+	serve openssl s_server -accept 4433 -key k -cert c -www
+	ready 4433
+	peer curl -sk -m 10 "https://$HERE:4433/" | grep -q s_server || fail "s_server"
+	look
+	stop	# it holds the port
+	peer_serve openssl s_server -accept 4434 -key k -cert c -www
+	peer_ready 4434
+	printf 'GET / HTTP/1.0\r\n\r\n' | fast openssl s_client -ign_eof -connect "$THERE:4434" 2>/dev/null | grep -q s_server ||
+		fail "s_client"
+}
+
+known bash port "a connection that a child program inherits is lost at its exec: it is not converted yet"
+row bash "bash: /dev/tcp" bash python3
+bash()
+{
+	mkdir www
+	echo hello >www/index.html
+	peer_serve python3 -m http.server 8080 -d www
+	peer_ready 8080
+	fast bash -c "exec 3<>/dev/tcp/$THERE/8080; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3" | grep -q hello || fail "no answer"
+}
