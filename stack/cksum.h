@@ -16,11 +16,11 @@ uint64_t fn_cksum_copy(uint64_t sum, void *dst, const void *src, size_t len);
 /* Fold to 16 bits and complement: what is stored in a header (already in network order in memory). */
 fn_inline uint16_t fn_cksum_fold(uint64_t sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
+	uint32_t s = (uint32_t)sum + (uint32_t)(sum >> 32);
+
+	s += s < (uint32_t)sum;			/* end-around carry */
+	s += s << 16 | s >> 16;			/* its upper half: both halves, and their carry */
+	return (uint16_t)(~s >> 16);
 }
 
 /* The pseudo header's sum (RFC 9293 3.1, RFC 768): addresses in network order, length of header and data in host order. */

@@ -16,6 +16,9 @@ int fn_ip4_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p);
 int fn_icmp_input(struct fn_stack *st, struct fn_pkt *p);
 int fn_udp_input(struct fn_stack *st, struct fn_pkt *p);
 int fn_tcp_input(struct fn_stack *st, struct fn_pkt *p);
+/* A frame, .data at its Ethernet header: true when it was the next segment of a connection, without anything unusual at any
+ * layer, and is taken; else nothing was done to it, and it goes to fn_ether_input(). */
+bool fn_tcp_express(struct fn_stack *st, const struct fn_nic *nic, struct fn_pkt *p);
 
 fn_inline struct fn_ip4_hdr *fn_pkt_ip4(const struct fn_pkt *p)
 {
@@ -73,7 +76,13 @@ int fn_ip4_output(struct fn_stack *st, const struct fn_path *path, struct fn_pkt
 void fn_neigh_confirm(struct fn_stack *st, struct fn_neigh *n);
 
 /* A buffer to send from, with room for headers; counts NO_PKT_MEM. */
-struct fn_pkt *fn_nic_alloc(struct fn_nic *nic);
+struct fn_pkt *fn_nic_alloc_failed(struct fn_nic *nic);
+fn_inline struct fn_pkt *fn_nic_alloc(struct fn_nic *nic)
+{
+	struct fn_pkt *p = nic->ops->alloc(nic);
+
+	return fn_likely(p != NULL) ? p : fn_nic_alloc_failed(nic);
+}
 /* A copy of a chain's bytes from .data on, in as many buffers of nic as it takes (.seg); the offloads asked for come
  * along, .l2 to .l4 do not. NULL: no buffers. */
 struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src);

@@ -8,15 +8,11 @@
 
 #include "net.h"
 
-struct fn_pkt *fn_nic_alloc(struct fn_nic *nic)
+fn_cold struct fn_pkt *fn_nic_alloc_failed(struct fn_nic *nic)
 {
-	struct fn_pkt *p = nic->ops->alloc(nic);
-
-	if (fn_unlikely(!p)) {
-		nic->stats.alloc_failed++;
-		nic->st->stats.drop[FN_DROP_NO_PKT_MEM]++;
-	}
-	return p;
+	nic->stats.alloc_failed++;
+	nic->st->stats.drop[FN_DROP_NO_PKT_MEM]++;
+	return NULL;
 }
 
 struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src)
@@ -112,43 +108,10 @@ static fn_cold bool flush_rest(struct fn_nic *nic, unsigned done)
 	return false;
 }
 
-/* nic_tx_burst() for the one packet that is staged, as in a dialogue: 60 instructions less (bench/stack). */
-fn_inline unsigned nic_tx_one(struct fn_nic *nic)
-{
-	struct fn_stats *stats = &nic->st->stats;
-	struct fn_pkt *p = nic->txq[0];
-	int32_t off = (int32_t)(p->data - (p->buf + p->l2));
-	bool kept = p->flags & FN_PKT_KEEP;
-	uint64_t bytes;
-
-	pkt_move_data(p, -off);
-	bytes = p->pkt_len;
-	p->flags = (uint16_t)((p->flags & ~FN_PKT_QUEUED) | FN_PKT_SENT);
-	if (fn_unlikely(!nic->ops->tx(nic, nic->txq, 1))) {
-		p->flags |= FN_PKT_QUEUED;
-		if (kept)
-			pkt_move_data(p, off);
-		return 0;
-	}
-	if (kept)
-		pkt_move_data(p, off);
-	stats->tx_packets++;
-	stats->tx_bytes += bytes;
-	return 1;
-}
-
-bool fn_nic_flush(struct fn_nic *nic)
+static __attribute__((noinline)) bool flush_many(struct fn_nic *nic)
 {
 	unsigned done = 0, n, sent;
 
-	if (nic->txq_len == 1) {
-		if (fn_unlikely(!nic_tx_one(nic)))
-			return flush_rest(nic, 0);
-		nic->st->staged--;
-		nic->txq_len = 0;
-		return true;
-	}
-	/* most often a few packets, and the device takes them */
 	do {
 		n = fn_min(nic->txq_len - done, (unsigned)FN_NIC_BURST);
 		sent = nic_tx_burst(nic, nic->txq + done, n);
@@ -157,6 +120,36 @@ bool fn_nic_flush(struct fn_nic *nic)
 			return flush_rest(nic, done);
 	} while (done < nic->txq_len);
 	nic->st->staged -= done;
+	nic->txq_len = 0;
+	return true;
+}
+
+/* One packet is staged, as in a dialogue: 60 instructions less than a burst of one (bench/stack). */
+bool fn_nic_flush(struct fn_nic *nic)
+{
+	struct fn_stack *st = nic->st;
+	struct fn_pkt *p = nic->txq[0];
+	int32_t off = (int32_t)(p->data - (p->buf + p->l2));
+	uint32_t bytes;
+	bool kept;
+
+	if (nic->txq_len != 1)
+		return flush_many(nic);
+	kept = p->flags & FN_PKT_KEEP;
+	pkt_move_data(p, -off);
+	bytes = p->pkt_len;
+	p->flags = (uint16_t)((p->flags & ~FN_PKT_QUEUED) | FN_PKT_SENT);
+	if (fn_unlikely(!nic->ops->tx(nic, nic->txq, 1))) {
+		p->flags |= FN_PKT_QUEUED;
+		if (kept)
+			pkt_move_data(p, off);
+		return flush_rest(nic, 0);
+	}
+	if (kept)
+		pkt_move_data(p, off);
+	st->stats.tx_packets++;
+	st->stats.tx_bytes += bytes;
+	st->staged--;
 	nic->txq_len = 0;
 	return true;
 }

@@ -122,7 +122,8 @@ static void burst_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *
 			__builtin_prefetch(burst[i + 1]->data);
 		bytes += burst[i]->pkt_len;
 		burst[i]->time = st->now;
-		fn_ether_input(st, nic, burst[i]);
+		if (!fn_tcp_express(st, nic, burst[i]))
+			fn_ether_input(st, nic, burst[i]);
 	}
 	st->stats.rx_packets += n;
 	st->stats.rx_bytes += bytes;
@@ -174,6 +175,8 @@ bool fn_stack_flush_staged(struct fn_stack *st)
 {
 	bool all = true;
 
+	if (fn_likely(st->nics == 1))
+		return fn_nic_flush(st->nic[0]);
 	for (unsigned i = 0; i < st->nics; i++)
 		if (st->nic[i]->txq_len)
 			all &= fn_nic_flush(st->nic[i]);

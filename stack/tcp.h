@@ -2,7 +2,7 @@
 /*
  * TCP's own records and the interfaces between its files; nothing here is for other layers (sock.h and net.h are).
  *
- * A segment's way in:  tcp_in.c (prediction, else RFC 9293's steps) > tcp_ack.c (step 5) > tcp_sack.c, tcp_recovery.c >
+ * A segment's way in:  tcp_fast.c (prediction), else tcp_in.c (RFC 9293's steps) > tcp_ack.c (step 5) > tcp_sack.c, tcp_recovery.c >
  *                      tcp_data.c (step 7) > tcp_ooo.c > the burst list > fn_tcp_end_burst().
  * And out:             tcp_user.c > tcp_output.c (what may go now) > tcp_out.c (one segment's header).
  */
@@ -125,6 +125,13 @@ struct fn_tcp_flow {
 	union fn_cc_priv cc;
 };
 
+/* What all segments of a connection have in common, as it goes on the wire. */
+struct fn_tcp_head {
+	struct fn_ip4_hdr ip;
+	struct fn_tcp_hdr th;
+	uint32_t ts[3];			/* with FN_TCP_F_TS */
+} fn_packed;
+
 struct fn_tcp {
 	struct fn_sock sk;
 	/* --- header prediction and the sequence spaces: RFC 9293 3.3.1 --- */
@@ -183,6 +190,11 @@ struct fn_tcp {
 	uint32_t last_seg_size;
 	uint64_t bytes_acked, bytes_received;
 	uint32_t segs_in, segs_out;
+	struct fn_tcp_head head;	/* fn_tcp_prepare()'s */
+	uint16_t head_flags;		/* FN_PKT_TX_* that its checksums want */
+	uint8_t head_len;		/* TCP header's length in .head; 0: there is no template */
+	bool sums;			/* nobody else makes TCP's checksum: payload is summed while it is copied */
+	uint32_t head_ip_sum, head_tcp_sum;	/* sums of what .head holds; TCP's with the pseudo header's constant part */
 	uint64_t probes_stamp;		/* ns: when the unanswered probes began; 0: none */
 	struct fn_tcp *listener;	/* until ESTABLISHED: who asked for it (a passive open) */
 	struct fn_tcp *accept_next;
@@ -269,6 +281,9 @@ fn_inline uint32_t fn_tcp_pipe(const struct fn_tcp *tp)
 
 	return out > left ? out - left : 0;
 }
+
+/* The end of the window that the peer offers. */
+fn_inline uint32_t fn_tcp_wnd_end(const struct fn_tcp *tp) { return tp->snd_una + tp->snd_wnd; }
 
 fn_inline uint32_t fn_pkt_span(const struct fn_pkt *p) { return p->end_seq - p->seq; }
 
@@ -396,8 +411,16 @@ unsigned fn_tcp_put_sacks(uint8_t *o, const struct fn_tcp *tp, unsigned room);
 /* Block i of a SACK option. */
 struct fn_sack fn_tcp_sack_at(const struct fn_tcp_seg *seg, unsigned i);
 
-/* ---- tcp_in.c ---- */
+/* ---- tcp_fast.c ---- */
+/* What prediction depends on has changed: .pred anew. */
 void fn_tcp_pred_update(struct fn_tcp *tp);
+/* p, .data at its TCP header th, belongs to tp, which is ESTABLISHED: true when it was the predicted one and is taken. */
+bool fn_tcp_predicted(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_hdr *th);
+
+/* ---- tcp_in.c ---- */
+/* The socket that p's ends belong to, by its hash: a connection, a slim object, or NULL. */
+struct fn_sock *fn_tcp_find_conn(struct fn_stack *st, struct fn_pkt *p, const struct fn_ip4_hdr *ip,
+				 const struct fn_tcp_hdr *th);
 /* Who listens on the address and port that p is for; NULL: nobody. */
 struct fn_tcp *fn_tcp_find_listener(const struct fn_stack *st, const struct fn_pkt *p, const struct fn_tcp_seg *seg);
 /* RFC 9293 3.10.7.3 and .4 from the state's point of view; takes p. */
@@ -489,9 +512,32 @@ void fn_tcp_urg(struct fn_tcp *tp, const struct fn_pkt *p, const struct fn_tcp_s
 
 /* ---- tcp_window.c: the receive window ---- */
 /* The window to advertise now; updates rcv_wnd and rcv_wup; returns the field's value. */
-uint16_t fn_tcp_select_window(struct fn_tcp *tp);
+uint16_t fn_tcp_select_window_slow(struct fn_tcp *tp);
+fn_inline uint16_t fn_tcp_select_window(struct fn_tcp *tp)
+{
+	uint32_t scale = tp->rcv_wscale, win = (fn_tcp_win_from_space(tp->sk.rcvbuf) + (1u << scale) - 1) >> scale;
+
+	/* all was read, and what was offered was not more: half the buffer */
+	if (fn_unlikely(tp->sk.rx_charged || !scale || tp->window_clamp || win - 1 >= 0xffff || !tp->rcv_wnd ||
+			win << scale < fn_tcp_receive_window(tp)))
+		return fn_tcp_select_window_slow(tp);
+	tp->rcv_wnd = win << scale;
+	tp->rcv_wup = tp->rcv_nxt;
+	return (uint16_t)win;
+}
 /* The program has read: window update, DRS. */
-void fn_tcp_after_read(struct fn_tcp *tp, size_t copied);
+void fn_tcp_after_read_slow(struct fn_tcp *tp, size_t copied);
+fn_inline void fn_tcp_after_read(struct fn_tcp *tp, size_t copied)
+{
+	const struct fn_tcp_flow *f = &tp->f;
+
+	/* in a dialogue, with most of the window left, and the round trip not over: nothing to tell or to tune */
+	if (fn_likely(tp->pingpong && !(tp->ack & FN_ACK_PUSHED2) && tp->rcv_nxt - tp->rcv_wup <= tp->rcv_mss &&
+		      4 * (uint64_t)fn_tcp_receive_window(tp) > tp->sk.rcvbuf &&
+		      (!f->rcv_rtt_us || tp->sk.st->now - f->rcvq_time < (f->rcv_rtt_us >> 3) * 1000ull)))
+		return;
+	fn_tcp_after_read_slow(tp, copied);
+}
 /* A round trip as the receiver sees it, from a segment of `len` bytes that echoes tsecr (0: no timestamp). */
 void fn_tcp_rcv_rtt(struct fn_tcp *tp, uint32_t len, uint32_t tsecr);
 
@@ -510,10 +556,6 @@ void fn_tcp_rx_trim(struct fn_tcp *tp, struct fn_pkt *p, uint32_t n);
 /* ---- tcp_output.c: what may be sent now ---- */
 /* Send what windows, Nagle and CORK allow; true: something went out. */
 bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle);
-/* Nothing waits and `len` bytes (a segment at most) may leave at once, in a buffer that is in no queue yet. */
-bool fn_tcp_may_send_now(const struct fn_tcp *tp, uint32_t len);
-/* First transmission of p, which then stands in rtxq; -E*: p is in no queue. */
-int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p);
 /* Retransmit what is marked lost, as far as the congestion window goes. */
 void fn_tcp_retransmit_lost(struct fn_tcp *tp);
 int fn_tcp_retransmit(struct fn_tcp *tp, struct fn_pkt *p);
@@ -522,16 +564,31 @@ int fn_tcp_probe(struct fn_tcp *tp);
 /* The program will write no more: a FIN behind what is unsent, and send (state FIN_WAIT1 or LAST_ACK is set). */
 void fn_tcp_send_fin(struct fn_tcp *tp);
 /* A transmit buffer for tp's queue, charged to it; NULL: none. */
-struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp);
+fn_inline struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = fn_nic_alloc(tp->path.nic);
+
+	if (fn_likely(p != NULL))
+		tp->sk.tx_charged += p->truesize;
+	return p;
+}
 /* Give it back. */
-void fn_tcp_tx_free(struct fn_tcp *tp, struct fn_pkt *p);
+fn_inline void fn_tcp_tx_free(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	tp->sk.tx_charged -= p->truesize;
+	fn_pkt_free(p);
+}
 /* Nothing is in flight, yet something waits: arm the probe timer. */
 void fn_tcp_check_probe(struct fn_tcp *tp);
 /* Recompute .mss from path, peer, program and options. */
 void fn_tcp_sync_mss(struct fn_tcp *tp);
 
 /* ---- tcp_out.c: single segments ---- */
-/* Put headers before p's payload and send it; p stays in its queue. */
+/* Path, ports or options are (other) ones now: make .head anew. */
+void fn_tcp_prepare(struct fn_tcp *tp);
+/* First transmission of p, which then stands in rtxq; -E*: p is in no queue. */
+int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p);
+/* Put headers before p's payload and send it again; p stays in its queue. */
 int fn_tcp_transmit(struct fn_tcp *tp, struct fn_pkt *p);
 /* The same from a copy, for p's own buffer is still in flight. */
 int fn_tcp_transmit_copy(struct fn_tcp *tp, const struct fn_pkt *p);
@@ -551,20 +608,42 @@ struct fn_tcp_bare {
 };
 int fn_tcp_emit(struct fn_stack *st, const struct fn_path *path, const struct fn_tcp_bare *b);
 int fn_tcp_emit_routed(struct fn_stack *st, const struct fn_tcp_bare *b);
-/* An ACK leaves: delayed-ACK state and quickack credit. */
-void fn_tcp_ack_sent(struct fn_tcp *tp);
 
 /* ---- tcp_timer.c ---- */
 void fn_tcp_timer(struct fn_timer *t, uint64_t now);
-void fn_tcp_set_due(struct fn_tcp *tp, enum fn_tcp_due which, uint64_t at);
+/* The wheel's timer is moved only when a deadline comes before it (tcp_timer.c). */
+fn_inline void fn_tcp_set_due(struct fn_tcp *tp, enum fn_tcp_due which, uint64_t at)
+{
+	tp->due[which] = at;
+	if (fn_unlikely(!fn_timer_armed(&tp->timer) || at < tp->timer.expires))
+		fn_timer_arm(&tp->sk.st->wheel, &tp->timer, at);
+}
 fn_inline void fn_tcp_clear_due(struct fn_tcp *tp, enum fn_tcp_due which) { tp->due[which] = FN_NEVER; }
 /* Arm the retransmission timer anew, or drop it when nothing is in flight (RFC 6298 5.1-5.3). */
-void fn_tcp_rearm_rto(struct fn_tcp *tp);
+void fn_tcp_rearm_rto_slow(struct fn_tcp *tp);	/* idle, backed off, or with a user timeout */
+fn_inline void fn_tcp_rearm_rto(struct fn_tcp *tp)
+{
+	if (fn_unlikely(tp->snd_una == tp->snd_nxt || tp->backoff || tp->user_timeout)) {
+		fn_tcp_rearm_rto_slow(tp);
+		return;
+	}
+	tp->rtx_kind = FN_RTX_RTO;
+	fn_tcp_set_due(tp, FN_DUE_RTX, tp->sk.st->now + tp->rto);
+}
 void fn_tcp_set_probe(struct fn_tcp *tp, uint64_t delay);
 uint64_t fn_tcp_probe_delay(const struct fn_tcp *tp);
 void fn_tcp_set_keepalive(struct fn_tcp *tp, bool on);
 uint64_t fn_tcp_fin_time(const struct fn_tcp *tp);
 uint64_t fn_tcp_keepidle(const struct fn_tcp *tp);
+
+/* An ACK leaves: delayed-ACK state and quickack credit. */
+fn_inline void fn_tcp_ack_sent(struct fn_tcp *tp)
+{
+	if (tp->quick && --tp->quick == 0)
+		tp->ato = FN_TCP_ATO_MIN;	/* leaving quickack mode */
+	tp->ack = 0;
+	fn_tcp_clear_due(tp, FN_DUE_ACK);
+}
 
 /* ---- tcp_rtt.c: RFC 6298 ---- */
 void fn_tcp_rtt_sample(struct fn_tcp *tp, uint64_t rtt_ns);

@@ -133,27 +133,13 @@ static void grow_cwnd(struct fn_tcp *tp, uint32_t acked, uint32_t prior_pipe)
 	tp->cwnd_limited = false;
 }
 
-/* The one segment in flight is acknowledged, and was sent once: a dialogue's ACK. */
-fn_inline bool ack_only(struct fn_tcp *tp, struct fn_pkt *p, uint32_t ack, struct fn_ack_info *ai)
-{
-	if (!p || p->next || p->end_seq != ack || p->sack & (uint8_t)~FN_SEG_SUM)
-		return false;
-	ai->delivered = ack - tp->snd_una;
-	ai->rtt_ns = tp->sk.st->now - p->time + 1;
-	tp->rtxq = (struct fn_pktq){ 0 };
-	tp->f.lost_hint = NULL;
-	fn_tcp_tx_free(tp, p);
-	return true;
-}
-
 void fn_tcp_ack_fast(struct fn_tcp *tp, uint32_t ack, uint32_t tsecr)
 {
 	struct fn_ack_info ai = { .una_advanced = true };
 	uint32_t prior_pipe = tp->snd_nxt - tp->snd_una;
 	uint64_t now = tp->sk.st->now;
 
-	if (!ack_only(tp, tp->rtxq.head, ack, &ai))
-		clean_rtxq(tp, ack, &ai);
+	clean_rtxq(tp, ack, &ai);
 	advance_una(tp, ack);
 	tp->rcv_tstamp = now;
 	tp->probes_out = 0;

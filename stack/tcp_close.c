@@ -63,6 +63,7 @@ static void forget(struct fn_tcp *tp)
 	tp->retransmits = tp->backoff = tp->probes_out = 0;
 	tp->probes_stamp = tp->ts_recent_stamp = 0;
 	tp->urg_data = 0;
+	tp->head_len = 0;
 	tp->ato = 0;
 	tp->bytes_acked = tp->bytes_received = 0;
 	tp->segs_in = tp->segs_out = 0;

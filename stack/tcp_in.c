@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A received segment: checks, the connection it belongs to, header prediction (Van Jacobson 1990), else the steps of
+ * A received segment that header prediction (tcp_fast.c) has not taken: checks, the connection it belongs to, the steps of
  * RFC 9293 3.10.7 in their order, one function a step. Owns no queue: steps 5 and 7 are tcp_ack.c's and tcp_data.c's.
  */
 #include <errno.h>
@@ -9,108 +9,6 @@
 
 #include "cksum.h"
 #include "tcp.h"
-
-/* Offset and flags as one number, whatever PSH is; never 0, which .pred is when nothing is predicted. */
-fn_inline uint16_t pred_word(const struct fn_tcp_hdr *th)
-{
-	uint16_t word;
-
-	memcpy(&word, &th->off, sizeof(word));
-	return word | fn_be16(FN_TCP_PSH);
-}
-
-void fn_tcp_pred_update(struct fn_tcp *tp)
-{
-	unsigned hlen = FN_TCP_LEN + (tp->feat & FN_TCP_F_TS ? 12 : 0);
-
-	tp->pred = 0;
-	if (tp->sk.tcp_state == FN_TCP_ESTABLISHED && !tp->oooq.head && tp->rcv_wnd && !tp->urg_data &&
-	    !tp->f.sacked && !tp->f.lost && tp->ca_state == FN_CA_OPEN && !tp->sk.shut)
-		tp->pred = fn_be16((uint16_t)(hlen << 10 | FN_TCP_ACK | FN_TCP_PSH));
-}
-
-/* ---- header prediction ---- */
-
-struct fast {
-	uint32_t ack, len, tsval, tsecr;
-};
-
-/* True when the segment is the next one in order, or acknowledges more, or both, and nothing else is to be done. */
-fn_inline bool predicted(const struct fn_tcp *tp, const struct fn_pkt *p, const struct fn_tcp_hdr *th, struct fast *fs)
-{
-	unsigned hlen = (th->off >> 4) * 4u;
-
-	if (pred_word(th) != tp->pred || fn_be32(th->seq) != tp->rcv_nxt || hlen > p->len)
-		return false;
-	fs->ack = fn_be32(th->ack);
-	if (!fn_seq_between(fs->ack, tp->snd_una, tp->snd_nxt))
-		return false;
-	if (tp->feat & FN_TCP_F_TS) {
-		uint32_t opt[3];
-
-		memcpy(opt, th + 1, sizeof(opt));
-		if (opt[0] != FN_TCP_TS_WORD)
-			return false;
-		fs->tsval = fn_be32(opt[1]);
-		fs->tsecr = fn_be32(opt[2]);
-		if ((int32_t)(fs->tsval - tp->ts_recent) < 0)
-			return false;
-	} else {
-		fs->tsval = fs->tsecr = 0;
-	}
-	fs->len = p->pkt_len - hlen;
-	if (!fs->len)
-		return fs->ack != tp->snd_una;	/* else: a duplicate, a window update or a probe */
-	return !p->seg && fs->len <= fn_tcp_receive_window(tp) && tp->sk.rx_charged + p->truesize <= tp->sk.rcvbuf;
-}
-
-static void take_window(struct fn_tcp *tp, const struct fn_tcp_hdr *th)
-{
-	tp->snd_wnd = (uint32_t)fn_be16(th->win) << tp->snd_wscale;
-	tp->snd_wl1 = tp->rcv_nxt;
-	if (fn_unlikely(tp->snd_wnd > tp->max_window)) {
-		tp->max_window = tp->snd_wnd;
-		fn_tcp_sync_mss(tp);
-	}
-}
-
-static void fast_data(struct fn_tcp *tp, struct fn_pkt *p, const struct fast *fs)
-{
-	uint32_t len = fs->len;
-
-	fn_pkt_pull(p, p->len - len);
-	p->seq = tp->rcv_nxt;
-	p->end_seq = tp->rcv_nxt += len;
-	fn_tcp_rx_append(tp, p);
-	fn_tcp_event_data(tp, len);
-	if (fn_unlikely(len >= tp->rcv_mss))
-		fn_tcp_rcv_rtt(tp, len, fs->tsecr);
-	fn_tcp_burst_add(tp, FN_BURST_ACK);
-	if (fn_tcp_data_ready(tp))
-		fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM);
-}
-
-static int fast_path(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_hdr *th, const struct fast *fs)
-{
-	struct fn_stack *st = tp->sk.st;
-
-	st->stats.tcp_fast++;
-	tp->segs_in++;
-	if (tp->feat & FN_TCP_F_TS && tp->rcv_nxt == tp->rcv_wup) {	/* RFC 7323 4.3, (2) */
-		tp->ts_recent = fs->tsval;
-		tp->ts_recent_stamp = st->now;
-	}
-	take_window(tp, th);
-	if (fs->ack != tp->snd_una)
-		fn_tcp_ack_fast(tp, fs->ack, fs->tsecr);
-	if (fs->len)
-		fast_data(tp, p, fs);
-	else
-		fn_pkt_free(p);
-	if (tp->sndq.head)
-		fn_tcp_output(tp, 0);
-	return 0;
-}
 
 /* ---- RFC 9293 3.10.7.4, first: sequence number, behind RFC 7323's PAWS ---- */
 
@@ -420,18 +318,13 @@ int fn_tcp_segment(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
 
 /* ---- from IP ---- */
 
-static __attribute__((noinline)) bool cksum_right(const struct fn_pkt *p)
+static bool cksum_ok(const struct fn_pkt *p)
 {
 	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
 
-	if (p->flags & FN_PKT_CSUM_BAD)
-		return false;
+	if (p->flags & (FN_PKT_L4_CSUM_OK | FN_PKT_CSUM_BAD))
+		return p->flags & FN_PKT_L4_CSUM_OK;
 	return !fn_cksum_fold(fn_cksum_pkt(p, 0) + fn_cksum_pseudo4(ip->src, ip->dst, FN_IPPROTO_TCP, p->pkt_len));
-}
-
-fn_inline bool cksum_ok(const struct fn_pkt *p)
-{
-	return p->flags & FN_PKT_L4_CSUM_OK || cksum_right(p);
 }
 
 static void fill_seg(struct fn_tcp_seg *seg, const struct fn_pkt *p, const struct fn_tcp_hdr *th)
@@ -466,8 +359,7 @@ static int no_conn(struct fn_stack *st, struct fn_pkt *p, struct fn_tcp_seg *seg
 	return fn_drop(st, p, FN_DROP_TCP_NO_SOCK);
 }
 
-/* The socket that p's ends belong to: a connection, a slim object, or NULL. */
-static __attribute__((noinline)) struct fn_sock *find_conn(struct fn_stack *st, struct fn_pkt *p,
+__attribute__((noinline)) struct fn_sock *fn_tcp_find_conn(struct fn_stack *st, struct fn_pkt *p,
 							   const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
 {
 	struct fn_ep local = { ip->dst, th->dport, 0 }, remote = { ip->src, th->sport, 0 };
@@ -475,6 +367,7 @@ static __attribute__((noinline)) struct fn_sock *find_conn(struct fn_stack *st, 
 
 	if (!(p->flags & FN_PKT_HASH_VALID))
 		p->hash = fn_hash4(st, ip->src, ip->dst, th->sport, th->dport);
+	p->flags |= FN_PKT_HASH_VALID;
 	sk = fn_demux_conn(st, p->hash, &local, &remote);
 	if (sk)
 		st->last_conn = sk;
@@ -519,17 +412,15 @@ int fn_tcp_input(struct fn_stack *st, struct fn_pkt *p)
 	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
 	const struct fn_tcp_hdr *th = (const struct fn_tcp_hdr *)p->data;
 	struct fn_sock *sk;
-	struct fast fs;
 
 	st->stats.tcp_in++;
 	if (fn_unlikely(p->len < FN_TCP_LEN))
 		return fn_drop(st, p, FN_DROP_TCP_SHORT);
 	sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport);
 	if (fn_unlikely(!sk))
-		sk = find_conn(st, p, ip, th);
+		sk = fn_tcp_find_conn(st, p, ip, th);
 	/* a slim object ends before .pred, so its state is asked first */
-	if (fn_likely(sk && sk->tcp_state == FN_TCP_ESTABLISHED && predicted(fn_tcp_sk(sk), p, th, &fs) &&
-		      cksum_ok(p)))
-		return fast_path(fn_tcp_sk(sk), p, th, &fs);
+	if (fn_likely(sk && sk->tcp_state == FN_TCP_ESTABLISHED && fn_tcp_predicted(fn_tcp_sk(sk), p, th)))
+		return 0;
 	return slow_path(st, sk, p, th);
 }

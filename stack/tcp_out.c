@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cksum.h"
+#include "ip4_flow.h"
 #include "tcp.h"
 
 /* Header and pseudo header, eight bytes at a time; `sum` is the payload's. */
@@ -58,19 +59,6 @@ fn_inline void put_cksum(const struct fn_path *path, struct fn_pkt *p, struct fn
 	th->csum = fn_cksum_fold(header_sum(path, th, hlen, payload, sum));
 }
 
-static bool wants_sum(const struct fn_path *path)
-{
-	return !(path->nic->caps & FN_NIC_TX_TCP_CSUM) && !path->local;
-}
-
-void fn_tcp_ack_sent(struct fn_tcp *tp)
-{
-	if (tp->quick && --tp->quick == 0)
-		tp->ato = FN_TCP_ATO_MIN;	/* leaving quickack mode */
-	tp->ack = 0;
-	fn_tcp_clear_due(tp, FN_DUE_ACK);
-}
-
 /* SACK blocks that the next segment carries, as many as `room` bytes of it allow; returns their length. */
 static fn_cold unsigned put_sacks(struct fn_tcp *tp, uint8_t *o, unsigned room)
 {
@@ -108,12 +96,17 @@ fn_inline void put_header(struct fn_tcp *tp, struct fn_tcp_hdr *th, unsigned hle
 	th->urg = 0;
 }
 
-/* Headers in place, out, and the payload is p's data again. */
-static int send_pkt(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq)
+static bool wants_sum(const struct fn_path *path)
+{
+	return !(path->nic->caps & FN_NIC_TX_TCP_CSUM) && !path->local;
+}
+
+/* A segment with SACK blocks or an urgent pointer, before there is a template, or to ourselves. */
+static fn_cold int send_odd(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq)
 {
 	struct fn_stack *st = tp->sk.st;
 	uint32_t payload = p->len;
-	uint64_t sum = wants_sum(&tp->path) ? payload_sum(p) : 0;
+	uint64_t sum = p->len && wants_sum(&tp->path) ? payload_sum(p) : 0;
 	unsigned hlen = FN_TCP_LEN + (tp->feat & FN_TCP_F_TS ? 12 : 0), sack_len = 0;
 	uint8_t sacks[40];
 	struct fn_tcp_hdr *th;
@@ -139,11 +132,132 @@ static int send_pkt(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t
 	} else {
 		err = fn_ip4_output(st, &tp->path, p);
 	}
+	return err;
+}
+
+void fn_tcp_prepare(struct fn_tcp *tp)
+{
+	struct fn_tcp_head *h = &tp->head;
+	uint32_t caps = tp->path.nic->caps;
+	uint64_t sum = fn_cksum_pseudo4(tp->path.src, tp->path.dst, FN_IPPROTO_TCP, 0);
+
+	tp->head_len = 0;
+	tp->sums = !tp->path.local && !(caps & FN_NIC_TX_TCP_CSUM);
+	if (tp->path.local || !tp->path.df)
+		return;
+	*h = (struct fn_tcp_head){
+		.th.sport = tp->sk.local.port, .th.dport = tp->sk.remote.port, .ts[0] = FN_TCP_TS_WORD,
+	};
+	tp->head_ip_sum = fn_ip4_flow_init(&tp->path, &h->ip);
+	tp->head_len = tp->feat & FN_TCP_F_TS ? FN_TCP_LEN + 12 : FN_TCP_LEN;
+	tp->head_flags = (uint16_t)((caps & FN_NIC_TX_IP_CSUM ? FN_PKT_TX_IP_CSUM : 0) |
+				    (caps & FN_NIC_TX_TCP_CSUM ? FN_PKT_TX_TCP_CSUM : 0));
+	if (tp->sums)	/* else the device adds the header */
+		sum = fn_cksum_add(sum, &h->th, tp->head_len);
+	tp->head_tcp_sum = (uint16_t)~fn_cksum_fold(sum);
+}
+
+/* The words of a segment's own, and TCP's checksum; payload: bytes behind the header. */
+fn_inline void fill_head(struct fn_tcp *tp, struct fn_tcp_head *h, struct fn_pkt *p, uint8_t flags, uint32_t seq,
+			 uint32_t payload)
+{
+	unsigned hlen = tp->head_len;
+	uint32_t w[3] = { fn_be32(seq), fn_be32(tp->rcv_nxt),
+			  fn_word((uint8_t)(hlen << 2), flags, fn_be16(fn_tcp_select_window(tp))) };
+	uint32_t ts[2] = { 0, 0 }, sum = tp->head_tcp_sum + fn_be16((uint16_t)(hlen + payload));
+
+	memcpy(&h->th.seq, w, sizeof(w));
+	if (fn_likely(hlen != FN_TCP_LEN)) {
+		ts[0] = fn_be32(fn_tcp_clock(tp->sk.st) + tp->ts_off);
+		ts[1] = fn_be32(tp->ts_recent);
+		memcpy(&h->ts[1], ts, sizeof(ts));
+	}
+	if (!tp->sums)	/* the pseudo header's sum; the device adds the rest */
+		h->th.csum = (uint16_t)(sum + (sum >> 16));
+	else
+		h->th.csum = fn_cksum_fold((uint64_t)sum + w[0] + w[1] + w[2] + ts[0] + ts[1] + payload_sum(p));
+}
+
+/* The template in front of p's payload, where .data stays, and what is the segment's own; out. */
+fn_inline int send_plain(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq)
+{
+	unsigned hlen = tp->head_len;
+	uint32_t payload = p->len, total = FN_IP4_LEN + hlen + payload;
+	struct fn_tcp_head *h = (struct fn_tcp_head *)(p->data - FN_IP4_LEN - hlen);
+
+	/* without timestamps the template's last words would lie on the payload */
+	if (fn_likely(hlen != FN_TCP_LEN))
+		memcpy(h, &tp->head, sizeof(*h));
+	else
+		memcpy(h, &tp->head, offsetof(struct fn_tcp_head, ts));
+	fn_ip4_flow_fill(&h->ip, tp->head_ip_sum, total, tp->head_flags & FN_PKT_TX_IP_CSUM);
+	fill_head(tp, h, p, flags, seq, payload);
+	p->l3 = (uint16_t)((uint8_t *)h - p->buf);
+	p->l4 = (uint16_t)(p->l3 + FN_IP4_LEN);
+	p->flags |= tp->head_flags;
+	return fn_ip4_flow_send(&tp->path, p);
+}
+
+fn_inline int send_any(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq)
+{
+	struct fn_stack *st = tp->sk.st;
+	int err;
+
+	if (fn_likely(tp->head_len && !tp->sack_out && tp->snd_up == tp->snd_una &&
+		      fn_ip4_flow_open(st, &tp->path, FN_IP4_LEN + tp->head_len + p->len)))
+		err = send_plain(tp, p, flags, seq);
+	else
+		err = send_odd(tp, p, flags, seq);
 	if (fn_unlikely(err))
 		return err;
 	st->stats.tcp_out++;
 	tp->segs_out++;
 	fn_tcp_ack_sent(tp);
+	return 0;
+}
+
+static int send_pkt(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq)
+{
+	return send_any(tp, p, flags, seq);
+}
+
+/* RFC 5681 4.1: after an idle period the ACK clock is gone; the window is halved for each timeout that passed. */
+static fn_cold void restart_idle(struct fn_tcp *tp, uint64_t idle)
+{
+	uint32_t least = fn_min(tp->cwnd, (uint32_t)FN_TCP_INIT_CWND * tp->mss);
+
+	fn_cc(tp)->restart(tp, idle);
+	tp->ssthresh = fn_max(tp->ssthresh, tp->cwnd / 4 * 3);
+	for (; idle > tp->rto && tp->cwnd > least; idle -= tp->rto)
+		tp->cwnd /= 2;
+	tp->cwnd = fn_max(tp->cwnd, least);
+}
+
+int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	struct fn_stack *st = tp->sk.st;
+	bool idle = tp->snd_una == tp->snd_nxt;
+	uint64_t now = st->now;
+	int err;
+
+	if (idle && fn_unlikely(now - tp->lsndtime > tp->rto) && !tp->lossless)
+		restart_idle(tp, now - tp->lsndtime);
+	p->flags |= FN_PKT_KEEP;
+	err = send_any(tp, p, p->tcp_flags | FN_TCP_ACK, p->seq);
+	if (fn_unlikely(err))
+		return err;
+	p->time = p->first_time = now;
+	fn_pktq_push(&tp->rtxq, p);
+	tp->snd_nxt = p->end_seq;
+	tp->lsndtime = now;
+	if (p->len < tp->mss)
+		tp->snd_sml = p->end_seq;
+	if (now - tp->ack_ts < tp->ato)	/* an answer within the ACK's delay: a dialogue */
+		tp->pingpong = true;
+	st->stats.tcp_bytes_out += p->len;
+	tp->f.prr_out += fn_pkt_span(p);
+	if (idle || tp->rtx_kind != FN_RTX_RTO)
+		fn_tcp_rearm_rto(tp);
 	return 0;
 }
 

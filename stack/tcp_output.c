@@ -12,29 +12,6 @@
 			 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
 #define FIN_STATES	(1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
 
-fn_inline uint32_t wnd_end(const struct fn_tcp *tp) { return tp->snd_una + tp->snd_wnd; }
-
-/* ---- buffers ---- */
-
-struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp)
-{
-	struct fn_pkt *p = fn_nic_alloc(tp->path.nic);
-
-	if (fn_unlikely(!p))
-		return NULL;
-	p->sack = 0;
-	p->retrans = 0;
-	p->tcp_flags = 0;
-	tp->sk.tx_charged += p->truesize;
-	return p;
-}
-
-void fn_tcp_tx_free(struct fn_tcp *tp, struct fn_pkt *p)
-{
-	tp->sk.tx_charged -= p->truesize;
-	fn_pkt_free(p);
-}
-
 /* Cut p (in q) after n bytes; the rest follows it in a buffer of its own. False: no buffer, or the device is about to
  * read p. */
 static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32_t n)
@@ -97,45 +74,6 @@ static bool nagle_allows(const struct fn_tcp *tp, const struct fn_pkt *p, uint8_
 	return !(fn_seq_gt(tp->snd_sml, tp->snd_una) && fn_seq_leq(tp->snd_sml, tp->snd_nxt));
 }
 
-/* RFC 5681 4.1: after an idle period the ACK clock is gone; the window is halved for each timeout that passed. */
-static fn_cold void restart_idle(struct fn_tcp *tp, uint64_t idle)
-{
-	uint32_t least = fn_min(tp->cwnd, (uint32_t)FN_TCP_INIT_CWND * tp->mss);
-
-	fn_cc(tp)->restart(tp, idle);
-	tp->ssthresh = fn_max(tp->ssthresh, tp->cwnd / 4 * 3);
-	for (; idle > tp->rto && tp->cwnd > least; idle -= tp->rto)
-		tp->cwnd /= 2;
-	tp->cwnd = fn_max(tp->cwnd, least);
-}
-
-int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p)
-{
-	struct fn_stack *st = tp->sk.st;
-	bool idle = tp->snd_una == tp->snd_nxt;
-	uint64_t now = st->now;
-	int err;
-
-	if (idle && fn_unlikely(now - tp->lsndtime > tp->rto) && !tp->lossless)
-		restart_idle(tp, now - tp->lsndtime);
-	err = fn_tcp_transmit(tp, p);
-	if (fn_unlikely(err))
-		return err;
-	p->time = p->first_time = now;
-	fn_pktq_push(&tp->rtxq, p);
-	tp->snd_nxt = p->end_seq;
-	tp->lsndtime = now;
-	if (p->len < tp->mss)
-		tp->snd_sml = p->end_seq;
-	if (now - tp->ack_ts < tp->ato)	/* an answer within the ACK's delay: a dialogue */
-		tp->pingpong = true;
-	st->stats.tcp_bytes_out += p->len;
-	tp->f.prr_out += fn_pkt_span(p);
-	if (idle || tp->rtx_kind != FN_RTX_RTO)
-		fn_tcp_rearm_rto(tp);
-	return 0;
-}
-
 /* First transmission of sndq's head; it stays there when it cannot go. */
 static int send_new(struct fn_tcp *tp, struct fn_pkt *p)
 {
@@ -153,7 +91,7 @@ fn_inline bool fits_window(const struct fn_tcp *tp, const struct fn_pkt *p)
 {
 	uint32_t end = p->len > tp->mss ? p->seq + tp->mss : p->end_seq;
 
-	return fn_seq_leq(end, wnd_end(tp));
+	return fn_seq_leq(end, fn_tcp_wnd_end(tp));
 }
 
 fn_inline bool fits_cwnd(const struct fn_tcp *tp, const struct fn_pkt *p)
@@ -161,18 +99,6 @@ fn_inline bool fits_cwnd(const struct fn_tcp *tp, const struct fn_pkt *p)
 	uint32_t pipe = fn_tcp_pipe(tp);
 
 	return !pipe || (pipe < tp->cwnd && tp->cwnd - pipe >= fn_min(p->len, (uint32_t)tp->mss));
-}
-
-bool fn_tcp_may_send_now(const struct fn_tcp *tp, uint32_t len)
-{
-	uint32_t pipe = fn_tcp_pipe(tp);
-
-	if (tp->sndq.head || len > tp->mss || fn_seq_gt(tp->snd_nxt + len, wnd_end(tp)))
-		return false;
-	if (pipe && (pipe >= tp->cwnd || tp->cwnd - pipe < len))
-		return false;
-	/* Nagle's and CORK's plain cases; the others are for fn_tcp_output() to decide */
-	return len == tp->mss || (!(tp->nonagle & FN_NAGLE_CORK) && (tp->nonagle & FN_NAGLE_OFF || !pipe));
 }
 
 static bool fin_missing(const struct fn_tcp *tp)
@@ -257,7 +183,7 @@ int fn_tcp_retransmit(struct fn_tcp *tp, struct fn_pkt *p)
 
 	if (p->flags & FN_PKT_QUEUED)	/* the first copy has not left yet */
 		return -EBUSY;
-	if (fn_seq_geq(p->seq, wnd_end(tp)) && p->seq != tp->snd_una)
+	if (fn_seq_geq(p->seq, fn_tcp_wnd_end(tp)) && p->seq != tp->snd_una)
 		return -EAGAIN;		/* the peer has taken its window back */
 	if (p->len > tp->mss && !split(tp, &tp->rtxq, p, tp->mss))
 		return -ENOBUFS;
@@ -310,8 +236,8 @@ int fn_tcp_probe(struct fn_tcp *tp)
 {
 	struct fn_pkt *p = tp->sndq.head;
 
-	if (p && fn_seq_lt(p->seq, wnd_end(tp))) {
-		uint32_t room = wnd_end(tp) - p->seq, n = fn_min(room, (uint32_t)tp->mss);
+	if (p && fn_seq_lt(p->seq, fn_tcp_wnd_end(tp))) {
+		uint32_t room = fn_tcp_wnd_end(tp) - p->seq, n = fn_min(room, (uint32_t)tp->mss);
 
 		if (p->len > n && !split(tp, &tp->sndq, p, n))
 			return -ENOBUFS;

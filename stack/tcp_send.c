@@ -87,11 +87,11 @@ static void add_sum(struct fn_pkt *p, uint64_t part, uint32_t at)
 	p->hash = (uint32_t)(sum + (sum >> 32));
 }
 
-static void append(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uint32_t n)
+fn_inline void append(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uint32_t n)
 {
 	uint8_t *to = p->data + p->len;
 
-	if (tp->path.nic->caps & FN_NIC_TX_TCP_CSUM || tp->path.local) {
+	if (!tp->sums) {
 		memcpy(to, from, n);
 		p->sack &= (uint8_t)~FN_SEG_SUM;
 	} else if (p->sack & FN_SEG_SUM) {
@@ -137,34 +137,13 @@ static void push(struct fn_tcp *tp, unsigned flags)
 	fn_tcp_output(tp, flags & MSG_MORE ? FN_NAGLE_CORK : 0);
 }
 
-/* One small write with nothing before it, which may leave at once: no queue in between. */
-static ssize_t send_one(struct fn_tcp *tp, const uint8_t *from, uint32_t len)
+static __attribute__((noinline)) ssize_t send_any(struct fn_tcp *tp, const struct iovec *iov, int iovcnt, size_t skip,
+						 unsigned flags)
 {
-	struct fn_pkt *p = new_pkt(tp);
-	int err;
-
-	if (fn_unlikely(!p))
-		return -EAGAIN;
-	append(tp, p, from, len);
-	p->tcp_flags = FN_TCP_PSH;
-	err = fn_tcp_send_now(tp, p);
-	if (fn_unlikely(err)) {
-		fn_pktq_push(&tp->sndq, p);
-		fn_tcp_output(tp, 0);	/* fails again, and sees to it that somebody comes back */
-	}
-	return len;
-}
-
-ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
-{
-	struct fn_tcp *tp = fn_tcp_sk(sk);
 	size_t done = 0;
 
 	if (fn_unlikely(!may_write(tp)))
 		return why_not(tp);
-	if (iovcnt == 1 && !(flags & (MSG_OOB | MSG_MORE)) && !skip && iov->iov_len - 1 < tp->mss &&
-	    fn_tcp_may_send_now(tp, (uint32_t)iov->iov_len))
-		return send_one(tp, iov->iov_base, (uint32_t)iov->iov_len);
 	for (; iovcnt; iov++, iovcnt--) {
 		size_t n;
 
@@ -179,9 +158,54 @@ ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 		skip = 0;
 	}
 	if (!done)
-		return sk->nospace && iovcnt ? -EAGAIN : 0;
+		return tp->sk.nospace && iovcnt ? -EAGAIN : 0;
 	push(tp, iovcnt ? flags & ~(unsigned)MSG_OOB : flags);	/* the urgent byte is the last of all */
 	return (ssize_t)done;
+}
+
+/* Nothing waits and `len` bytes, a segment at most, may leave at once: Nagle's and CORK's plain cases, the others are for
+ * fn_tcp_output() to decide. */
+fn_inline bool may_leave(const struct fn_tcp *tp, uint32_t len)
+{
+	uint32_t pipe;
+
+	if (tp->sndq.head || fn_seq_gt(tp->snd_nxt + len, fn_tcp_wnd_end(tp)))
+		return false;
+	if (fn_likely(tp->snd_una == tp->snd_nxt))
+		return fn_likely(!(tp->nonagle & FN_NAGLE_CORK)) || len == tp->mss;
+	pipe = fn_tcp_pipe(tp);
+	if (pipe >= tp->cwnd || tp->cwnd - pipe < len)
+		return false;
+	return len == tp->mss || (tp->nonagle & (FN_NAGLE_CORK | FN_NAGLE_OFF)) == FN_NAGLE_OFF;
+}
+
+/* One small write that may leave at once, in a buffer that is in no queue before. */
+static ssize_t send_one(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uint32_t len)
+{
+	p->seq = p->end_seq = tp->write_seq;
+	p->hash = 0;
+	p->sack = FN_SEG_SUM;
+	append(tp, p, from, len);
+	p->tcp_flags = FN_TCP_PSH;
+	if (fn_unlikely(fn_tcp_send_now(tp, p))) {
+		fn_pktq_push(&tp->sndq, p);
+		fn_tcp_output(tp, 0);	/* fails again, and sees to it that somebody comes back */
+	}
+	return len;
+}
+
+ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
+{
+	struct fn_tcp *tp = fn_tcp_sk(sk);
+	struct fn_pkt *p;
+
+	if (fn_unlikely(iovcnt != 1 || flags & (MSG_OOB | MSG_MORE) || skip || iov->iov_len - 1 >= tp->mss ||
+			!may_write(tp) || !may_leave(tp, (uint32_t)iov->iov_len) || sk->tx_charged >= sk->sndbuf))
+		return send_any(tp, iov, iovcnt, skip, flags);
+	p = fn_tcp_tx_alloc(tp);
+	if (fn_unlikely(!p))
+		return send_any(tp, iov, iovcnt, skip, flags);
+	return send_one(tp, p, iov->iov_base, (uint32_t)iov->iov_len);
 }
 
 /* ---- sendfile: buffers that the caller fills ---- */

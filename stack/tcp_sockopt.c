@@ -179,6 +179,8 @@ static int stored(struct fn_tcp *tp, enum fn_opt opt)
 		tp->path.tos = tp->sk.tos;
 	else if (opt == FN_OPT_SNDBUF)
 		fn_tcp_write_space(tp);
+	if (tp->head_len)
+		fn_tcp_prepare(tp);
 	return 0;
 }
 

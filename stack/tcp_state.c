@@ -206,6 +206,7 @@ void fn_tcp_start(struct fn_tcp *tp)
 	uint64_t now = tp->sk.st->now;
 
 	fn_tcp_sync_mss(tp);
+	fn_tcp_prepare(tp);
 	if (tp->path.nic->caps & FN_NIC_LOSSLESS && !tp->path.local)
 		tp->lossless = true;
 	tp->ssthresh = INT32_MAX;

@@ -12,13 +12,6 @@
 
 #include "tcp.h"
 
-void fn_tcp_set_due(struct fn_tcp *tp, enum fn_tcp_due which, uint64_t at)
-{
-	tp->due[which] = at;
-	if (!fn_timer_armed(&tp->timer) || at < tp->timer.expires)
-		fn_timer_arm(&tp->sk.st->wheel, &tp->timer, at);
-}
-
 /* ---- retransmission ---- */
 
 static uint64_t backed_off(uint64_t base, unsigned shift)
@@ -38,7 +31,7 @@ static uint64_t within_user_timeout(const struct fn_tcp *tp, uint64_t delay)
 	return end > now ? fn_min(delay, end - now) : 0;
 }
 
-void fn_tcp_rearm_rto(struct fn_tcp *tp)
+void fn_tcp_rearm_rto_slow(struct fn_tcp *tp)
 {
 	if (tp->snd_una == tp->snd_nxt) {
 		tp->rtx_kind = FN_RTX_NONE;

@@ -205,32 +205,8 @@ static ssize_t nothing(struct fn_tcp *tp)
 	return tp->sk.tcp_state == FN_TCP_CLOSED ? -ENOTCONN : -EAGAIN;
 }
 
-/* The one packet that waits fits into the one element: no walking. */
-fn_inline bool simple(const struct fn_tcp *tp, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
-{
-	const struct fn_pkt *p = tp->sk.rxq.head;
-
-	return p && !p->next && iovcnt == 1 && !flags && !tp->urg_data && iov->iov_len >= skip + p->len;
-}
-
-static ssize_t recv_one(struct fn_tcp *tp, uint8_t *to, uint64_t *rxtime)
-{
-	struct fn_pkt *p = tp->sk.rxq.head;
-	uint32_t n = p->len;
-
-	memcpy(to, p->data, n);
-	if (rxtime)
-		*rxtime = p->time;
-	tp->copied_seq += n;
-	tp->sk.rxq = (struct fn_pktq){ 0 };
-	tp->sk.rx_charged -= p->truesize;
-	fn_pkt_free(p);
-	fn_tcp_after_read(tp, n);
-	return n;
-}
-
-ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags,
-		    uint64_t *rxtime)
+static __attribute__((noinline)) ssize_t recv_any(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip,
+						 unsigned flags, uint64_t *rxtime)
 {
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	struct cursor c = { iov, iovcnt, 0 };
@@ -238,8 +214,6 @@ ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 
 	if (sk->tcp_state == FN_TCP_LISTEN)
 		return -ENOTCONN;
-	if (fn_likely(simple(tp, iov, iovcnt, skip, flags)))
-		return recv_one(tp, (uint8_t *)iov->iov_base + skip, rxtime);
 	advance(&c, skip);
 	if (fn_unlikely(flags & MSG_OOB))
 		return recv_urgent(tp, &c, flags);
@@ -254,6 +228,28 @@ ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 		return (ssize_t)got;
 	}
 	return want ? nothing(tp) : 0;
+}
+
+/* The one packet that waits fits into the one element: no walking. A listener's receive queue is empty. */
+ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags,
+		    uint64_t *rxtime)
+{
+	struct fn_tcp *tp = fn_tcp_sk(sk);
+	struct fn_pkt *p = sk->rxq.head;
+	uint32_t n;
+
+	if (fn_unlikely(!p || p->next || iovcnt != 1 || flags || tp->urg_data || iov->iov_len < skip + p->len))
+		return recv_any(sk, iov, iovcnt, skip, flags, rxtime);
+	n = p->len;
+	memcpy((uint8_t *)iov->iov_base + skip, p->data, n);
+	if (rxtime)
+		*rxtime = p->time;
+	tp->copied_seq += n;
+	sk->rxq = (struct fn_pktq){ 0 };
+	sk->rx_charged -= p->truesize;
+	fn_pkt_free(p);
+	fn_tcp_after_read(tp, n);
+	return n;
 }
 
 /* ---- questions ---- */

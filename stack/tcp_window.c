@@ -27,7 +27,7 @@ static inline uint32_t free_window(const struct fn_tcp *tp)
 	return tp->rcv_wnd;
 }
 
-uint16_t fn_tcp_select_window(struct fn_tcp *tp)
+uint16_t fn_tcp_select_window_slow(struct fn_tcp *tp)
 {
 	uint32_t left = fn_tcp_receive_window(tp), scale = tp->rcv_wscale, old = tp->rcv_wnd, win;
 
@@ -100,21 +100,18 @@ static fn_cold void grow_rcvbuf(struct fn_tcp *tp, uint32_t copied)
 		tp->sk.rcvbuf = (uint32_t)space;
 }
 
+/* A round trip is over. */
 static void adjust_space(struct fn_tcp *tp)
 {
 	struct fn_tcp_flow *f = &tp->f;
-	uint64_t now = tp->sk.st->now;
-	uint32_t copied;
+	uint32_t copied = tp->copied_seq - f->rcvq_seq;
 
-	if (!f->rcv_rtt_us || now - f->rcvq_time < (f->rcv_rtt_us >> 3) * 1000ull)
-		return;
-	copied = tp->copied_seq - f->rcvq_seq;
 	if (fn_unlikely(copied > f->rcvq_space)) {
 		grow_rcvbuf(tp, copied);
 		f->rcvq_space = copied;
 	}
 	f->rcvq_seq = tp->copied_seq;
-	f->rcvq_time = now;
+	f->rcvq_time = tp->sk.st->now;
 }
 
 /* ---- the program has read (tcp_cleanup_rbuf) ---- */
@@ -142,11 +139,12 @@ static bool sender_waits(const struct fn_tcp *tp, size_t copied)
 	       (tp->ack & FN_ACK_PUSHED2 || (tp->ack & FN_ACK_PUSHED && !tp->pingpong));
 }
 
-void fn_tcp_after_read(struct fn_tcp *tp, size_t copied)
+void fn_tcp_after_read_slow(struct fn_tcp *tp, size_t copied)
 {
 	if (tp->sk.tcp_state == FN_TCP_CLOSED)
 		return;
-	adjust_space(tp);
+	if (tp->f.rcv_rtt_us && tp->sk.st->now - tp->f.rcvq_time >= (tp->f.rcv_rtt_us >> 3) * 1000ull)
+		adjust_space(tp);
 	if (fn_unlikely(must_tell(tp, copied)))
 		fn_tcp_hold_ack(tp, 0);
 	else if (sender_waits(tp, copied) && !(tp->ack & FN_ACK_HELD))

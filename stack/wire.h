@@ -17,6 +17,16 @@ fn_inline uint32_t fn_bswap32(uint32_t x) { return __builtin_bswap32(x); }
 #define fn_be32(x) ((uint32_t)(x))
 #endif
 
+/* Four bytes of a header as the word that they are in memory. */
+fn_inline uint32_t fn_word(uint8_t b0, uint8_t b1, uint16_t half)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (uint32_t)half << 16 | (uint32_t)b1 << 8 | b0;
+#else
+	return (uint32_t)b0 << 24 | (uint32_t)b1 << 16 | half;
+#endif
+}
+
 /* IEEE 802.3 */
 #define FN_ETHER_LEN		14
 #define FN_ETHER_TYPE_IP4	0x0800

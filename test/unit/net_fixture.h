@@ -73,6 +73,7 @@ void fn_tcp_neigh_failed(struct fn_stack *s, uint32_t next_hop)
 	tcp_neigh_hop = next_hop;
 }
 
+bool fn_tcp_express(struct fn_stack *s, const struct fn_nic *n, struct fn_pkt *p) { return false; }
 int fn_tcp_init(struct fn_stack *s) { return 0; }
 void fn_tcp_end_burst(struct fn_stack *s)
 {
