@@ -18,6 +18,7 @@
 #include "config.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/quick.h"
 #include "shim/shim.h"
 #include "stack/nic_pair.h"
 
@@ -134,7 +135,7 @@ static void run_client(void)
 	fn_pair_set_time(wire, now);
 }
 
-/* An operation on a file of ours as a wrapper of preload/ does it: one reference, the operation, the reference back. */
+/* A call on a file of ours as most wrappers of preload/ do it: one reference, the operation, the reference back. */
 #define call(fd, op, ...)							\
 	({									\
 		struct fn_file *f_ = fn_fd_get(fd);				\
@@ -144,11 +145,41 @@ static void run_client(void)
 		ret_;								\
 	})
 
-static int wait_server(struct epoll_event *ev, int max)
+/* epoll_wait(), read() and write() as preload/ has them. */
+static int wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 {
 	static const struct timespec zero;
 
-	return call(epfd, epoll_wait, ev, max, &zero, NULL);
+	return call(fd, epoll_wait, ev, max, &zero, NULL);
+}
+
+static int wait_server(struct epoll_event *ev, int max)
+{
+	return fn_quick_wait(epfd, ev, max, 0, wait_slow);
+}
+
+static ssize_t read_server(int fd, void *buf, size_t n)
+{
+	struct iovec iov = { buf, n };
+	struct fn_quick q = fn_quick_recv(fd, &iov);
+
+	if (!q.file)
+		return q.ret;
+	q.ret = fn_tcp_recv_on(q.file, &iov, q.ret);
+	fn_file_put(q.file);
+	return q.ret;
+}
+
+static ssize_t write_server(int fd, const void *buf, size_t n)
+{
+	struct iovec iov = { (void *)buf, n };
+	struct fn_quick q = fn_quick_send(fd, &iov);
+
+	if (!q.file)
+		return q.ret;
+	q.ret = fn_tcp_send_on(q.file, fd, &iov, 1, n, 0, q.ret);
+	fn_file_put(q.file);
+	return q.ret;
 }
 
 static void setup(void)
@@ -265,14 +296,13 @@ static ssize_t client_recv(struct fn_sock *sk)
 static void serve(int fd)
 {
 	static char buf[4096];
-	struct iovec iov = { buf, sizeof(buf) };
 	struct epoll_event ev;
 	ssize_t n = 0;
 
 	count(true);
 	if (wait_server(&ev, 1) == 1) {
-		iov.iov_len = (size_t)call(fd, recv, &iov, 1, 0);
-		n = call(fd, send, &iov, 1, 0);
+		n = read_server(fd, buf, sizeof(buf));
+		n = write_server(fd, buf, (size_t)n);
 	}
 	count(false);
 	if (n != 64)
@@ -337,7 +367,6 @@ static void phase_crr(long rounds)
 static void phase_in(long rounds)
 {
 	static char buf[1 << 18];
-	struct iovec iov = { buf, sizeof(buf) };
 	uint64_t total = 0, want = (uint64_t)rounds * 1448;
 	struct epoll_event ev;
 	struct fn_sock *sk;
@@ -350,7 +379,7 @@ static void phase_in(long rounds)
 			;
 		run_client();
 		count(true);
-		n = wait_server(&ev, 1) == 1 ? call(fd, recv, &iov, 1, 0) : 0;
+		n = wait_server(&ev, 1) == 1 ? read_server(fd, buf, sizeof(buf)) : 0;
 		count(false);
 		total += n > 0 ? (uint64_t)n : 0;
 		run_client();
@@ -360,7 +389,6 @@ static void phase_in(long rounds)
 static void phase_out(long rounds)
 {
 	static char buf[1 << 16];
-	struct iovec iov = { buf, sizeof(buf) };
 	uint64_t total = 0, want = (uint64_t)rounds * 1448;
 	struct epoll_event ev;
 	struct fn_sock *sk;
@@ -370,7 +398,7 @@ static void phase_out(long rounds)
 		ssize_t n;
 
 		count(true);
-		n = call(fd, send, &iov, 1, 0);
+		n = write_server(fd, buf, sizeof(buf));
 		wait_server(&ev, 1);
 		count(false);
 		total += n > 0 ? (uint64_t)n : 0;

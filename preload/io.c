@@ -8,6 +8,10 @@
 
 #include "preload/guard.h"
 #include "shim/engine.h"
+#include "shim/quick.h"
+
+/* A write's vector up to so many elements is summed up in front of the lock. */
+#define QUICK_IOVS	8
 
 /* libc's, for buffers that the compiler knew to be too small; ends the process. */
 extern void __chk_fail(void) __attribute__((noreturn));
@@ -60,12 +64,20 @@ static ssize_t send_msg(struct fn_file *f, int fd, const struct msghdr *msg, uns
 	return fn_op(f, sendmsg, fd, msg, flags);
 }
 
+/* A plain read that is not done by fn_quick_recv(). */
+static ssize_t recv_rest(struct fn_quick q, int fd, const struct iovec *iov)
+{
+	return q.ret == FN_NOT_BEGUN ? fn_op(q.file, recv, fd, iov, 1, 0) : fn_tcp_recv_on(q.file, iov, q.ret);
+}
+
 ssize_t fn_ours_read(int fd, void *buf, size_t n)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
 	struct iovec iov = fn_one_iov(buf, n);
+	struct fn_quick q = fn_quick_recv(fd, &iov);
 
-	return fn_done(f, n ? fn_op(f, recv, fd, &iov, 1, 0) : 0, fn_real.read(fd, buf, n));
+	if (fn_likely(q.ret >= 0 && !q.file))
+		return q.ret;
+	return fn_done(q.file, n ? recv_rest(q, fd, &iov) : 0, fn_real.read(fd, buf, n));
 }
 
 ssize_t fn_ours_readv(int fd, const struct iovec *iov, int count)
@@ -92,7 +104,7 @@ ssize_t fn_ours_preadv2(int fd, const struct iovec *iov, int count, off_t off, i
 		       fn_real.preadv2(fd, iov, count, off, flags));
 }
 
-ssize_t fn_ours_recv(int fd, void *buf, size_t n, int flags)
+static __attribute__((noinline)) ssize_t recv_flags(int fd, void *buf, size_t n, int flags)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
 	struct iovec iov = fn_one_iov(buf, n);
@@ -100,13 +112,24 @@ ssize_t fn_ours_recv(int fd, void *buf, size_t n, int flags)
 	return fn_call(f, recv, fn_real.recv(fd, buf, n, flags), fd, &iov, 1, flags);
 }
 
+ssize_t fn_ours_recv(int fd, void *buf, size_t n, int flags)
+{
+	struct iovec iov = fn_one_iov(buf, n);
+	struct fn_quick q;
+
+	if (fn_unlikely(flags))
+		return recv_flags(fd, buf, n, flags);
+	q = fn_quick_recv(fd, &iov);
+	if (fn_likely(q.ret >= 0 && !q.file))
+		return q.ret;
+	return fn_done(q.file, recv_rest(q, fd, &iov), fn_real.recv(fd, buf, n, flags));
+}
+
 static ssize_t recv_from(struct fn_file *f, int fd, struct iovec iov, int flags, struct sockaddr *addr, socklen_t *len)
 {
 	struct msghdr msg = { .msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t ret;
 
-	if (!addr)
-		return fn_op(f, recv, fd, &iov, 1, flags);
 	if (!len)
 		return -EFAULT;
 	msg.msg_namelen = *len;
@@ -118,8 +141,11 @@ static ssize_t recv_from(struct fn_file *f, int fd, struct iovec iov, int flags,
 
 ssize_t fn_ours_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f;
 
+	if (!addr)
+		return fn_ours_recv(fd, buf, n, flags);
+	f = fn_fd_get_slow(fd);
 	return fn_done(f, recv_from(f, fd, fn_one_iov(buf, n), flags, addr, len),
 		       fn_real.recvfrom(fd, buf, n, flags, addr, len));
 }
@@ -224,19 +250,49 @@ ssize_t fn_wrap___recvfrom_chk(int fd, void *buf, size_t n, size_t size, int fla
 	return fn_wrap_recvfrom(fd, buf, n, flags, addr, len);
 }
 
-ssize_t fn_ours_write(int fd, const void *buf, size_t n)
+/* A write that is not done by fn_quick_send() or fn_quick_writev(). */
+static ssize_t send_rest(struct fn_quick q, int fd, const struct iovec *iov, int count, size_t want, unsigned flags)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
-	struct iovec iov = fn_one_iov(buf, n);
-
-	return fn_call(f, send, fn_real.write(fd, buf, n), fd, &iov, 1, 0);
+	return q.ret == FN_NOT_BEGUN ? fn_op(q.file, send, fd, iov, count, flags) :
+				       fn_tcp_send_on(q.file, fd, iov, count, want, flags, q.ret);
 }
 
-ssize_t fn_ours_writev(int fd, const struct iovec *iov, int count)
+ssize_t fn_ours_write(int fd, const void *buf, size_t n)
+{
+	struct iovec iov = fn_one_iov(buf, n);
+	struct fn_quick q = fn_quick_send(fd, &iov);
+
+	if (fn_likely(!q.file && q.ret >= 0))
+		return q.ret;
+	return fn_done(q.file, send_rest(q, fd, &iov, 1, iov.iov_len, 0), fn_real.write(fd, buf, n));
+}
+
+static ssize_t writev_slow(int fd, const struct iovec *iov, int count)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
 
 	return fn_done(f, write_iov(f, fd, iov, count, 0), fn_real.writev(fd, iov, count));
+}
+
+ssize_t fn_ours_writev(int fd, const struct iovec *iov, int count)
+{
+	struct fn_quick q;
+	size_t want = 0;
+
+	/* more than a handful has a price of its own, and what is wrong with a vector is found on the long way */
+	if (count <= 0 || count > QUICK_IOVS)
+		return writev_slow(fd, iov, count);
+	for (int i = 0; i < count; i++) {
+		if (!iov[i].iov_base || iov[i].iov_len >= FN_RW_MAX / QUICK_IOVS)
+			return writev_slow(fd, iov, count);
+		want += iov[i].iov_len;
+	}
+	if (!want)
+		return writev_slow(fd, iov, count);
+	q = fn_quick_writev(fd, iov, count, want);
+	if (fn_likely(!q.file && q.ret >= 0))
+		return q.ret;
+	return fn_done(q.file, send_rest(q, fd, iov, count, want, 0), fn_real.writev(fd, iov, count));
 }
 
 ssize_t fn_ours_pwritev2(int fd, const struct iovec *iov, int count, off_t off, int flags)
@@ -247,7 +303,7 @@ ssize_t fn_ours_pwritev2(int fd, const struct iovec *iov, int count, off_t off, 
 		       fn_real.pwritev2(fd, iov, count, off, flags));
 }
 
-ssize_t fn_ours_send(int fd, const void *buf, size_t n, int flags)
+static __attribute__((noinline)) ssize_t send_flags(int fd, const void *buf, size_t n, int flags)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
 	struct iovec iov = fn_one_iov(buf, n);
@@ -255,18 +311,34 @@ ssize_t fn_ours_send(int fd, const void *buf, size_t n, int flags)
 	return fn_call(f, send, fn_real.send(fd, buf, n, flags), fd, &iov, 1, flags);
 }
 
+ssize_t fn_ours_send(int fd, const void *buf, size_t n, int flags)
+{
+	struct iovec iov = fn_one_iov(buf, n);
+	struct fn_quick q;
+
+	if (fn_unlikely(flags & ~MSG_NOSIGNAL))
+		return send_flags(fd, buf, n, flags);
+	q = fn_quick_send(fd, &iov);
+	if (fn_likely(!q.file && q.ret >= 0))
+		return q.ret;
+	return fn_done(q.file, send_rest(q, fd, &iov, 1, iov.iov_len, (unsigned)flags), fn_real.send(fd, buf, n, flags));
+}
+
 static ssize_t send_to(struct fn_file *f, int fd, struct iovec iov, int flags, const struct sockaddr *addr,
 		       socklen_t len)
 {
 	struct msghdr msg = { .msg_name = (void *)addr, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1 };
 
-	return addr ? send_msg(f, fd, &msg, flags) : fn_op(f, send, fd, &iov, 1, flags);
+	return send_msg(f, fd, &msg, flags);
 }
 
 ssize_t fn_ours_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f;
 
+	if (!addr)
+		return fn_ours_send(fd, buf, n, flags);
+	f = fn_fd_get_slow(fd);
 	return fn_done(f, send_to(f, fd, fn_one_iov(buf, n), flags, addr, len),
 		       fn_real.sendto(fd, buf, n, flags, addr, len));
 }

@@ -6,6 +6,7 @@
 #include "preload/guard.h"
 #include "preload/poll.h"
 #include "shim/engine.h"
+#include "shim/quick.h"
 
 #define NS_PER_S 1000000000
 
@@ -164,13 +165,18 @@ static int wait_ours(struct fn_file *f, int fd, struct epoll_event *ev, int max,
 	return fn_op(f, epoll_wait, fd, ev, max, ts, mask);
 }
 
-int fn_ours_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
+static int epoll_wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
 	struct timespec ts;
 
 	return fn_done(f, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), NULL),
 		       fn_real.epoll_wait(fd, ev, max, ms));
+}
+
+int fn_ours_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
+{
+	return fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
 }
 
 int fn_ours_epoll_pwait(int fd, struct epoll_event *ev, int max, int ms, const sigset_t *mask)

@@ -15,7 +15,7 @@
 #include "shim/port.h"
 #include "shim/wait.h"
 
-struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 } };
+struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 }, .side_due = FN_NEVER };
 struct fn_conf fn_config;
 
 /* The kernel's sides are asked at least so often while somebody drives; costs 0.15 µs. */
@@ -24,8 +24,6 @@ struct fn_conf fn_config;
 /* Reads that find nothing follow each event of a batch; only what comes long after the last round is a loop of its own. */
 #define LOOK_EVERY_NS	20000
 
-/* A burst goes out at once when the program works on so few events: nothing else would fill the burst. */
-#define BATCH_SMALL	1
 /* Packets staged while the program works through a batch, before a burst goes out anyway. */
 #define STAGED_MAX	32
 
@@ -39,6 +37,12 @@ uint64_t fn_now(void)
 
 /* ---- shared memory and files ---- */
 
+static void set_image(unsigned image)
+{
+	fn_engine.image = image;
+	fn_engine.mine = 1ull << image;
+}
+
 static int map_shared(void *where)
 {
 	int flags = MAP_SHARED | MAP_ANONYMOUS | (where ? MAP_FIXED : 0);
@@ -49,7 +53,7 @@ static int map_shared(void *where)
 	fn_engine.shared = mem;
 	fn_engine.lock = &fn_engine.shared->lock;
 	fn_engine.shared->pid[0] = (int)fn_sys(SYS_getpid, 0);
-	fn_engine.image = 0;
+	set_image(0);
 	fn_engine.seen = 0;
 	return 0;
 }
@@ -73,7 +77,7 @@ int fn_engine_init(void)
 void fn_engine_give(struct fn_file *f, struct fn_sock *sk)
 {
 	sk->user = f;
-	sk->images = 1ull << fn_engine.image;
+	sk->images = fn_engine.mine;
 	f->sk = sk;
 }
 
@@ -84,28 +88,36 @@ void fn_engine_drop(struct fn_file *f)
 	f->sk = NULL;
 	if (!sk)
 		return;
-	sk->images &= ~(1ull << fn_engine.image);
+	sk->images &= ~fn_engine.mine;
 	if (!sk->images)
 		fn_sock_close(sk);
 }
 
 /* ---- events ---- */
 
-/* The stack's upcall. A socket that other images hold as well is told to them through the shared ring. */
-void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events)
+/* A socket that other images hold, as well or only: they are told through the shared ring. */
+static __attribute__((noinline)) void ready_shared(struct fn_sock *sk, unsigned events)
 {
-	uint64_t mine = 1ull << fn_engine.image;
 	struct fn_shared *sh = fn_engine.shared;
 
-	if (fn_likely(sk->images & mine))
+	if (sk->images & fn_engine.mine)
 		fn_file_wake_one(sk->user, events);
-	if (fn_unlikely(sk->images & ~mine)) {
-		sh->event[sh->head % FN_SHARED_EVENTS].sk = sk;
-		sh->event[sh->head % FN_SHARED_EVENTS].events = sk->images & mine ? events | FN_EVENT_TOLD : events;
-		sh->head++;
-		if (fn_engine.seen == sh->head - 1)
-			fn_engine.seen++;
-	}
+	if (!(sk->images & ~fn_engine.mine))
+		return;
+	sh->event[sh->head % FN_SHARED_EVENTS].sk = sk;
+	sh->event[sh->head % FN_SHARED_EVENTS].events = sk->images & fn_engine.mine ? events | FN_EVENT_TOLD : events;
+	sh->head++;
+	if (fn_engine.seen == sh->head - 1)
+		fn_engine.seen++;
+}
+
+/* The stack's upcall. */
+void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events)
+{
+	if (fn_likely(sk->images == fn_engine.mine))
+		fn_file_wake_one(sk->user, events);
+	else
+		ready_shared(sk, events);
 }
 
 /* Everything may have happened to every file of ours: the ring was overrun. */
@@ -119,7 +131,7 @@ static void wake_all(void)
 	}
 }
 
-static void take_shared_events(void)
+void fn_engine_take_shared(void)
 {
 	struct fn_shared *sh = fn_engine.shared;
 
@@ -132,27 +144,9 @@ static void take_shared_events(void)
 		unsigned events = sh->event[fn_engine.seen++ % FN_SHARED_EVENTS].events;
 
 		/* socket objects are type-stable; it may be another one by now, for which the event is spurious */
-		if (sk->images & 1ull << fn_engine.image && sk->user)
+		if (sk->images & fn_engine.mine && sk->user)
 			fn_file_wake(sk->user, events);
 	}
-}
-
-unsigned fn_engine_poll(uint64_t now)
-{
-	struct fn_stack *st = fn_engine.st;
-	unsigned n;
-
-	atomic_store_explicit(&fn_engine.polls, fn_engine.polls + 1, memory_order_relaxed);
-	if (fn_unlikely(!st))
-		return 0;
-	/* the clock was read before the lock was had: another thread may have been further */
-	now = fn_max(now, st->now);
-	n = fn_stack_poll(st, now);
-	if (fn_unlikely(fn_engine.seen != fn_engine.shared->head))
-		take_shared_events();
-	if (fn_unlikely(fn_engine.duals) && now - fn_engine.side_checked >= SIDE_EVERY_NS)
-		fn_dual_check(now);
-	return n;
 }
 
 uint64_t fn_engine_deadline(void)
@@ -179,7 +173,7 @@ void fn_engine_push(void)
 {
 	if (fn_unlikely(fn_engine.no_keeper))
 		fn_keeper_need();
-	if (fn_thread_self()->batch <= BATCH_SMALL || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
+	if (fn_thread_self()->batch <= FN_BATCH_SMALL || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
 		fn_stack_flush(fn_engine.st);
 }
 
@@ -216,6 +210,7 @@ void fn_dual_add(struct fn_file *f, int fd)
 		f->next_dual->pprev_dual = &f->next_dual;
 	f->pprev_dual = &fn_engine.duals;
 	fn_engine.duals = f;
+	fn_engine.side_due = 0;
 	side_register(f, fd);
 }
 
@@ -238,15 +233,8 @@ static bool is_dual(const struct fn_file *f)
 	return false;
 }
 
-void fn_dual_check(uint64_t now)
+static __attribute__((noinline)) void side_events(const struct epoll_event *ev, int n)
 {
-	struct epoll_event ev[16];
-	int n;
-
-	fn_engine.side_checked = now;
-	if (!fn_engine.duals || fn_engine.side_epfd < 0)
-		return;
-	n = fn_sys_epoll_check(fn_engine.side_epfd, ev, fn_array_size(ev));
 	for (int i = 0; i < n; i++) {
 		struct fn_file *f = ev[i].data.ptr;
 
@@ -255,6 +243,19 @@ void fn_dual_check(uint64_t now)
 		f->kernel_ready = true;
 		fn_file_wake(f, EPOLLIN | EPOLLRDNORM | FN_EVENT_TOLD);
 	}
+}
+
+void fn_dual_check(uint64_t now)
+{
+	struct epoll_event ev[16];
+	int n;
+
+	fn_engine.side_due = fn_engine.duals ? now + SIDE_EVERY_NS : FN_NEVER;
+	if (!fn_engine.duals || fn_engine.side_epfd < 0)
+		return;
+	n = fn_sys_epoll_check(fn_engine.side_epfd, ev, fn_array_size(ev));
+	if (fn_unlikely(n > 0))
+		side_events(ev, n);
 }
 
 /* ---- fork ---- */
@@ -338,7 +339,7 @@ void fn_engine_fork_child(int child)
 	if (child < 0) {
 		map_shared(fn_engine.shared);
 	} else {
-		fn_engine.image = (unsigned)child;
+		set_image((unsigned)child);
 		fn_engine.shared->pid[child] = (int)fn_sys(SYS_getpid, 0);
 		fn_ports_child();
 	}

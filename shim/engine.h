@@ -34,6 +34,7 @@ struct fn_engine {
 	struct fn_lock *lock;		/* shared->lock */
 	struct fn_shared *shared;
 	unsigned image;			/* our number in shared->pid */
+	uint64_t mine;			/* its bit in fn_sock.images */
 	uint64_t seen;			/* events of shared->event handled so far */
 	struct fn_stack *st;		/* NULL: none yet */
 	bool no_keeper;			/* fn_engine_kick() makes one if there are ports */
@@ -44,7 +45,7 @@ struct fn_engine {
 	struct fn_file *duals;		/* files with a kernel's side */
 	int side_epfd;			/* internal: epoll set of the kernel's sides, edge-triggered; -1: not made */
 	int base_fd[2];			/* internal: unconnected sockets (IPv4, IPv6) whose dups are accepted numbers */
-	_Atomic(uint64_t) side_checked;	/* ns: when side_epfd was asked last */
+	uint64_t side_due;		/* ns: when a round asks side_epfd next */
 };
 
 extern struct fn_engine fn_engine;
@@ -70,8 +71,34 @@ fn_inline void fn_engine_unlock(void)
 	fn_lock_release(fn_engine.lock);
 }
 
+/* What other images have seen on our sockets. With the lock held. */
+void fn_engine_take_shared(void);
+/* Ask the kernel's sides (one system call) and wake who watches them. With the lock held. */
+void fn_dual_check(uint64_t now);
+
+fn_inline bool fn_engine_trylock(void)
+{
+	return fn_lock_try(fn_engine.lock);
+}
+
 /* With the lock held: one round at `now`; what it did. */
-unsigned fn_engine_poll(uint64_t now);
+fn_inline unsigned fn_engine_poll(uint64_t now)
+{
+	struct fn_stack *st = fn_engine.st;
+	unsigned n;
+
+	atomic_store_explicit(&fn_engine.polls, fn_engine.polls + 1, memory_order_relaxed);
+	if (fn_unlikely(!st))
+		return 0;
+	/* the clock was read before the lock was had: another thread may have been further */
+	now = fn_max(now, st->now);
+	n = fn_stack_poll(st, now);
+	if (fn_unlikely(fn_engine.seen != fn_engine.shared->head))
+		fn_engine_take_shared();
+	if (fn_unlikely(now >= fn_engine.side_due))
+		fn_dual_check(now);
+	return n;
+}
 
 /* The stack's upcall. With the lock held. */
 void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events);
@@ -102,16 +129,21 @@ uint64_t fn_engine_deadline(void);
  * through a batch of events (one doorbell a burst). With the lock held.
  */
 void fn_engine_push(void);
+fn_inline bool fn_engine_must_kick(void)
+{
+	return fn_unlikely(fn_engine.no_keeper) || fn_engine.st->staged;
+}
 fn_inline void fn_engine_kick(void)
 {
-	if (fn_unlikely(fn_engine.no_keeper) || fn_engine.st->staged)
+	if (fn_engine_must_kick())
 		fn_engine_push();
 }
+
+/* A burst goes out at once when the program works on so few events: nothing else would fill the burst. */
+#define FN_BATCH_SMALL	1
 
 /* A file gets or loses a kernel's side. With the lock held; fd is any of its numbers. */
 void fn_dual_add(struct fn_file *f, int fd);
 void fn_dual_del(struct fn_file *f);
-/* Ask the kernel's sides (one system call) and wake who watches them. With the lock held. */
-void fn_dual_check(uint64_t now);
 
 #endif

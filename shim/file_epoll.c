@@ -15,6 +15,7 @@
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/listen.h"
+#include "shim/quick.h"
 #include "shim/shim.h"
 #include "shim/slab.h"
 #include "shim/wait.h"
@@ -22,6 +23,7 @@
 #define PRIVATE_BITS	(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
 #define EXCLUSIVE_OK	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
 #define MAX_NESTS	4		/* EP_MAX_NESTS of fs/eventpoll.c */
+#define MAX_EVENTS	(INT_MAX / sizeof(struct epoll_event))	/* EP_MAX_EVENTS */
 /* A busy stack does not starve the kernel's members: they are asked at least once in so many waits. */
 #define KERNEL_EVERY	16
 
@@ -424,7 +426,7 @@ struct epoll_call {
 };
 
 /* ep_send_events: the state now decides, not the event that made the item ready. */
-static int harvest(struct fn_set *s, struct epoll_event *ev, int max)
+static __attribute__((noinline)) int harvest_many(struct fn_set *s, struct epoll_event *ev, int max)
 {
 	struct item *last = s->ready_tail, *it, *next;
 	int n = 0;
@@ -450,6 +452,33 @@ static int harvest(struct fn_set *s, struct epoll_event *ev, int max)
 			break;
 	}
 	return n;
+}
+
+/* One item is ready, as in a dialogue: no list to go along. */
+fn_inline int harvest_one(struct item *it, struct epoll_event *ev)
+{
+	unsigned wanted = it->ev.events, state = it->file->ops->poll(it->file, it->fd) & wanted & ~PRIVATE_BITS;
+
+	if (!state || wanted & (EPOLLONESHOT | EPOLLET)) {
+		ready_del(it);
+		if (!state)
+			return 0;
+		if (wanted & EPOLLONESHOT)
+			it->ev.events &= PRIVATE_BITS;
+	}
+	ev->events = state;
+	ev->data = it->ev.data;
+	return 1;
+}
+
+/* max may be 0. */
+fn_inline int harvest(struct fn_set *s, struct epoll_event *ev, int max)
+{
+	struct item *it = s->ready_head;
+
+	if (!it || max <= 0)
+		return 0;
+	return it == s->ready_tail ? harvest_one(it, ev) : harvest_many(s, ev, max);
 }
 
 static int ask_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
@@ -507,6 +536,38 @@ static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 	if (n + from_kernel == 0 && s->has_kernel)
 		n = ask_kernel(s, epfd, ev, max);
 	return n + from_kernel;
+}
+
+/* Is nobody else to be asked this time? */
+fn_inline bool quick_set(struct fn_set *s)
+{
+	return s->live && s->listen_epoch == fn_listen_epoch && !(s->has_kernel && ++s->since_kernel >= KERNEL_EVERY);
+}
+
+int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
+		  int (*slow)(int epfd, struct epoll_event *ev, int max, int ms))
+{
+	uint64_t now = fn_now();
+	struct fn_file *f;
+	struct fn_set *s;
+	int n;
+
+	if (fn_unlikely((unsigned)max - 1 >= MAX_EVENTS || !fn_engine_trylock()))
+		return slow(epfd, ev, max, ms);
+	f = fn_fd_peek(epfd);
+	if (fn_unlikely(!f || f->kind != FN_FILE_EPOLL || !quick_set(f->set)))
+		goto slow;
+	s = f->set;
+	fn_engine_poll(now);
+	n = harvest(s, ev, max);
+	if (fn_unlikely(!n))
+		goto slow;
+	fn_engine_unlock();
+	fn_thread_self()->batch = n;
+	return n;
+slow:
+	fn_engine_unlock();
+	return slow(epfd, ev, max, ms);
 }
 
 /* Listeners open their stack side at the first wait on them, in the process that waits (nginx: the worker). */
@@ -571,7 +632,7 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 	uint64_t deadline = FN_FOREVER;
 	int n;
 
-	if (fn_unlikely(max <= 0 || max > INT_MAX / (int)sizeof(*ev)))
+	if (fn_unlikely((unsigned)max - 1 >= MAX_EVENTS))
 		return -EINVAL;
 	if (fn_unlikely(!s->live)) {
 		deadline = fn_ts_deadline(ts);

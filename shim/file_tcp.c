@@ -12,6 +12,7 @@
 #include "shim/decide.h"
 #include "shim/epoll.h"
 #include "shim/msg.h"
+#include "shim/quick.h"
 #include "shim/sockfile.h"
 #include "shim/sockopt.h"
 #include "shim/wait.h"
@@ -202,41 +203,24 @@ static ssize_t do_recv(struct fn_file *f, struct rx *rx)
 	return after_try(f, rx, try_recv(f, rx, 0));
 }
 
-static __attribute__((noinline)) ssize_t recv_any(struct fn_file *f, const struct iovec *iov, int iovcnt, unsigned flags)
-{
-	struct rx rx = { .iov = iov, .iovcnt = iovcnt, .flags = flags };
-	ssize_t want = flags & MSG_TRUNC && iovcnt == 1 ? (ssize_t)iov->iov_len : fn_iov_total(iov, iovcnt, -EINVAL);
-
-	if (want < 0)
-		return want;
-	rx.want = (size_t)want;
-	return do_recv(f, &rx);
-}
-
 /* A plain read took nothing, or less than SO_RCVLOWAT wants. */
-static __attribute__((noinline)) ssize_t recv_more(struct fn_file *f, const struct iovec *iov, ssize_t n)
+ssize_t fn_tcp_recv_on(struct fn_file *f, const struct iovec *iov, ssize_t n)
 {
 	struct rx rx = { .iov = iov, .iovcnt = 1, .want = iov->iov_len };
 
 	return after_try(f, &rx, n);
 }
 
-/* What a stream's reader most often asks for, one buffer and no flags, needs none of the bookkeeping: 50 instructions
- * less (bench/stack). */
 static ssize_t tcp_recv(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
-	ssize_t n;
+	struct rx rx = { .iov = iov, .iovcnt = iovcnt, .flags = flags };
+	ssize_t want = flags & MSG_TRUNC && iovcnt == 1 ? (ssize_t)iov->iov_len : fn_iov_total(iov, iovcnt, -EINVAL);
 
 	(void)fd;
-	if (fn_unlikely(iovcnt != 1 || flags || iov->iov_len - 1 >= FN_RW_MAX || !iov->iov_base))
-		return recv_any(f, iov, iovcnt, flags);
-	fn_engine_lock();
-	n = fn_tcp_recv(f->sk, iov, 1, 0, 0, NULL);
-	fn_engine_kick();
-	fn_engine_unlock();
-	if (fn_likely(n > 0 && f->sk->rcvlowat <= 1))
-		return n;
-	return recv_more(f, iov, n);
+	if (want < 0)
+		return want;
+	rx.want = (size_t)want;
+	return do_recv(f, &rx);
 }
 
 static ssize_t tcp_recvmsg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
@@ -288,8 +272,8 @@ fn_inline ssize_t try_send(struct fn_file *f, const struct iovec *iov, int iovcn
 }
 
 /* The first try took n (or -EAGAIN) of `want` bytes; blocks until all are taken. */
-static fn_cold ssize_t send_slow(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, size_t want,
-				 unsigned flags, ssize_t n)
+fn_cold ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, size_t want,
+			       unsigned flags, ssize_t n)
 {
 	size_t done = n > 0 ? (size_t)n : 0;
 	uint64_t deadline;
@@ -342,7 +326,7 @@ static fn_cold ssize_t send_huge(struct fn_file *f, int fd, const struct iovec *
 	struct iovec cut[FN_IOV_MAX];
 	int n = fn_iov_cut(cut, iov, iovcnt);
 
-	return send_slow(f, fd, cut, n, FN_RW_MAX, flags, try_send(f, cut, n, 0, flags));
+	return fn_tcp_send_on(f, fd, cut, n, FN_RW_MAX, flags, try_send(f, cut, n, 0, flags));
 }
 
 static ssize_t do_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, size_t want, unsigned flags)
@@ -356,7 +340,7 @@ static ssize_t do_send(struct fn_file *f, int fd, const struct iovec *iov, int i
 	n = try_send(f, iov, iovcnt, 0, flags);
 	if (fn_likely(n == (ssize_t)want))
 		return n;
-	return send_slow(f, fd, iov, iovcnt, want, flags, n);
+	return fn_tcp_send_on(f, fd, iov, iovcnt, want, flags, n);
 }
 
 /* MSG_FASTOPEN on a socket that has connected already, or is about to (tcp_sendmsg_fastopen). */
@@ -365,8 +349,7 @@ static int fastopen_error(const struct fn_file *f)
 	return f->conn == FN_CONN_DONE ? -EISCONN : f->conn == FN_CONN_BUSY ? -EALREADY : -EOPNOTSUPP;
 }
 
-static __attribute__((noinline)) ssize_t send_any(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt,
-						  unsigned flags)
+static ssize_t tcp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
 	ssize_t want = fn_iov_total(iov, iovcnt, -EINVAL);
 
@@ -375,20 +358,6 @@ static __attribute__((noinline)) ssize_t send_any(struct fn_file *f, int fd, con
 	if (fn_unlikely(flags & MSG_FASTOPEN))
 		return fastopen_error(f);
 	return do_send(f, fd, iov, iovcnt, (size_t)want, flags);
-}
-
-/* As tcp_recv(): one buffer, and no flag that the stack or a full buffer would have to hear of. */
-static ssize_t tcp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
-{
-	ssize_t n;
-
-	if (fn_unlikely(iovcnt != 1 || flags & ~(unsigned)MSG_NOSIGNAL || iov->iov_len - 1 >= FN_RW_MAX ||
-			!iov->iov_base))
-		return send_any(f, fd, iov, iovcnt, flags);
-	n = try_send(f, iov, 1, 0, 0);
-	if (fn_likely(n == (ssize_t)iov->iov_len))
-		return n;
-	return send_slow(f, fd, iov, 1, iov->iov_len, flags, n);
 }
 
 /* An address is passed over on a connection, as Linux does. */

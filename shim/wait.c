@@ -227,7 +227,7 @@ static int spin(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, 
 			asked = now;
 			if (extra_ready(w))
 				return 1;
-			if (now - fn_engine.side_checked >= EXTRA_EVERY_NS && fn_engine.duals) {
+			if (fn_engine.duals) {
 				fn_engine_lock();
 				fn_dual_check(now);
 				fn_engine_unlock();
