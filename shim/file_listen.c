@@ -120,13 +120,33 @@ void fn_listen_attach(struct fn_file *f, int fd)
 		fn_log(FN_LOG_WARNING, "listener %d stays with the kernel: %s", fd, strerror(-ret));
 }
 
+/*
+ * One of several listeners of an address, of which another image may wait on the others (nginx's reuseport: each worker
+ * has all of them and waits on its own): what the hash gives to one that nobody here waits on would never be accepted.
+ */
+static bool one_of_several(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof on;
+
+	return !fn_sys_getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) && on;
+}
+
+static void attach(struct fn_file *f, int fd)
+{
+	if (!f->waited && one_of_several(fd))
+		fn_engine_start();
+	else
+		fn_listen_attach(f, fd);
+}
+
 static void attach_all(bool waited_only)
 {
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
 		struct fn_file *f = fn_fd_get((int)fd);
 
 		if (f && f->kind == FN_FILE_LISTEN && (f->waited || !waited_only))
-			fn_listen_attach(f, (int)fd);
+			attach(f, (int)fd);
 		if (f)
 			fn_file_put(f);
 	}

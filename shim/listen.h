@@ -12,7 +12,10 @@ extern _Atomic(unsigned) fn_listen_epoch;
 /* Open f's stack side if it can be had; fd is its number. Called without the lock. */
 void fn_listen_attach(struct fn_file *f, int fd);
 
-/* All listeners of the image whose ports are configured (before privileges go). Without the lock. */
+/*
+ * All listeners of the image whose ports are configured (before privileges go); for those with SO_REUSEPORT that nothing
+ * has waited on yet only the ports are opened. Without the lock.
+ */
 void fn_listen_attach_all(void);
 
 /* A port has become free: those on which this image has waited before. Without the lock. */

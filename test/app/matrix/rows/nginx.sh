@@ -173,7 +173,6 @@ nginx-stream()
 	stop QUIT
 }
 
-known nginx-reuseport port "the worker that holds the port opens the other worker's listener too, and accepts nothing from it"
 row nginx-reuseport "nginx: listen reuseport, 2 workers" nginx curl
 nginx-reuseport()
 {
