@@ -206,6 +206,8 @@ int fn_udp_getopt(struct fn_sock *sk, enum fn_opt opt, int *value);
 int fn_tcp_getopt(struct fn_sock *sk, enum fn_opt opt, int *value);
 /* Called once in each poll, behind its receive burst and its timers: merged ACKs, pending output. */
 void fn_tcp_end_burst(struct fn_stack *st);
+/* st->starved has no buffer to send from, not even an ACK: segments out of order that stand in its buffers are given up. */
+void fn_tcp_prune(struct fn_stack *st);
 unsigned fn_tcp_draining(const struct fn_stack *st);
 
 #endif

@@ -12,6 +12,7 @@ fn_cold struct fn_pkt *fn_nic_alloc_failed(struct fn_nic *nic)
 {
 	nic->stats.alloc_failed++;
 	nic->st->stats.drop[FN_DROP_NO_PKT_MEM]++;
+	nic->st->starved = nic;
 	return NULL;
 }
 

@@ -161,6 +161,8 @@ unsigned fn_stack_poll(struct fn_stack *st, uint64_t now)
 	if (fn_unlikely(st->loop.count))
 		n += loop_receive(st);
 	fired = fn_wheel_run(&st->wheel, now);
+	if (fn_unlikely(st->starved != NULL))
+		fn_tcp_prune(st);
 	if (st->burst)
 		fn_tcp_end_burst(st);
 	st->stats.timers += fired;

@@ -58,6 +58,7 @@ struct fn_stack {
 	struct fn_nic *nic[FN_NICS_MAX];
 	uint8_t nics;
 	uint32_t staged;		/* packets given to a NIC that its device has not taken */
+	struct fn_nic *starved;		/* had no buffer to send from since the last round; NULL: none */
 	struct fn_pktq loop;		/* packets to our own addresses, taken by the next poll */
 	struct fn_demux *demux;
 	struct fn_sock *last_conn;	/* demux.c's: the connection found last, or NULL */

@@ -251,6 +251,7 @@ struct fn_tcp_stack {
 	uint32_t challenge_left;
 	uint64_t cookie_time;		/* ns: when a SYN cookie was sent last */
 	bool cookies_sent;
+	uint32_t prune_hand;		/* index in the pool where fn_tcp_prune() goes on */
 };
 
 /* One received segment, parsed; lives on the stack of fn_tcp_input(). */

@@ -188,3 +188,47 @@ bool fn_tcp_ooo_drain(struct fn_tcp *tp)
 	drop_blocks(tp);
 	return fin;
 }
+
+/* ---- out of packet buffers ---- */
+
+/* Buffers that one call frees, if there are so many: a burst of ACKs. */
+#define PRUNE_ENOUGH	FN_NIC_BURST
+
+/* All of it goes, so that no SACK block tells of what is no longer here. */
+static unsigned give_up(struct fn_tcp *tp)
+{
+	struct fn_stack *st = tp->sk.st;
+	unsigned n = 0;
+	struct fn_pkt *p;
+
+	while ((p = tp->oooq.head)) {
+		remove_pkt(tp, p);
+		fn_drop(st, p, FN_DROP_TCP_OOO_PRUNED);
+		n++;
+	}
+	memset(tp->f.sacks, 0, sizeof(tp->f.sacks));
+	tp->sack_out = !empty(tp->f.dsack);
+	fn_tcp_pred_update(tp);
+	return n;
+}
+
+/*
+ * The sender holds what it has not seen acknowledged, and sends it again (RFC 2018 8; Linux prunes a socket's queue in
+ * tcp_prune_ofo_queue). Connection after connection, each in its turn, as a clock's hand goes round.
+ */
+fn_cold void fn_tcp_prune(struct fn_stack *st)
+{
+	uint32_t *hand = &st->tcp->prune_hand, made = st->tcp_pool.made;
+	const struct fn_nic *nic = st->starved;
+	unsigned freed = 0;
+
+	st->starved = NULL;
+	for (uint32_t i = 1; i < made && freed < PRUNE_ENOUGH; i++) {
+		struct fn_tcp *tp;
+
+		*hand = *hand % (made - 1) + 1;
+		tp = fn_pool_at(&st->tcp_pool, *hand);
+		if (tp->sk.kind == FN_SOCK_TCP && tp->oooq.head && tp->oooq.head->nic == nic)
+			freed += give_up(tp);
+	}
+}

@@ -80,6 +80,7 @@ void fn_tcp_end_burst(struct fn_stack *s)
 	s->burst = NULL;
 	tcp_bursts++;
 }
+void fn_tcp_prune(struct fn_stack *s) { s->starved = NULL; }
 unsigned fn_tcp_draining(const struct fn_stack *s) { return 0; }
 bool fn_tcp_tw_reusable(const struct fn_sock *sk) { return false; }
 struct fn_sock *fn_tcp_open(struct fn_stack *s) { return NULL; }

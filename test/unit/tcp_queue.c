@@ -250,3 +250,41 @@ Test(tcp_queue, isns_differ_by_address_and_move_with_time)
 	again = fn_tcp_isn(st, &a, &b);
 	cr_assert_eq(again - first, SEC >> 6);
 }
+
+/* Each connection keeps what came behind a hole, until no buffer is left even for an ACK. */
+static void starve(void)
+{
+	static const uint8_t data[1000];
+
+	for (unsigned i = 0; i < 80 && !st->stats.drop[FN_DROP_NO_PKT_MEM]; i++) {
+		my_isn = 0;
+		cr_assert(open_from((uint16_t)(1000 + i)));
+		for (uint32_t seq = 1001; seq < 55001 && !st->stats.drop[FN_DROP_NO_PKT_MEM]; seq += 1000) {
+			put(.flags = K, .seq = seq, .ack = 1, .data = data, .len = sizeof(data));
+			drain();
+		}
+	}
+	cr_assert(st->stats.drop[FN_DROP_NO_PKT_MEM] > 0);
+}
+
+Test(tcp_queue, data_out_of_order_is_given_up_when_no_buffer_is_left_to_send_from)
+{
+	struct fn_sock *l = make_listener(128);
+
+	starve();
+	pass(SEC);
+	drain();
+	cr_assert_geq(st->stats.drop[FN_DROP_TCP_OOO_PRUNED], FN_NIC_BURST);
+	my_isn = 0;
+	cr_assert(open_from(2000));		/* others are served */
+	/* a connection that lost its queue goes on from where it is, and SACKs nothing that is gone */
+	peer_port = 1000;
+	my_isn = ((struct fn_tcp *)((struct fn_tcp *)l)->l.accept_head)->snd_una - 1;
+	put(.flags = K, .seq = 1, .ack = 1, .data = "abc", .len = 3);
+	pass(SEC);
+	cr_assert(next_seg());
+	cr_assert_eq(got.ack, 4);
+	cr_assert_eq(got.sacks, 0);
+	accept_all(l);
+	fn_sock_close(l);
+}
