@@ -86,7 +86,7 @@ int fn_demux_init(struct fn_stack *st)
 
 static bool ep_equal(const struct fn_ep *a, const struct fn_ep *b)
 {
-	return a->ip4 == b->ip4 && a->port == b->port;
+	return a->ip4 == b->ip4 && a->port == b->port && a->peer == b->peer;
 }
 
 /* A device with several queues picks one by the hash's low bits, so those are the same for all of a stack: use others. */

@@ -238,7 +238,7 @@ void fn_icmp_send_error(struct fn_stack *st, const struct fn_pkt *p, uint8_t typ
 	struct fn_path path;
 	struct fn_pkt *e;
 
-	if (!error_allowed(st, p, h, have))
+	if (p->peer || !error_allowed(st, p, h, have))	/* processes hear of errors in other ways */
 		return;
 	if (!take_token(st)) {
 		st->stats.drop[FN_DROP_ICMP_RATE]++;

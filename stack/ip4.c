@@ -10,6 +10,7 @@
 #include "ip4.h"
 #include "ip4_flow.h"
 #include "neigh.h"
+#include "nic_shm.h"
 #include "route.h"
 
 #define LOOP_MAX	4096	/* packets on their way to ourselves */
@@ -187,6 +188,10 @@ static __attribute__((noinline)) int input_checked(struct fn_stack *st, struct f
 		return fn_drop(st, p, FN_DROP_IP4_SHORT);
 	if (len < p->pkt_len)
 		trim(p, len);
+	if (p->peer) {		/* the host's addresses, which the shim has checked when the two processes met */
+		p->l3 = (uint16_t)(p->data - p->buf);
+		return deliver(st, p, h, hlen);
+	}
 	if (fn_unlikely(h->dst != nic->ip4 && (err = dst_check(st, nic, p, h->dst))))
 		return fn_drop(st, p, (enum fn_drop)-err);
 	/* RFC 1122 3.3.6: a link broadcast that names one host is somebody's mistake */
@@ -273,6 +278,20 @@ int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32
 	path->next_hop = r->gw ? r->gw : dst;
 	path->mtu = r->nic->caps & FN_NIC_TX_SEGS ? r->nic->mtu : fn_min(r->nic->mtu, r->nic->tx_payload + FN_IP4_LEN);
 	path->neigh = fn_neigh_get(st, r->nic, path->next_hop);
+	return path->neigh ? 0 : -EHOSTUNREACH;
+}
+
+int fn_path_to(struct fn_stack *st, struct fn_path *path, const struct fn_ep *remote, uint32_t src, uint8_t proto)
+{
+	struct fn_nic *nic = st->fabric;
+
+	if (fn_likely(!remote->peer))
+		return fn_path_init(st, path, remote->ip4, src, proto);
+	if (!nic)
+		return -ENETUNREACH;
+	*path = (struct fn_path){.nic = nic, .dst = remote->ip4, .src = src ? src : remote->ip4, .ttl = TTL_DEFAULT,
+		.proto = proto, .df = true, .next_hop = fn_be32(FN_SHM_HOP(remote->peer)), .mtu = nic->mtu};
+	path->neigh = fn_neigh_get(st, nic, path->next_hop);
 	return path->neigh ? 0 : -EHOSTUNREACH;
 }
 

@@ -55,6 +55,8 @@ struct fn_path {
 /* Fill path for dst (0: this host, as Linux); src 0 chooses the interface's address; TTL 64, TOS 0, DF set.
  * -ENETUNREACH, -EHOSTUNREACH (no room for a neighbour), -EADDRNOTAVAIL, -EINVAL (127/8 leaving the host). */
 int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32_t src, uint8_t proto);
+/* The same for a remote end, which may be a process behind the fabric: then through st->fabric, whatever its address. */
+int fn_path_to(struct fn_stack *st, struct fn_path *path, const struct fn_ep *remote, uint32_t src, uint8_t proto);
 
 /* True for 255.255.255.255, a broadcast address of one of our networks (RFC 1122 3.2.1.3), or a multicast group. */
 bool fn_ip4_is_bcast(const struct fn_stack *st, uint32_t ip4);
@@ -101,7 +103,7 @@ fn_inline int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p)
 
 	/* the last place of each burst is the slow half's: it flushes */
 	if (fn_unlikely((n & (FN_NIC_BURST - 1)) == FN_NIC_BURST - 1 || p->flags & FN_PKT_QUEUED || !nic->up ||
-			n == FN_NIC_TXQ))
+			nic->choked || n == FN_NIC_TXQ))
 		return fn_nic_send_slow(nic, p);
 	p->flags |= FN_PKT_QUEUED;
 	nic->txq[n] = p;
@@ -133,12 +135,12 @@ struct fn_sock *fn_demux_conn(const struct fn_stack *st, uint32_t hash, const st
  * walk cost 66 instructions more (bench/stack). What the caller finds otherwise it stores in st->last_conn.
  */
 fn_inline struct fn_sock *fn_demux_last(const struct fn_stack *st, uint32_t src, uint32_t dst, uint16_t sport,
-					uint16_t dport)
+					uint16_t dport, uint16_t peer)
 {
 	struct fn_sock *sk = st->last_conn;
 
-	return sk && sk->remote.ip4 == src && sk->remote.port == sport && sk->local.port == dport &&
-	       sk->local.ip4 == dst ? sk : NULL;
+	return sk && sk->remote.ip4 == src && sk->remote.port == sport && sk->remote.peer == peer &&
+	       sk->local.port == dport && sk->local.ip4 == dst ? sk : NULL;
 }
 void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk);	/* sk->hash is set here */
 void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk);

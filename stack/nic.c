@@ -169,6 +169,8 @@ fn_cold int fn_nic_send_slow(struct fn_nic *nic, struct fn_pkt *p)
 		return 0;
 	if (!nic->up)
 		return nic_refuse(nic, p, FN_DROP_TX_LINK_DOWN);
+	if (nic->choked && nic->ops->full(nic, p))
+		return nic_refuse(nic, p, FN_DROP_TX_FULL);
 	if (nic->txq_len == FN_NIC_TXQ)
 		return nic_refuse(nic, p, FN_DROP_TX_FULL);
 	p->flags |= FN_PKT_QUEUED;

@@ -45,6 +45,8 @@ struct fn_nic_ops {
 	bool (*rx_pending)(const struct fn_nic *nic);
 	/* Link state; NULL: always up. */
 	bool (*link_up)(struct fn_nic *nic);
+	/* The destination of p (its Ethernet header at .l2) takes nothing now; asked while nic->choked. NULL: never so. */
+	bool (*full)(const struct fn_nic *nic, const struct fn_pkt *p);
 };
 
 /* tx_full and alloc_failed are counted by the stack, the others by the implementation. */
@@ -66,6 +68,7 @@ struct fn_nic {
 	uint8_t mac[6];
 	uint8_t index;			/* in the stack's table */
 	bool up;
+	bool choked;			/* the implementation's: .full may say yes */
 	uint16_t txq_len;		/* packets in .txq */
 	/* IPv4 configuration, network byte order; one address an interface */
 	uint32_t ip4;

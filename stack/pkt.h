@@ -72,6 +72,7 @@ struct fn_pkt {
 	uint16_t flags;		/* enum fn_pkt_flag */
 	uint16_t l2, l3, l4;	/* headers' offsets from buf */
 	uint16_t tso_mss;
+	uint16_t peer;		/* receive: the fabric's number of the process that sent it; else 0 */
 	uint32_t hash;		/* Toeplitz hash of the 4-tuple */
 	uint32_t truesize;	/* bytes charged to a socket's buffer for it */
 	/* TCP: the part of the sequence space that it covers, SYN and FIN included */
@@ -190,7 +191,7 @@ fn_inline void fn_pkt_init(struct fn_pkt *p, struct fn_nic *nic, uint8_t *buf, u
 	p->len = len;
 	p->pkt_len = len;
 	p->flags = 0;
-	p->tso_mss = 0;
+	p->tso_mss = p->peer = 0;
 	p->l2 = p->l3 = p->l4 = 0;
 	p->hash = 0;
 	p->truesize = buf_len;

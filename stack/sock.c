@@ -34,10 +34,13 @@ struct fn_sock *fn_sock_open(struct fn_stack *st, enum fn_sock_kind kind, void *
 	return sk;
 }
 
-/* An address a socket may have: any, one of ours, and for datagrams broadcast and multicast (Linux inet_bind). */
+/*
+ * An address a socket may have: any, one of ours, and for datagrams broadcast and multicast (Linux inet_bind). Behind the
+ * fabric the host's addresses are ours too; which those are the kernel has said when its socket was bound.
+ */
 static bool may_bind(const struct fn_sock *sk, uint32_t ip4)
 {
-	if (!ip4 || fn_stack_is_local(sk->st, ip4))
+	if (!ip4 || sk->st->fabric || fn_stack_is_local(sk->st, ip4))
 		return true;
 	return sk->kind == FN_SOCK_UDP && fn_ip4_is_bcast(sk->st, ip4);
 }

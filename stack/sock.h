@@ -22,7 +22,7 @@ struct tcp_info;
 struct fn_ep {
 	uint32_t ip4;
 	uint16_t port;
-	uint16_t zero;
+	uint16_t peer;			/* a remote end behind the fabric: the process' number (nic_shm.h); else 0 */
 };
 
 enum fn_sock_kind {

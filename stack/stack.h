@@ -57,6 +57,7 @@ struct fn_stack {
 	void *ops_ctx;
 	struct fn_nic *nic[FN_NICS_MAX];
 	uint8_t nics;
+	struct fn_nic *fabric;		/* of .nic: the one whose peers are processes (nic_shm.h); NULL: none */
 	uint32_t staged;		/* packets given to a NIC that its device has not taken */
 	struct fn_nic *starved;		/* had no buffer to send from since the last round; NULL: none */
 	struct fn_pktq loop;		/* packets to our own addresses, taken by the next poll */

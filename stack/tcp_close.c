@@ -113,7 +113,7 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 		return err;
 	if (fn_ip4_is_bcast(st, remote->ip4))
 		return -ENETUNREACH;
-	err = fn_path_init(st, &path, remote->ip4, sk->opts & FN_SO_BOUND_ADDR ? sk->local.ip4 : 0, FN_IPPROTO_TCP);
+	err = fn_path_to(st, &path, remote, sk->opts & FN_SO_BOUND_ADDR ? sk->local.ip4 : 0, FN_IPPROTO_TCP);
 	if (err)
 		return err;
 	forget(tp);

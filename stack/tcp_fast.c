@@ -207,7 +207,7 @@ static __attribute__((noinline)) bool sums_right(const struct fn_pkt *p, const s
 fn_inline struct fn_tcp *frame_conn(struct fn_stack *st, struct fn_pkt *p, const struct fn_ip4_hdr *ip,
 				    const struct fn_tcp_hdr *th)
 {
-	struct fn_sock *sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport);
+	struct fn_sock *sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport, p->peer);
 
 	if (fn_unlikely(!sk)) {
 		if (th->flags & (FN_TCP_SYN | FN_TCP_RST))

@@ -339,7 +339,7 @@ static void fill_seg(struct fn_tcp_seg *seg, const struct fn_pkt *p, const struc
 struct fn_tcp *fn_tcp_find_listener(const struct fn_stack *st, const struct fn_pkt *p, const struct fn_tcp_seg *seg)
 {
 	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
-	struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, 0 };
+	struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, p->peer };
 	struct fn_sock *sk = fn_demux_bound(st, FN_SOCK_TCP, &local, &remote, p->hash);
 
 	return sk && sk->tcp_state == FN_TCP_LISTEN ? fn_tcp_sk(sk) : NULL;
@@ -362,7 +362,7 @@ static int no_conn(struct fn_stack *st, struct fn_pkt *p, struct fn_tcp_seg *seg
 __attribute__((noinline)) struct fn_sock *fn_tcp_find_conn(struct fn_stack *st, struct fn_pkt *p,
 							   const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
 {
-	struct fn_ep local = { ip->dst, th->dport, 0 }, remote = { ip->src, th->sport, 0 };
+	struct fn_ep local = { ip->dst, th->dport, 0 }, remote = { ip->src, th->sport, p->peer };
 	struct fn_sock *sk;
 
 	if (!(p->flags & FN_PKT_HASH_VALID))
@@ -416,7 +416,7 @@ int fn_tcp_input(struct fn_stack *st, struct fn_pkt *p)
 	st->stats.tcp_in++;
 	if (fn_unlikely(p->len < FN_TCP_LEN))
 		return fn_drop(st, p, FN_DROP_TCP_SHORT);
-	sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport);
+	sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport, p->peer);
 	if (fn_unlikely(!sk))
 		sk = fn_tcp_find_conn(st, p, ip, th);
 	/* a slim object ends before .pred, so its state is asked first */

@@ -331,7 +331,7 @@ int fn_tcp_emit(struct fn_stack *st, const struct fn_path *path, const struct fn
 int fn_tcp_emit_routed(struct fn_stack *st, const struct fn_tcp_bare *b)
 {
 	struct fn_path path;
-	int err = fn_path_init(st, &path, b->remote->ip4, b->local->ip4, FN_IPPROTO_TCP);
+	int err = fn_path_to(st, &path, b->remote, b->local->ip4, FN_IPPROTO_TCP);
 
 	if (err)
 		return err;
@@ -371,7 +371,7 @@ int fn_tcp_send_syn(struct fn_tcp *tp)
 void fn_tcp_send_rst_for(struct fn_stack *st, const struct fn_pkt *p, const struct fn_tcp_seg *seg)
 {
 	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
-	struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, 0 };
+	struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, p->peer };
 	struct fn_tcp_bare b = { .local = &local, .remote = &remote };
 
 	if (seg->flags & FN_TCP_RST || p->flags & FN_PKT_LINK_BCAST)

@@ -71,7 +71,7 @@ void fn_tcp_req_fill(struct fn_tcp_req *req, struct fn_tcp *lp, const struct fn_
 {
 	struct fn_stack *st = lp->sk.st;
 	const struct fn_ip4_hdr *ip = fn_pkt_ip4(p);
-	const struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, 0 };
+	const struct fn_ep local = { ip->dst, seg->th->dport, 0 }, remote = { ip->src, seg->th->sport, p->peer };
 	uint16_t mss = seg->mss ? seg->mss : FN_TCP_MSS_DEFAULT;
 
 	memset(req, 0, sizeof(*req));
@@ -127,7 +127,7 @@ static uint16_t our_mss(const struct fn_tcp *lp, const struct fn_path *path)
 static int open_path(struct fn_stack *st, const struct fn_tcp_req *req, struct fn_path *path)
 {
 	const struct fn_sock *sk = fn_mini_sk((void *)req);
-	int err = fn_path_init(st, path, sk->remote.ip4, sk->local.ip4, FN_IPPROTO_TCP);
+	int err = fn_path_to(st, path, &sk->remote, sk->local.ip4, FN_IPPROTO_TCP);
 
 	path->tos = req->listener->sk.tos;
 	path->ttl = req->listener->sk.ttl;

@@ -128,7 +128,8 @@ static void rto_expired(struct fn_tcp *tp)
 		syn_timeout(tp);
 		return;
 	}
-	if (!tp->rtxq.head) {
+	if (!tp->rtxq.head || tp->lossless) {	/* nothing gets lost: the peer is slow, or stopped */
+		tp->backoff = (uint8_t)fn_min(tp->backoff + 1, UINT8_MAX);
 		fn_tcp_rearm_rto(tp);
 		return;
 	}

@@ -1,0 +1,738 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Frames to and from other processes through shared memory. Two kinds of entry: a frame, whole or its headers with the
+ * places of its payload, and the return of payload buffers.
+ *
+ * A transmit buffer is free when the stack has released it and no peer holds it ("lent"). A receive descriptor of a
+ * peer's payload goes back to it as a return entry when the stack frees it; returns wait in a list without bound of their
+ * own, so that receiving never waits for sending.
+ */
+#include "nic_shm.h"
+
+#include <string.h>
+
+#include "wire.h"
+
+enum entry_type {
+	ENTRY_FRAME = 1,	/* arg: pieces of payload; body: struct place each, then the frame from its IP header on */
+	ENTRY_RETURN,		/* body: buffer numbers, 4 bytes each */
+};
+
+#define INLINE_MAX	440	/* bytes of IP packet that travel in the ring: with its head seven slots */
+#define HEAD_MAX	120	/* IPv4 and TCP headers with options */
+#define PLACES_MAX	32
+#define RETURNS		14	/* in an entry of one slot */
+#define BACKLOG		FN_NIC_TXQ
+#define BELL_WORDS	(FN_SHM_PEERS / 64)
+#define RX_MEM		(16 + FN_RING_ENTRY_MAX)
+
+_Static_assert(PLACES_MAX * 8 + HEAD_MAX <= FN_RING_ENTRY_MAX, "a frame's places and headers are one entry");
+_Static_assert(INLINE_MAX <= FN_RING_ENTRY_MAX, "an inline frame is one entry");
+
+struct place {
+	uint32_t buf;
+	uint16_t off, len;
+};
+
+/* One of our payload buffers. */
+struct txbuf {
+	struct fn_pkt p;
+	struct txbuf *next;	/* in the free list */
+	uint32_t lent;		/* times that it was sent and has not come back */
+	uint16_t peer;		/* to whom */
+	bool freed;		/* the stack has released it */
+};
+
+/* What a packet from a peer needs here: a descriptor, and memory for what was in the ring. */
+struct rxbuf {
+	struct fn_pkt p;
+	struct rxbuf *next;	/* free, or waits to be returned */
+	struct peer *peer;	/* .p's bytes lie in its payload memory; NULL: in .mem */
+	uint32_t buf;
+	uint8_t mem[];		/* RX_MEM bytes, when it came from the pool for those */
+};
+
+/* An entry that found the ring full. */
+struct kept {
+	uint16_t len;
+	uint8_t type, arg;
+	uint8_t body[FN_RING_ENTRY_MAX];
+};
+
+struct peer {
+	struct fn_ring_tx tx;
+	struct fn_ring_rx rx;
+	const uint8_t *payload;
+	uint32_t bufs;		/* of its payload memory */
+	uint16_t number;
+	bool used, dead, broken, touched;
+	uint32_t held;		/* buffers of its that we hold or have not returned */
+	uint32_t lent;		/* of ours that it holds */
+	struct rxbuf *returns;
+	struct kept *backlog;	/* BACKLOG of them, made when first needed */
+	uint32_t backlog_head, backlog_len;
+};
+
+struct shm {
+	struct fn_nic nic;
+	struct fn_arena *arena;
+	uint8_t *payload;
+	uint32_t bufs, made, used;
+	struct txbuf *txbuf;	/* bufs of them */
+	struct txbuf *free_tx;
+	struct rxbuf *free_head, *free_frag;
+	uint32_t backlogs;	/* peers whose backlog is not empty */
+	uint32_t peers;		/* highest number in use */
+	uint32_t turn;		/* the peer that is asked first */
+	uint64_t bell[BELL_WORDS];
+	struct peer *peer[FN_SHM_PEERS];
+};
+
+static struct shm *shm_of(const struct fn_nic *nic) { return nic->priv; }
+
+static struct peer *peer_at(const struct shm *s, unsigned number)
+{
+	struct peer *peer = number < FN_SHM_PEERS ? s->peer[number] : NULL;
+
+	return peer && peer->used ? peer : NULL;
+}
+
+/* ---- buffers to send from ---- */
+
+static void put_tx(struct shm *s, struct txbuf *b)
+{
+	b->next = s->free_tx;
+	s->free_tx = b;
+	s->used--;
+}
+
+static struct fn_pkt *shm_alloc(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+	struct txbuf *b = s->free_tx;
+	uint8_t *mem;
+
+	if (b)
+		s->free_tx = b->next;
+	else if (s->made < s->bufs)
+		b = &s->txbuf[s->made++];
+	else
+		return NULL;
+	s->used++;
+	mem = s->payload + (size_t)(b - s->txbuf) * FN_SHM_BUF;
+	fn_pkt_init(&b->p, nic, mem, FN_SHM_BUF, mem + FN_PKT_HEADROOM, 0);
+	b->p.priv = b;
+	b->freed = false;
+	return &b->p;
+}
+
+static bool is_tx(const struct shm *s, const struct fn_pkt *p)
+{
+	return p->buf >= s->payload && p->buf < s->payload + (size_t)s->bufs * FN_SHM_BUF;
+}
+
+static void free_rx(struct shm *s, struct rxbuf *r)
+{
+	struct peer *peer = r->peer;
+	struct rxbuf **list = peer ? &peer->returns : &s->free_head;
+
+	if (peer && (peer->dead || peer->broken)) {
+		peer->held--;
+		list = &s->free_frag;
+	}
+	r->next = *list;
+	*list = r;
+}
+
+static void shm_free(struct fn_nic *nic, struct fn_pkt *p)
+{
+	struct shm *s = shm_of(nic);
+	struct txbuf *b;
+
+	if (!is_tx(s, p)) {
+		free_rx(s, p->priv);
+		return;
+	}
+	b = p->priv;
+	b->freed = true;
+	if (!b->lent)
+		put_tx(s, b);
+}
+
+static bool shm_in_flight(const struct fn_nic *nic, const struct fn_pkt *p)
+{
+	return is_tx(shm_of(nic), p) && ((const struct txbuf *)p->priv)->lent;
+}
+
+static void lend(struct peer *peer, struct txbuf *b)
+{
+	b->lent++;
+	b->peer = peer->number;
+	peer->lent++;
+}
+
+static void take_back(struct shm *s, struct peer *peer, uint32_t i)
+{
+	struct txbuf *b = &s->txbuf[i];
+
+	/* a peer can return only what it has */
+	if (i >= s->made || !b->lent || b->peer != peer->number) {
+		s->nic.stats.rx_errors++;
+		return;
+	}
+	peer->lent--;
+	if (!--b->lent && b->freed)
+		put_tx(s, b);
+}
+
+/* ---- transmit ---- */
+
+static bool has_room(struct shm *s, struct peer *peer, uint32_t body)
+{
+	int room = fn_ring_room(&peer->tx);
+
+	if (fn_unlikely(room < 0)) {
+		peer->broken = true;
+		s->nic.stats.rx_errors++;
+		return false;
+	}
+	return (uint32_t)room > fn_ring_slots(body);	/* and the one behind it */
+}
+
+static void set_choked(struct shm *s)
+{
+	s->nic.choked = s->backlogs != 0;
+}
+
+/* The ring is full: keep the entry. Never more than what was staged when the ring became full (fn_nic_ops.full). */
+static fn_cold bool keep(struct shm *s, struct peer *peer, uint8_t type, uint8_t arg, const struct fn_ring_piece *piece,
+			 unsigned n)
+{
+	struct kept *k;
+
+	if (!peer->backlog)
+		peer->backlog = fn_arena_alloc(s->arena, BACKLOG * sizeof(*k));
+	if (!peer->backlog || peer->backlog_len == BACKLOG)
+		return false;
+	k = &peer->backlog[(peer->backlog_head + peer->backlog_len) % BACKLOG];
+	k->type = type;
+	k->arg = arg;
+	k->len = 0;
+	for (unsigned i = 0; i < n; i++) {
+		memcpy(k->body + k->len, piece[i].p, piece[i].len);
+		k->len = (uint16_t)(k->len + piece[i].len);
+	}
+	s->backlogs += !peer->backlog_len++;
+	set_choked(s);
+	return true;
+}
+
+static bool put(struct shm *s, struct peer *peer, uint8_t arg, const struct fn_ring_piece *piece, unsigned n, uint32_t body)
+{
+	if (fn_unlikely(peer->backlog_len || !has_room(s, peer, body)))
+		return !peer->broken && keep(s, peer, ENTRY_FRAME, arg, piece, n);
+	fn_ring_put(&peer->tx, ENTRY_FRAME, arg, piece, n);
+	peer->touched = true;
+	return true;
+}
+
+static void backlog_flush(struct shm *s, struct peer *peer)
+{
+	while (peer->backlog_len) {
+		struct kept *k = &peer->backlog[peer->backlog_head];
+		struct fn_ring_piece piece = { k->body, k->len };
+
+		if (!has_room(s, peer, k->len))
+			return;
+		fn_ring_put(&peer->tx, k->type, k->arg, &piece, 1);
+		peer->touched = true;
+		peer->backlog_head = (peer->backlog_head + 1) % BACKLOG;
+		s->backlogs -= !--peer->backlog_len;
+	}
+	set_choked(s);
+}
+
+static bool send_inline(struct shm *s, struct peer *peer, struct fn_pkt *p)
+{
+	struct fn_ring_piece piece[PLACES_MAX];
+	uint32_t body = 0;
+	unsigned n = 0;
+
+	for (const struct fn_pkt *b = p; b && n < PLACES_MAX; b = b->seg) {
+		uint32_t skip = b == p ? FN_ETHER_LEN : 0;
+
+		piece[n++] = (struct fn_ring_piece){ b->data + skip, b->len - skip };
+		body += b->len - skip;
+	}
+	return put(s, peer, 0, piece, n, body);
+}
+
+/* Length of the IPv4 header and TCP's or UDP's, which we have built ourselves. */
+static uint32_t headers_len(const struct fn_pkt *p)
+{
+	const struct fn_ip4_hdr *ip = (const void *)(p->data + FN_ETHER_LEN);
+	const uint8_t *l4 = (const uint8_t *)(ip + 1);
+
+	return FN_IP4_LEN + (ip->proto == FN_IPPROTO_TCP ? (uint32_t)(l4[12] >> 4) * 4 : sizeof(struct fn_udp_hdr));
+}
+
+static bool send_lent(struct shm *s, struct peer *peer, struct fn_pkt *p)
+{
+	struct fn_ring_piece piece[2];
+	struct place place[PLACES_MAX];
+	uint32_t head = headers_len(p), skip = FN_ETHER_LEN + head;
+	struct fn_pkt *b;
+	unsigned n = 0;
+
+	for (b = p; b; b = b->seg, skip = 0) {
+		if (b->len == skip)
+			continue;
+		if (n == PLACES_MAX || !is_tx(s, b))
+			return false;
+		place[n++] = (struct place){ (uint32_t)((struct txbuf *)b->priv - s->txbuf),
+			(uint16_t)(b->data + skip - b->buf), (uint16_t)(b->len - skip) };
+	}
+	piece[0] = (struct fn_ring_piece){ place, n * (uint32_t)sizeof(place[0]) };
+	piece[1] = (struct fn_ring_piece){ p->data + FN_ETHER_LEN, head };
+	if (!put(s, peer, (uint8_t)n, piece, 2, piece[0].len + head))
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		lend(peer, &s->txbuf[place[i].buf]);
+	return true;
+}
+
+static struct peer *dst_peer(const struct shm *s, const struct fn_pkt *p)
+{
+	const uint8_t *mac = p->buf + p->l2;	/* neigh.c: 02:00 and the next hop's address */
+
+	return peer_at(s, (unsigned)mac[4] << 8 | mac[5]);
+}
+
+static void send_one(struct shm *s, struct fn_pkt *p)
+{
+	struct peer *peer = dst_peer(s, p);
+	bool sent = false;
+
+	if (fn_likely(peer && !peer->dead && !peer->broken))
+		sent = p->pkt_len - FN_ETHER_LEN <= INLINE_MAX ? send_inline(s, peer, p) : send_lent(s, peer, p);
+	if (fn_likely(sent)) {
+		s->nic.stats.tx_packets++;
+		s->nic.stats.tx_bytes += p->pkt_len;
+	} else {
+		s->nic.stats.tx_full++;
+	}
+	if (!(p->flags & FN_PKT_KEEP))
+		fn_pkt_free(p);
+}
+
+/* Who of those that were sent something sleeps? */
+static void note_bells(struct shm *s)
+{
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = s->peer[i];
+
+		if (!peer || !peer->touched)
+			continue;
+		peer->touched = false;
+		if (fn_ring_sleeper(&peer->tx))
+			s->bell[i / 64] |= 1ull << i % 64;
+	}
+}
+
+static uint16_t shm_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
+{
+	struct shm *s = shm_of(nic);
+
+	for (unsigned i = 0; i < n; i++)
+		send_one(s, burst[i]);
+	note_bells(s);
+	return n;
+}
+
+static bool shm_full(const struct fn_nic *nic, const struct fn_pkt *p)
+{
+	const struct peer *peer = dst_peer(shm_of(nic), p);
+
+	return peer && peer->backlog_len;
+}
+
+/* ---- receive ---- */
+
+static struct rxbuf *get_rx(struct shm *s, bool mem)
+{
+	struct rxbuf **list = mem ? &s->free_head : &s->free_frag, *r = *list;
+
+	if (fn_unlikely(!r))
+		return fn_arena_alloc(s->arena, sizeof(*r) + (mem ? RX_MEM : 0));
+	*list = r->next;
+	return r;
+}
+
+/* The fields of a received descriptor; `data` has room for an Ethernet header in front. */
+static struct fn_pkt *head_pkt(struct shm *s, const struct peer *peer, struct rxbuf *r, uint8_t *data, uint32_t len)
+{
+	struct fn_pkt *p = &r->p;
+
+	data -= FN_ETHER_LEN;
+	memcpy(data, s->nic.mac, 6);
+	memset(data + 6, 0, 6);
+	memcpy(data + 12, &(uint16_t){ fn_be16(FN_ETHER_TYPE_IP4) }, 2);
+	fn_pkt_init(p, &s->nic, r->mem, RX_MEM, data, len + FN_ETHER_LEN);
+	p->flags = FN_PKT_IP_CSUM_OK | FN_PKT_L4_CSUM_OK;
+	p->peer = peer->number;
+	p->priv = r;
+	r->peer = NULL;
+	return p;
+}
+
+static bool place_ok(const struct peer *peer, const struct place *at)
+{
+	return at->buf < peer->bufs && at->len && at->off <= FN_SHM_BUF && at->len <= FN_SHM_BUF - at->off;
+}
+
+/* A piece of payload that stays where the peer has it; NULL: no descriptor. */
+static struct fn_pkt *place_pkt(struct shm *s, struct peer *peer, const struct place *at)
+{
+	struct rxbuf *r = get_rx(s, false);
+	uint8_t *buf;
+
+	if (!r)
+		return NULL;
+	buf = (uint8_t *)peer->payload + (size_t)at->buf * FN_SHM_BUF;
+	fn_pkt_init(&r->p, &s->nic, buf, FN_SHM_BUF, buf + at->off, at->len);
+	r->p.peer = peer->number;
+	r->p.priv = r;
+	r->peer = peer;
+	r->buf = at->buf;
+	peer->held++;
+	return &r->p;
+}
+
+/* The payload's pieces behind the headers. False: no descriptor was left, the pieces before are given back. */
+static bool add_places(struct shm *s, struct peer *peer, struct fn_pkt *head, const struct place *place, unsigned n)
+{
+	struct fn_pkt **link = &head->seg;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct fn_pkt *p = place_pkt(s, peer, &place[i]);
+
+		if (!p)
+			return false;
+		head->pkt_len += p->len;
+		*link = p;
+		link = &p->seg;
+	}
+	return true;
+}
+
+static fn_cold struct fn_pkt *bad_entry(struct shm *s, struct peer *peer, struct rxbuf *r)
+{
+	peer->broken = true;
+	s->nic.stats.rx_errors++;
+	free_rx(s, r);
+	return NULL;
+}
+
+static struct fn_pkt *take_frame(struct shm *s, struct peer *peer, struct rxbuf *r, const struct fn_ring_head *head)
+{
+	struct place place[PLACES_MAX];
+	uint32_t n = head->arg, skip = n * (uint32_t)sizeof(place[0]);
+	uint8_t *body = r->mem + 16;
+	struct fn_pkt *p;
+
+	if (n > PLACES_MAX || head->len < skip + FN_IP4_LEN)
+		return bad_entry(s, peer, r);
+	memcpy(place, body, skip);
+	for (unsigned i = 0; i < n; i++)
+		if (!place_ok(peer, &place[i]))
+			return bad_entry(s, peer, r);
+	p = head_pkt(s, peer, r, body + skip, head->len - skip);
+	if (fn_likely(!n) || add_places(s, peer, p, place, n))
+		return p;
+	s->nic.stats.rx_missed++;
+	fn_pkt_free(p);
+	return NULL;
+}
+
+static void take_returns(struct shm *s, struct peer *peer, struct rxbuf *r, uint32_t len)
+{
+	uint32_t i;
+
+	for (uint32_t at = 0; at + sizeof(i) <= len; at += sizeof(i)) {
+		memcpy(&i, r->mem + 16 + at, sizeof(i));
+		take_back(s, peer, i);
+	}
+	free_rx(s, r);
+}
+
+/* The next frame of a peer; NULL: there is none. */
+static struct fn_pkt *next_frame(struct shm *s, struct peer *peer)
+{
+	struct fn_ring_head head;
+	struct fn_pkt *p;
+	struct rxbuf *r;
+	int len;
+
+	while (!peer->broken && fn_ring_pending(&peer->rx)) {
+		r = get_rx(s, true);
+		if (!r)
+			return NULL;	/* it waits in the ring: back-pressure */
+		r->peer = NULL;
+		len = fn_ring_get(&peer->rx, &head, r->mem + 16);
+		if (fn_unlikely(len < 0 || (head.type != ENTRY_FRAME && head.type != ENTRY_RETURN)))
+			return bad_entry(s, peer, r);
+		if (head.type == ENTRY_RETURN) {
+			take_returns(s, peer, r, (uint32_t)len);
+			continue;
+		}
+		p = take_frame(s, peer, r, &head);
+		if (p)
+			return p;
+	}
+	return NULL;
+}
+
+static void send_returns(struct shm *s, struct peer *peer)
+{
+	while (peer->returns && has_room(s, peer, RETURNS * 4)) {
+		uint32_t list[RETURNS];
+		struct fn_ring_piece piece = { list, 0 };
+		struct rxbuf *r;
+
+		for (unsigned n = 0; n < RETURNS && (r = peer->returns); n++) {
+			list[n] = r->buf;
+			piece.len += sizeof(list[0]);
+			peer->returns = r->next;
+			peer->held--;
+			r->next = s->free_frag;
+			s->free_frag = r;
+		}
+		fn_ring_put(&peer->tx, ENTRY_RETURN, 0, &piece, 1);
+		peer->touched = true;
+	}
+}
+
+static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst, uint16_t n)
+{
+	uint16_t got = 0;
+	struct fn_pkt *p;
+
+	if (fn_unlikely(peer->backlog_len))
+		backlog_flush(s, peer);
+	if (peer->returns)
+		send_returns(s, peer);
+	while (got < n && (p = next_frame(s, peer))) {
+		s->nic.stats.rx_packets++;
+		s->nic.stats.rx_bytes += p->pkt_len;
+		burst[got++] = p;
+	}
+	return got;
+}
+
+/* The peers in turn, beginning with another one each time: none starves the others. */
+static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
+{
+	struct shm *s = shm_of(nic);
+	uint16_t got = 0;
+
+	for (uint32_t i = 0; i < s->peers && got < n; i++) {
+		struct peer *peer = s->peer[1 + (s->turn + i) % s->peers];
+
+		if (peer && peer->used && !peer->dead)
+			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
+	}
+	s->turn++;
+	note_bells(s);
+	return got;
+}
+
+static bool shm_rx_pending(const struct fn_nic *nic)
+{
+	const struct shm *s = shm_of(nic);
+
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		const struct peer *peer = peer_at(s, i);
+
+		if (peer && !peer->dead && !peer->broken && fn_ring_pending(&peer->rx))
+			return true;
+	}
+	return false;
+}
+
+/* ---- life ---- */
+
+static const struct fn_nic_ops shm_ops = {
+	.rx = shm_rx,
+	.tx = shm_tx,
+	.alloc = shm_alloc,
+	.free = shm_free,
+	.in_flight = shm_in_flight,
+	.rx_pending = shm_rx_pending,
+	.full = shm_full,
+};
+
+struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
+{
+	struct shm *s = fn_arena_alloc(a, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->arena = a;
+	s->payload = conf->payload;
+	s->bufs = (uint32_t)(conf->payload_len / FN_SHM_BUF);
+	s->txbuf = fn_arena_alloc(a, s->bufs * sizeof(s->txbuf[0]));
+	if (!s->txbuf)
+		return NULL;
+	s->nic.ops = &shm_ops;
+	s->nic.priv = s;
+	s->nic.caps = FN_NIC_NO_ARP | FN_NIC_LOSSLESS | FN_NIC_TX_SEGS | FN_NIC_TX_IP_CSUM | FN_NIC_TX_TCP_CSUM |
+		      FN_NIC_TX_UDP_CSUM | FN_NIC_RX_CSUM;
+	s->nic.mtu = 65535;
+	s->nic.tx_payload = FN_SHM_BUF - FN_PKT_HEADROOM;
+	s->nic.mac[0] = 2;
+	memcpy(s->nic.name, "fabric", 7);
+	return &s->nic;
+}
+
+static bool pair_ok(const struct fn_shm_pair *pair)
+{
+	return !(pair->tx_slots & (pair->tx_slots - 1)) && !(pair->rx_slots & (pair->rx_slots - 1)) && pair->tx_slots >= FN_RING_SLOTS_MIN &&
+	       pair->rx_slots >= FN_RING_SLOTS_MIN && pair->tx_slots <= FN_RING_SLOTS_MAX &&
+	       pair->rx_slots <= FN_RING_SLOTS_MAX && pair->payload_len / FN_SHM_BUF < UINT32_MAX;
+}
+
+static int free_number(struct shm *s)
+{
+	for (int i = 1; i < FN_SHM_PEERS; i++)
+		if (!s->peer[i] || !s->peer[i]->used)
+			return i;
+	return -ENOSPC;
+}
+
+int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
+{
+	struct shm *s = shm_of(nic);
+	int number = free_number(s);
+	struct kept *backlog;
+	struct peer *peer;
+
+	if (!pair_ok(pair))
+		return -EINVAL;
+	if (number < 0)
+		return number;
+	if (!s->peer[number])
+		s->peer[number] = fn_arena_alloc(s->arena, sizeof(*peer));
+	peer = s->peer[number];
+	if (!peer)
+		return -ENOMEM;
+	backlog = peer->backlog;
+	*peer = (struct peer){ .number = (uint16_t)number, .payload = pair->payload, .backlog = backlog, .used = true,
+		.bufs = (uint32_t)(pair->payload_len / FN_SHM_BUF) };
+	fn_ring_tx_init(&peer->tx, pair->tx, pair->tx_slots);
+	fn_ring_rx_init(&peer->rx, pair->rx, pair->rx_slots);
+	s->peers = fn_max(s->peers, (uint32_t)number);
+	return number;
+}
+
+/* What it held of ours is free; what we were to return needs no return. */
+static void bury(struct shm *s, struct peer *peer)
+{
+	struct rxbuf *r;
+
+	peer->dead = true;
+	for (uint32_t i = 0; peer->lent && i < s->made; i++) {
+		struct txbuf *b = &s->txbuf[i];
+
+		if (!b->lent || b->peer != peer->number)
+			continue;
+		peer->lent -= b->lent;
+		b->lent = 0;
+		if (b->freed)
+			put_tx(s, b);
+	}
+	while ((r = peer->returns)) {
+		peer->returns = r->next;
+		peer->held--;
+		r->next = s->free_frag;
+		s->free_frag = r;
+	}
+	s->backlogs -= peer->backlog_len != 0;
+	peer->backlog_len = 0;
+	set_choked(s);
+	s->bell[peer->number / 64] &= ~(1ull << peer->number % 64);
+}
+
+bool fn_shm_peer_del(struct fn_nic *nic, int number)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	if (!peer)
+		return true;
+	if (!peer->dead)
+		bury(s, peer);
+	if (peer->held)
+		return false;
+	peer->used = false;
+	return true;
+}
+
+bool fn_shm_broken(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer && peer->broken;
+}
+
+bool fn_shm_drained(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return !peer || peer->dead || peer->broken || !fn_ring_pending(&peer->rx);
+}
+
+uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer ? peer->lent : 0;
+}
+
+int fn_shm_bell(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+
+	for (unsigned w = 0; w < BELL_WORDS; w++) {
+		if (s->bell[w]) {
+			unsigned bit = (unsigned)__builtin_ctzll(s->bell[w]);
+
+			s->bell[w] &= s->bell[w] - 1;
+			return (int)(w * 64 + bit);
+		}
+	}
+	return 0;
+}
+
+bool fn_shm_arm(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+
+	for (uint32_t i = 1; i <= s->peers; i++)
+		if (peer_at(s, i) && !s->peer[i]->dead)
+			fn_ring_arm(&s->peer[i]->rx);
+	return !shm_rx_pending(nic);
+}
+
+void fn_shm_disarm(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+
+	for (uint32_t i = 1; i <= s->peers; i++)
+		if (peer_at(s, i) && !s->peer[i]->dead)
+			fn_ring_disarm(&s->peer[i]->rx);
+}
+
+uint32_t fn_shm_outstanding(const struct fn_nic *nic)
+{
+	return shm_of(nic)->used;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The memory side of the same-host fabric: a NIC whose peers are other processes. Small frames travel in a ring of shared
+ * memory, larger ones stay in the sender's payload memory, which the receiver maps read-only, until it has been read.
+ * Knows memory only: who the peers are, how memory gets to them and how a sleeper is woken is the shim's.
+ *
+ * A peer has a number in this NIC, from 1 up: the link address of its frames, and fn_pkt.peer of what comes from it. The
+ * NIC is ordered and lossless; a ring that is full holds its peer's packets back (fn_nic_ops.full), and nobody else's.
+ *
+ * Everything a peer writes is copied and then checked. What cannot be true ends the traffic with it (fn_shm_broken()).
+ */
+#ifndef FN_NIC_SHM_H
+#define FN_NIC_SHM_H
+
+#include "arena.h"
+#include "nic.h"
+#include "shm_ring.h"
+
+#define FN_SHM_PEERS	1024	/* numbers 1 … FN_SHM_PEERS-1 */
+#define FN_SHM_BUF	4096	/* bytes of a payload buffer, headroom included */
+
+/* The link's next hop for a peer: an address of class E (RFC 1112 4), which no IP packet carries. */
+#define FN_SHM_HOP(number)	(0xf0000000u | (number))
+
+struct fn_shm_conf {
+	void *payload;		/* our payload memory: shared, page-aligned; peers map it read-only */
+	size_t payload_len;
+};
+
+/* What a pair of processes shares, as one of them sees it. */
+struct fn_shm_pair {
+	void *tx, *rx;		/* fn_ring_size(slots) bytes each, zeroed at first: ours to write, theirs to write */
+	uint32_t tx_slots, rx_slots;	/* powers of two, FN_RING_SLOTS_MIN … FN_RING_SLOTS_MAX */
+	const void *payload;	/* the peer's payload memory */
+	size_t payload_len;
+};
+
+/* In the arena; no address, no route: its paths are opened by peer (fn_path_peer()). NULL: no memory. */
+struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf);
+
+/* A new peer; its number, or -ENOSPC, -ENOMEM, -EINVAL. The memory must stay until fn_shm_peer_del() has returned true. */
+int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair);
+
+/*
+ * The peer is gone, or not wanted: nothing more is sent to it or read from it, and what it held of our memory is free.
+ * True when no packet refers to its payload memory any more, so that it may be unmapped; else ask again later.
+ */
+bool fn_shm_peer_del(struct fn_nic *nic, int number);
+
+/* The peer has written what cannot be. */
+bool fn_shm_broken(const struct fn_nic *nic, int number);
+/* Nothing of what it has sent waits in the ring. */
+bool fn_shm_drained(const struct fn_nic *nic, int number);
+/* Buffers of ours that the peer has not given back: bytes that its program may not have read. */
+uint32_t fn_shm_lent(const struct fn_nic *nic, int number);
+
+/* A peer that sleeps and has been sent something since it was asked last: its number, then the next one's; 0: no more. */
+int fn_shm_bell(struct fn_nic *nic);
+
+/* Before a sleep: ask all peers for a bell; false: there is something already. And after it. */
+bool fn_shm_arm(struct fn_nic *nic);
+void fn_shm_disarm(struct fn_nic *nic);
+
+/* Packet buffers of ours that are neither free nor never used: for tests and tools. */
+uint32_t fn_shm_outstanding(const struct fn_nic *nic);
+
+#endif

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two stacks that talk through the fabric's memory: a connection's life, bulk both ways through small rings, a reader who
+ * does not read, a peer that dies, a peer that lies.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "fixture.h"
+#include "stack/net.h"
+#include "stack/nic_shm.h"
+#include "stack/tcp.h"
+
+#define LOOPBACK	fn_be32(0x7f000001)
+#define PORT		fn_be16(8080)
+#define PAYLOAD		(4u << 20)
+
+struct side {
+	struct fn_arena *arena;
+	struct fn_stack *st;
+	struct fn_nic *nic;
+	uint8_t *payload;
+	int peer;		/* the other one's number here */
+};
+
+static struct side A, B;
+static void *ring[2];
+static uint32_t slots = 256;
+static uint64_t now = 1000 * FN_NSEC;
+static unsigned events;
+
+static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
+{
+	events |= ev;
+}
+
+static void make(struct side *s, unsigned seed)
+{
+	static const struct fn_stack_ops ops = { .ready = on_ready };
+	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
+	struct fn_stack_conf sc;
+
+	fn_stack_conf_init(&sc);
+	sc.seed[0] = (uint8_t)seed;
+	s->arena = test_arena(32u << 20);
+	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
+	cr_assert_not_null(s->st);
+	conf.payload = s->payload = aligned_alloc(4096, PAYLOAD);
+	s->nic = fn_shm_create(s->arena, &conf);
+	cr_assert_not_null(s->nic);
+	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
+}
+
+static void meet(struct side *s, void *tx, void *rx, const struct side *other)
+{
+	struct fn_shm_pair pair = { .tx = tx, .rx = rx, .tx_slots = slots, .rx_slots = slots, .payload = other->payload,
+		.payload_len = PAYLOAD };
+
+	s->peer = fn_shm_peer_add(s->nic, &pair);
+	cr_assert_gt(s->peer, 0);
+}
+
+static void setup(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		ring[i] = aligned_alloc(64, fn_ring_size(slots));
+		memset(ring[i], 0, fn_ring_size(slots));
+	}
+	make(&A, 1);
+	make(&B, 2);
+	meet(&A, ring[0], ring[1], &B);
+	meet(&B, ring[1], ring[0], &A);
+}
+
+static void setup_small(void)
+{
+	slots = FN_RING_SLOTS_MIN;
+	setup();
+}
+
+static void teardown(void)
+{
+	for (unsigned i = 0; i < 2; i++)
+		free(ring[i]);
+	free(A.arena);
+	free(B.arena);
+	free(A.payload);
+	free(B.payload);
+}
+
+TestSuite(nic_shm, .init = setup, .fini = teardown);
+TestSuite(nic_shm_small, .init = setup_small, .fini = teardown);
+
+static void settle(void)
+{
+	unsigned idle = 0, rounds = 0;
+
+	while (idle < 2) {	/* a round in which nothing came may be the one that sends */
+		cr_assert_lt(++rounds, 100000u, "a livelock at one moment");
+		idle = fn_stack_poll(A.st, now) + fn_stack_poll(B.st, now) ? 0 : idle + 1;
+	}
+}
+
+static void pass(uint64_t t)
+{
+	uint64_t end = now + t, next;
+
+	settle();
+	while ((next = fn_min(fn_stack_deadline(A.st), fn_stack_deadline(B.st))) <= end) {
+		now = fn_max(next, now + 1);
+		settle();
+	}
+	now = end;
+	settle();
+}
+
+static struct fn_sock *listener(struct side *s, uint32_t ip4)
+{
+	struct fn_sock *sk = fn_sock_open(s->st, FN_SOCK_TCP, s);
+	struct fn_ep ep = { .ip4 = ip4, .port = PORT };
+
+	cr_assert_eq(fn_sock_bind(sk, &ep), 0);
+	cr_assert_eq(fn_tcp_listen(sk, 16), 0);
+	return sk;
+}
+
+static struct fn_sock *connect_from(struct side *s)
+{
+	struct fn_sock *sk = fn_sock_open(s->st, FN_SOCK_TCP, s);
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)s->peer };
+
+	cr_assert_eq(fn_sock_connect(sk, &ep), -EINPROGRESS);
+	return sk;
+}
+
+/* A connection from A to B. */
+static void pair_up(struct fn_sock **l, struct fn_sock **a, struct fn_sock **b)
+{
+	*l = listener(&B, LOOPBACK);
+	*a = connect_from(&A);
+	settle();
+	*b = fn_tcp_accept(*l, &B);
+	cr_assert_not_null(*b);
+	cr_assert_eq((*a)->tcp_state, FN_TCP_ESTABLISHED);
+}
+
+static ssize_t give(struct fn_sock *sk, const void *data, size_t len)
+{
+	struct iovec iov = { (void *)data, len };
+
+	return fn_tcp_send(sk, &iov, 1, 0, 0);
+}
+
+static ssize_t get(struct fn_sock *sk, void *data, size_t len)
+{
+	struct iovec iov = { data, len };
+
+	return fn_tcp_recv(sk, &iov, 1, 0, MSG_DONTWAIT, NULL);
+}
+
+static void nothing_left(void)
+{
+	pass(300 * FN_NSEC);
+	cr_expect_eq(A.st->tcp_pool.used, 0);
+	cr_expect_eq(B.st->tcp_pool.used, 0);
+	cr_expect_eq(fn_shm_outstanding(A.nic), 0, "A holds %u", fn_shm_outstanding(A.nic));
+	cr_expect_eq(fn_shm_outstanding(B.nic), 0, "B holds %u", fn_shm_outstanding(B.nic));
+	cr_expect_eq(fn_shm_lent(A.nic, A.peer), 0);
+	cr_expect_eq(fn_shm_lent(B.nic, B.peer), 0);
+	cr_expect_eq(A.st->stats.tcp_retrans + B.st->stats.tcp_retrans, 0, "nothing is sent again on a lossless wire");
+}
+
+static void close_all(struct fn_sock *l, struct fn_sock *a, struct fn_sock *b)
+{
+	fn_sock_close(a);
+	settle();
+	fn_sock_close(b);
+	fn_sock_close(l);
+	nothing_left();
+}
+
+Test(nic_shm, request_and_response)
+{
+	struct fn_sock *l, *a, *b;
+	char buf[64];
+
+	pair_up(&l, &a, &b);
+	cr_assert_eq(b->remote.peer, B.peer);
+	cr_assert_eq(b->remote.ip4, LOOPBACK);
+	for (unsigned i = 0; i < 1000; i++) {
+		cr_assert_eq(give(a, "ping", 4), 4);
+		settle();
+		cr_assert_eq(get(b, buf, sizeof(buf)), 4);
+		cr_assert_arr_eq(buf, "ping", 4);
+		cr_assert_eq(give(b, "pong!", 5), 5);
+		settle();
+		cr_assert_eq(get(a, buf, sizeof(buf)), 5, "round %u", i);
+	}
+	close_all(l, a, b);
+}
+
+Test(nic_shm, nobody_listens)
+{
+	struct fn_sock *a = connect_from(&A);
+
+	settle();
+	cr_assert_eq(fn_sock_take_error(a), ECONNREFUSED);
+	fn_sock_close(a);
+	nothing_left();
+}
+
+Test(nic_shm, end_of_file_at_once_and_no_time_wait)
+{
+	struct fn_sock *l, *a, *b;
+	char c;
+
+	pair_up(&l, &a, &b);
+	fn_sock_close(a);
+	settle();
+	cr_assert_eq(get(b, &c, 1), 0);
+	fn_sock_close(b);
+	settle();
+	cr_assert_eq(A.st->tcp->tw_pool.used, 0);
+	fn_sock_close(l);
+	nothing_left();
+}
+
+/* `total` bytes each way at once, with reads of odd sizes, checked byte by byte. */
+static void bulk(struct fn_sock *a, struct fn_sock *b, uint32_t total)
+{
+	static uint8_t out[50000], in[30011];
+	struct fn_sock *sk[2] = { a, b };
+	uint32_t sent[2] = { 0 }, got[2] = { 0 }, rounds = 0;
+
+	while (got[0] < total || got[1] < total) {
+		cr_assert_lt(++rounds, 1000000u, "stalled at %u/%u, %u/%u", sent[0], got[1], sent[1], got[0]);
+		for (unsigned i = 0; i < 2; i++) {
+			uint32_t n = fn_min(total - sent[i], (uint32_t)sizeof(out));
+			ssize_t done;
+
+			for (uint32_t k = 0; k < n; k++)
+				out[k] = (uint8_t)((sent[i] + k) * 131 >> 3);
+			done = n ? give(sk[i], out, n) : 0;
+			sent[i] += done > 0 ? (uint32_t)done : 0;
+			done = get(sk[i], in, 1 + rounds * 7919 % sizeof(in));
+			for (ssize_t k = 0; k < done; k++)
+				cr_assert_eq(in[k], (uint8_t)((got[i] + (uint32_t)k) * 131 >> 3));
+			got[i] += done > 0 ? (uint32_t)done : 0;
+		}
+		fn_stack_poll(A.st, now);
+		fn_stack_poll(B.st, now);
+		now += 1000;
+		if (rounds % 64 == 0)	/* probes and what waits for a full ring */
+			pass(FN_MSEC);
+	}
+}
+
+Test(nic_shm, bulk_both_ways)
+{
+	struct fn_sock *l, *a, *b;
+
+	pair_up(&l, &a, &b);
+	bulk(a, b, 8u << 20);
+	close_all(l, a, b);
+}
+
+Test(nic_shm_small, bulk_both_ways_through_small_rings)
+{
+	struct fn_sock *l, *a, *b;
+
+	pair_up(&l, &a, &b);
+	bulk(a, b, 2u << 20);
+	close_all(l, a, b);
+}
+
+/* Many small writes to who does not read: a full ring holds the writer back, loses nothing, and goes on. */
+Test(nic_shm_small, a_reader_who_is_stopped)
+{
+	struct fn_sock *l, *a, *b;
+	uint8_t buf[64] = { 0 };
+	uint32_t sent = 0, got = 0;
+	ssize_t n;
+
+	pair_up(&l, &a, &b);
+	fn_sock_setopt(a, FN_OPT_NODELAY, 1);
+	for (unsigned i = 0; i < 4000; i++) {	/* B is not polled */
+		n = give(a, buf, sizeof(buf));
+		sent += n > 0 ? (uint32_t)n : 0;
+		fn_stack_poll(A.st, now += 1000);
+	}
+	cr_assert_geq(sent, 8192u);
+	for (unsigned i = 0; i < 100000 && got < sent; i++) {
+		pass(FN_MSEC);
+		while ((n = get(b, buf, sizeof(buf))) > 0)
+			got += (uint32_t)n;
+	}
+	cr_assert_eq(got, sent);
+	close_all(l, a, b);
+}
+
+/* One peer's full ring is its own affair. */
+Test(nic_shm_small, a_stopped_peer_holds_up_nobody_else)
+{
+	struct side C = { 0 };
+	void *more[2];
+	struct fn_sock *l, *a, *b, *lc, *ac, *bc;
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT };
+	uint8_t buf[512] = { 0 };
+	int b_number = A.peer;
+
+	for (unsigned i = 0; i < 2; i++) {
+		more[i] = aligned_alloc(64, fn_ring_size(slots));
+		memset(more[i], 0, fn_ring_size(slots));
+	}
+	make(&C, 3);
+	pair_up(&l, &a, &b);
+	meet(&A, more[0], more[1], &C);
+	meet(&C, more[1], more[0], &A);
+	lc = listener(&C, LOOPBACK);
+	ep.peer = (uint16_t)A.peer;
+	ac = fn_sock_open(A.st, FN_SOCK_TCP, &A);
+	fn_sock_connect(ac, &ep);
+	for (unsigned i = 0; i < 8; i++) {
+		fn_stack_poll(A.st, now);
+		fn_stack_poll(C.st, now);
+	}
+	bc = fn_tcp_accept(lc, &C);
+	cr_assert_not_null(bc);
+	fn_sock_setopt(a, FN_OPT_NODELAY, 1);
+	fn_sock_setopt(ac, FN_OPT_NODELAY, 1);
+	for (unsigned i = 0; i < 2000; i++) {	/* B is stopped */
+		give(a, buf, 100);
+		fn_stack_poll(A.st, now += 1000);
+	}
+	cr_assert(A.nic->choked);
+	for (unsigned i = 0; i < 200; i++) {
+		cr_assert_eq(give(ac, buf, 300), 300);
+		fn_stack_poll(A.st, now += 1000);
+		fn_stack_poll(C.st, now);
+		cr_assert_eq(get(bc, buf, sizeof(buf)), 300, "round %u", i);
+		fn_stack_poll(C.st, now);
+		fn_stack_poll(A.st, now);
+	}
+	A.peer = b_number;
+	for (unsigned i = 0; i < 2; i++)
+		free(more[i]);
+	free(C.arena);
+	free(C.payload);
+}
+
+Test(nic_shm, what_a_dead_peer_held_is_free_and_what_it_sent_can_be_read)
+{
+	static uint8_t data[60000], in[60000];
+	struct fn_sock *l, *a, *b;
+	ssize_t n, got = 0;
+
+	pair_up(&l, &a, &b);
+	memset(data, 7, sizeof(data));
+	n = give(a, data, 16000);
+	cr_assert_gt(n, 0);
+	fn_stack_flush(A.st);
+	give(b, data, 16000);	/* lent to A, which dies without reading */
+	fn_stack_flush(B.st);
+	while (!fn_shm_drained(B.nic, B.peer))
+		fn_stack_poll(B.st, now);
+	cr_assert_gt(fn_shm_lent(B.nic, B.peer), 0);
+	cr_assert(!fn_shm_peer_del(B.nic, B.peer), "its bytes wait to be read");
+	cr_assert_eq(fn_shm_lent(B.nic, B.peer), 0);
+	got = get(b, in, sizeof(in));
+	cr_assert_gt(got, 0);
+	cr_assert_arr_eq(in, data, (size_t)got);
+	cr_assert(fn_shm_peer_del(B.nic, B.peer));
+}
+
+Test(nic_shm, a_new_peer_takes_the_number_of_one_that_is_gone)
+{
+	int old = B.peer;
+
+	cr_assert(fn_shm_peer_del(B.nic, B.peer));
+	meet(&B, ring[1], ring[0], &A);
+	cr_assert_eq(B.peer, old);
+}
+
+Test(nic_shm, a_sleeper_is_to_be_rung_once)
+{
+	struct fn_sock *l, *a, *b;
+
+	pair_up(&l, &a, &b);
+	cr_assert(fn_shm_arm(B.nic));
+	give(a, "x", 1);
+	fn_stack_flush(A.st);
+	cr_assert_eq(fn_shm_bell(A.nic), A.peer);
+	cr_assert_eq(fn_shm_bell(A.nic), 0);
+	fn_shm_disarm(B.nic);
+	cr_assert(!fn_shm_arm(B.nic), "there is something already");
+	fn_shm_disarm(B.nic);
+	give(a, "x", 1);
+	fn_stack_flush(A.st);
+	cr_assert_eq(fn_shm_bell(A.nic), 0);
+	settle();
+	close_all(l, a, b);
+}
+
+static struct fn_ring_tx liar(void)
+{
+	struct fn_ring_tx r;
+
+	memset(ring[1], 0, fn_ring_size(slots));
+	fn_ring_tx_init(&r, ring[1], slots);
+	return r;
+}
+
+Test(nic_shm, places_outside_the_payload_memory_break_the_peer)
+{
+	uint32_t place[2] = { PAYLOAD / FN_SHM_BUF, 4096u << 16 };	/* buffer behind the last */
+	uint8_t ip[40] = { 0x45 };
+	struct fn_ring_piece piece[2] = { { place, sizeof(place) }, { ip, sizeof(ip) } };
+	struct fn_ring_tx r = liar();
+
+	fn_ring_put(&r, 1, 1, piece, 2);
+	fn_stack_poll(A.st, now);
+	cr_assert(fn_shm_broken(A.nic, A.peer));
+	cr_assert_gt(A.nic->stats.rx_errors, 0);
+}
+
+Test(nic_shm, returns_of_what_was_not_lent_are_counted)
+{
+	uint32_t list[3] = { 0, 5, UINT32_MAX };
+	struct fn_ring_piece piece = { list, sizeof(list) };
+	struct fn_ring_tx r = liar();
+
+	fn_ring_put(&r, 2, 0, &piece, 1);
+	fn_stack_poll(A.st, now);
+	cr_assert_eq(A.nic->stats.rx_errors, 3);
+	cr_assert(!fn_shm_broken(A.nic, A.peer));
+}
+
+Test(nic_shm, an_unknown_entry_breaks_the_peer)
+{
+	struct fn_ring_tx r = liar();
+
+	fn_ring_put(&r, 77, 0, &(struct fn_ring_piece){ "abcd", 4 }, 1);
+	fn_stack_poll(A.st, now);
+	cr_assert(fn_shm_broken(A.nic, A.peer));
+}
