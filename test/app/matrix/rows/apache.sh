@@ -64,7 +64,7 @@ apache-prefork()
 	apache_works
 }
 
-known apache-worker port "the proxied request fails; the cause is not found yet"
+known apache-worker port "sometimes a request hangs or is reset; the cause is not found yet"
 slow
 row apache-worker "Apache httpd, worker, as a proxy of a server on the other side" /usr/sbin/apache2 curl ab python3
 apache-worker()
@@ -75,7 +75,7 @@ apache-worker()
 	peer_ready 8080
 	apache_web worker "ProxyPass /there http://$THERE:8080"
 	apache_works
-	peer curl -s -o got "http://$HERE/there/file" || fail "through the proxy"
+	peer curl -s -o got "http://$HERE/there/file" || fail "through the proxy: $? $(tail -n 2 error.log)"
 	same got there/file "what came through the proxy"
 }
 
