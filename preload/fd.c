@@ -3,6 +3,8 @@
  * Numbers: what closes, copies and controls descriptors. The table is changed by the shim alone; a kernel descriptor far
  * from ours goes straight on.
  */
+#include <sys/ioctl.h>
+
 #include "preload/guard.h"
 
 /* One of the library's own descriptors: not there, as far as the program can see. */
@@ -73,6 +75,8 @@ int fn_ours_fcntl(int fd, int cmd, long arg)
 {
 	struct fn_file *f;
 
+	if (cmd == F_SETFD)
+		fn_fd_mean(fd, !(arg & FD_CLOEXEC));
 	if (cmd == F_GETFD || cmd == F_SETFD)
 		return fn_real.fcntl(fd, cmd, arg);
 	f = fn_fd_get_slow(fd);
@@ -87,5 +91,7 @@ int fn_ours_ioctl(int fd, unsigned long req, void *arg)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
 
+	if (req == FIONCLEX || req == FIOCLEX)
+		fn_fd_mean(fd, req == FIONCLEX);
 	return fn_call(f, ioctl, fn_real.ioctl(fd, req, arg), fd, req, arg);
 }

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include "preload/exec.h"
 #include "preload/guard.h"
 #include "shim/engine.h"
 #include "shim/quick.h"
@@ -343,11 +344,28 @@ ssize_t fn_ours_sendto(int fd, const void *buf, size_t n, int flags, const struc
 		       fn_real.sendto(fd, buf, n, flags, addr, len));
 }
 
-ssize_t fn_ours_sendmsg(int fd, const struct msghdr *msg, int flags)
+static __attribute__((noinline)) ssize_t sendmsg_ours(int fd, const struct msghdr *msg, int flags)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
 
 	return fn_done(f, send_msg(f, fd, msg, flags), fn_real.sendmsg(fd, msg, flags));
+}
+
+/* On a kernel's socket a message may hand over descriptors of ours. */
+static __attribute__((noinline)) ssize_t sendmsg_rights(int fd, const struct msghdr *msg, int flags)
+{
+	int ret = fn_exec_convert_rights(msg);
+
+	return ret < 0 ? fn_errno(ret) : fn_real.sendmsg(fd, msg, flags);
+}
+
+ssize_t fn_wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	if (fn_fd_ours(fd))
+		return sendmsg_ours(fd, msg, flags);
+	if (fn_unlikely(fn_fdtable.size && msg && msg->msg_control && msg->msg_controllen))
+		return sendmsg_rights(fd, msg, flags);
+	return fn_real.sendmsg(fd, msg, flags);
 }
 
 static ssize_t send_one(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)

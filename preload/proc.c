@@ -8,12 +8,19 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "preload/exec.h"
 #include "preload/guard.h"
 
-static void before_exec(void)
+/* What the new program is to have is converted; then the image gives up the rest. False: errno says why not. */
+static bool before_exec(void)
 {
+	int ret = fn_exec_prepare();
+
+	if (ret < 0)
+		return !fn_errno(ret);
 	if (fn_shim_active)
 		fn_shim_exec();
+	return true;
 }
 
 static void before_privileges(void)
@@ -49,26 +56,22 @@ pid_t fn_wrap__Fork(void)
 
 int fn_wrap_execve(const char *path, char *const argv[], char *const envp[])
 {
-	before_exec();
-	return fn_real.execve(path, argv, envp);
+	return before_exec() ? fn_real.execve(path, argv, envp) : -1;
 }
 
 int fn_wrap_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	before_exec();
-	return fn_real.execveat(dir, path, argv, envp, flags);
+	return before_exec() ? fn_real.execveat(dir, path, argv, envp, flags) : -1;
 }
 
 int fn_wrap_fexecve(int fd, char *const argv[], char *const envp[])
 {
-	before_exec();
-	return fn_real.fexecve(fd, argv, envp);
+	return before_exec() ? fn_real.fexecve(fd, argv, envp) : -1;
 }
 
 int fn_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	before_exec();
-	return fn_real.execvpe(file, argv, envp);
+	return before_exec() ? fn_real.execvpe(file, argv, envp) : -1;
 }
 
 int fn_wrap_execv(const char *path, char *const argv[])

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A socket's life and options: each wrapper hands its arguments to the file's operation, or to the next in the chain. */
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 
 #include "preload/guard.h"
+#include "shim/addr.h"
+#include "shim/convert.h"
 
 int fn_ours_socket(int domain, int type, int protocol)
 {
@@ -55,18 +58,39 @@ int fn_ours_shutdown(int fd, int how)
 	return fn_call(f, shutdown, fn_real.shutdown(fd, how), fd, how);
 }
 
-int fn_ours_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+/* The kernel says that fd is an AF_UNIX socket: the addresses of the connection if it is the end of a converted one. */
+static __attribute__((noinline)) int converted_name(int fd, bool local, struct sockaddr *addr, socklen_t *len, socklen_t room)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_convert_name name;
 
-	return fn_call(f, getsockname, fn_real.getsockname(fd, addr, len), fd, addr, len);
+	if (!fn_convert_lookup(fd, &name))
+		return 0;
+	*len = room;
+	return (int)fn_errno(fn_addr_put(name.domain, local ? &name.local : &name.remote, addr, len));
 }
 
-int fn_ours_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+int fn_wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_fd_get(fd);
+	socklen_t room = len ? *len : 0;
+	int ret = fn_call(f, getsockname, fn_real.getsockname(fd, addr, len), fd, addr, len);
 
-	return fn_call(f, getpeername, fn_real.getpeername(fd, addr, len), fd, addr, len);
+	if (ret == 0 && fn_shim_active && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
+	    *len == sizeof(addr->sa_family))
+		return converted_name(fd, true, addr, len, room);
+	return ret;
+}
+
+int fn_wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct fn_file *f = fn_fd_get(fd);
+	socklen_t room = len ? *len : 0;
+	int ret = fn_call(f, getpeername, fn_real.getpeername(fd, addr, len), fd, addr, len);
+
+	if (ret == 0 && fn_shim_active && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
+	    *len > sizeof(struct sockaddr_in))
+		return converted_name(fd, false, addr, len, room);
+	return ret;
 }
 
 int fn_ours_getsockopt(int fd, int level, int name, void *value, socklen_t *len)

@@ -9,13 +9,14 @@
 #include <sys/mman.h>
 
 #include "shim/async.h"
+#include "shim/bell.h"
 #include "shim/epoll.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/port.h"
 #include "shim/wait.h"
 
-struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 }, .side_due = FN_NEVER };
+struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 }, .side_due = FN_NEVER, .bell = -1 };
 struct fn_conf fn_config;
 
 /* The kernel's sides are asked at least so often while somebody drives; costs 0.15 µs. */
@@ -54,6 +55,7 @@ static int map_shared(void *where)
 	fn_engine.lock = &fn_engine.shared->lock;
 	fn_engine.shared->pid[0] = (int)fn_sys(SYS_getpid, 0);
 	set_image(0);
+	fn_engine.conversions = 0;
 	fn_engine.seen = 0;
 	return 0;
 }
@@ -107,8 +109,11 @@ static __attribute__((noinline)) void ready_shared(struct fn_sock *sk, unsigned 
 	sh->event[sh->head % FN_SHARED_EVENTS].sk = sk;
 	sh->event[sh->head % FN_SHARED_EVENTS].events = sk->images & fn_engine.mine ? events | FN_EVENT_TOLD : events;
 	sh->head++;
-	if (fn_engine.seen == sh->head - 1)
+	/* what the relay sees itself it takes from here as well */
+	if (fn_engine.seen == sh->head - 1 && !fn_engine.is_relay)
 		fn_engine.seen++;
+	if (sk->images & ~fn_engine.mine & sh->asleep)
+		fn_bell_ring(sk->images & ~fn_engine.mine);
 }
 
 /* The stack's upcall. */
@@ -260,8 +265,10 @@ void fn_dual_check(uint64_t now)
 
 /* ---- fork ---- */
 
-static int free_image(const struct fn_shared *sh)
+int fn_engine_free_image(void)
 {
+	const struct fn_shared *sh = fn_engine.shared;
+
 	for (int i = 0; i < FN_IMAGES; i++)
 		if (!sh->pid[i] || fn_sys(SYS_kill, sh->pid[i], 0) == -ESRCH)
 			return i;
@@ -294,9 +301,11 @@ int fn_engine_fork_prepare(void)
 
 	if (!fn_engine.st)
 		return -1;
-	child = free_image(fn_engine.shared);
-	if (child >= 0)
+	child = fn_engine_free_image();
+	if (child >= 0) {
 		each_sock(image_add, 1ull << child);
+		fn_bell_fork_prepare((unsigned)child);
+	}
 	return child;
 }
 
@@ -336,6 +345,7 @@ void fn_engine_fork_child(int child)
 {
 	struct fn_thread *t = fn_thread_self();
 
+	fn_bell_fork_child(child >= 0);
 	if (child < 0) {
 		map_shared(fn_engine.shared);
 	} else {

@@ -22,6 +22,11 @@ struct fn_thread;
 #define FN_SHARED_EVENTS 512
 struct fn_shared {
 	struct fn_lock lock;
+	uint32_t conversions;		/* of connections that more than one image held: see convert.h */
+	int32_t relay;			/* the image that is the relay, plus 1; 0: none */
+	uint64_t asleep;		/* images (a bit each) that sleep and hear their bell */
+	uint64_t rung;			/* images with letters in their bell */
+	uint64_t bell_key;		/* in the names of the bells */
 	int32_t pid[FN_IMAGES];		/* 0: free */
 	uint64_t head;			/* events written so far */
 	struct {
@@ -34,7 +39,10 @@ struct fn_engine {
 	struct fn_lock *lock;		/* shared->lock */
 	struct fn_shared *shared;
 	unsigned image;			/* our number in shared->pid */
-	uint64_t mine;			/* its bit in fn_sock.images */
+	uint32_t conversions;		/* of shared->conversions seen so far */
+	uint64_t mine;			/* its bit in fn_sock.images; the relay: 0 */
+	bool is_relay;
+	int bell;			/* internal: see bell.h; -1: none */
 	uint64_t seen;			/* events of shared->event handled so far */
 	struct fn_stack *st;		/* NULL: none yet */
 	bool no_keeper;			/* fn_engine_kick() makes one if there are ports */
@@ -61,9 +69,12 @@ int fn_engine_init(void);
  * without the lock. */
 bool fn_engine_start(void);
 
+void fn_convert_catch_up(void);	/* convert.h */
 fn_inline void fn_engine_lock(void)
 {
 	fn_lock_take(fn_engine.lock);
+	if (fn_unlikely(fn_engine.conversions != fn_engine.shared->conversions))
+		fn_convert_catch_up();
 }
 
 fn_inline void fn_engine_unlock(void)
@@ -78,7 +89,11 @@ void fn_dual_check(uint64_t now);
 
 fn_inline bool fn_engine_trylock(void)
 {
-	return fn_lock_try(fn_engine.lock);
+	if (fn_unlikely(!fn_lock_try(fn_engine.lock)))
+		return false;
+	if (fn_unlikely(fn_engine.conversions != fn_engine.shared->conversions))
+		fn_convert_catch_up();
+	return true;
 }
 
 /* With the lock held: one round at `now`; what it did. */
@@ -107,6 +122,9 @@ void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events);
 void fn_engine_drop(struct fn_file *f);
 /* f gets sk; with the lock held. */
 void fn_engine_give(struct fn_file *f, struct fn_sock *sk);
+
+/* An image number that nobody has, or -1. With the lock held. */
+int fn_engine_free_image(void);
 
 /* Before fork: what the child will hold is counted; its image number, or -1 when there is no stack to share. After a fork
  * that failed: taken back. With the lock held. */

@@ -14,6 +14,10 @@ void fn_epoll_accelerate(struct fn_file *f);
 /* f goes to the kernel for good: the notes about its registrations are dropped. With the lock held. */
 void fn_epoll_forget(struct fn_file *f);
 
+/* f was on the stack and is the kernel's from now on, under the same numbers: its registrations move to the kernel's sets.
+ * With the lock held. */
+void fn_epoll_to_kernel(struct fn_file *f);
+
 /* The last reference of f is gone: it leaves every set. With the lock held. */
 void fn_epoll_release(struct fn_file *f);
 

@@ -6,6 +6,8 @@
 #include <linux/close_range.h>
 #include <sys/mman.h>
 
+#include "shim/convert.h"
+
 struct fn_fdtable fn_fdtable = { .floor = 3 };
 
 int fn_fdtable_init(unsigned floor)
@@ -67,6 +69,7 @@ bool fn_fd_install(int fd, struct fn_file *f)
 	for (unsigned top = fn_fdtable.top; top <= (unsigned)fd;)
 		if (atomic_compare_exchange_weak(&fn_fdtable.top, &top, (unsigned)fd + 1))
 			break;
+	fn_fd_mean(fd, false);
 	/* pairs with the acquire in fn_fd_get_slow() */
 	atomic_store_explicit(&fn_fdtable.file[fd], f, memory_order_release);
 	return true;
@@ -85,6 +88,27 @@ void fn_fd_forget(int fd, struct fn_file *f)
 
 	if (atomic_compare_exchange_strong(&fn_fdtable.file[fd], &was, NULL))
 		fn_file_put(f);
+}
+
+/* ---- what is meant for another program ---- */
+
+static _Atomic(uint64_t) meant[FN_FD_MAX / 64];
+
+bool fn_fd_meant(int fd)
+{
+	return (unsigned)fd < FN_FD_MAX && atomic_load_explicit(&meant[fd / 64], memory_order_relaxed) >> (fd % 64) & 1;
+}
+
+void fn_fd_mean(int fd, bool yes)
+{
+	uint64_t bit = 1ull << (fd % 64);
+
+	if ((unsigned)fd >= FN_FD_MAX || fn_fd_meant(fd) == yes)
+		return;
+	if (yes)
+		atomic_fetch_or(&meant[fd / 64], bit);
+	else
+		atomic_fetch_and(&meant[fd / 64], ~bit);
 }
 
 /* ---- internal descriptors ---- */
@@ -198,11 +222,20 @@ int fn_fd_close(int fd)
 }
 
 /* The kernel has made `to` a duplicate of a number that stands for f (NULL: of the kernel's): the table follows. */
-static int alias(int to, struct fn_file *f)
+static int alias(int to, struct fn_file *f, bool cloexec)
 {
-	if (to >= 0 && f && fn_fd_install(to, f))
+	if (to >= 0 && f && fn_fd_install(to, f)) {
 		fn_file_hold(f);
+		fn_fd_mean(to, !cloexec);
+	}
 	return to;
+}
+
+/* A number that has no entry (below the floor) is for code that knows none: what it is a duplicate of is the kernel's
+ * first. */
+static bool for_kernel(const struct fn_file *f, int to)
+{
+	return f && to >= 0 && ((unsigned)to < fn_fdtable.floor || (unsigned)to >= FN_FD_MAX);
 }
 
 int fn_fd_dup(int fd)
@@ -213,11 +246,16 @@ int fn_fd_dup(int fd)
 int fn_fd_fcntl_dup(int fd, int cmd, int min)
 {
 	struct fn_file *f = fn_fd_get(fd);
-	int to;
+	int to, ret;
 
 	fn_lock_take(&fn_fdtable.lock);
-	to = alias(fn_sys_fcntl(fd, cmd, min), f);
+	to = alias(fn_sys_fcntl(fd, cmd, min), f, cmd == F_DUPFD_CLOEXEC);
 	fn_lock_release(&fn_fdtable.lock);
+	if (for_kernel(f, to)) {
+		fn_sys_close(to);
+		ret = fn_convert(f);
+		to = ret < 0 ? ret : fn_sys_fcntl(fd, cmd, min);
+	}
 	if (f)
 		fn_file_put(f);
 	return to;
@@ -235,6 +273,11 @@ int fn_fd_dup2(int from, int to, int flags, bool is_dup3)
 		return ret < 0 ? ret : to;
 	}
 	f = fn_fd_get(from);
+	ret = for_kernel(f, to) ? fn_convert(f) : 0;
+	if (ret < 0) {
+		fn_file_put(f);
+		return ret;
+	}
 	fn_lock_take(&fn_fdtable.lock);
 	ret = fn_fd_is_internal(to) ? internal_evict(to) : 0;
 	if (ret == 0 && fn_sys_fcntl(from, F_GETFD, 0) >= 0 && from != to && !(flags & ~O_CLOEXEC))
@@ -244,7 +287,7 @@ int fn_fd_dup2(int from, int to, int flags, bool is_dup3)
 	if (ret < 0 && old)	/* EBUSY, or `to` beyond the limit: it stands for what it stood for */
 		fn_fd_install(to, old), old = NULL;
 	else
-		alias(ret, f);
+		alias(ret, f && f->kind != FN_FILE_KERNEL ? f : NULL, flags & O_CLOEXEC);
 	fn_lock_release(&fn_fdtable.lock);
 	if (old)
 		fn_file_put(old);
@@ -293,6 +336,20 @@ int fn_fd_close_range(unsigned first, unsigned last, int flags)
 		from = fd + 1;
 	}
 	return kernel_close_range(from, last, flags);
+}
+
+void fn_fd_close_program(void)
+{
+	unsigned from = 0;
+
+	for (unsigned fd = 0; fd < INTERNAL_MAX; fd++) {
+		if (!fn_fd_is_internal((int)fd))
+			continue;
+		if (fd > from)
+			kernel_close_range(from, fd - 1, 0);
+		from = fd + 1;
+	}
+	kernel_close_range(from, ~0u, 0);
 }
 
 void fn_fd_closefrom(int first)

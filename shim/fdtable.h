@@ -56,6 +56,17 @@ int fn_fd_close_range(unsigned first, unsigned last, int flags);
 /* closefrom(3): everything from `first` but internal descriptors */
 void fn_fd_closefrom(int first);
 
+/*
+ * Was fd made inheritable on purpose, by a dup without O_CLOEXEC, F_SETFD or FIONCLEX? What another program is to have is
+ * seen by that, not by the flag: accept() and socket() give descriptors that are inheritable by accident.
+ */
+bool fn_fd_meant(int fd);
+/* fd was (F_SETFD, FIONCLEX), or is close-on-exec again. */
+void fn_fd_mean(int fd, bool meant);
+
+/* In a process that goes on without the program: every descriptor but internal ones is closed, the table left alone. */
+void fn_fd_close_program(void);
+
 /* ---- internal descriptors ---- */
 /* Move fd (just made) out of the program's way and remember it; returns its new number, or -errno with fd closed. */
 int fn_fd_internal(int fd);

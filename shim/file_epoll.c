@@ -244,6 +244,20 @@ void fn_epoll_forget(struct fn_file *f)
 	}
 }
 
+void fn_epoll_to_kernel(struct fn_file *f)
+{
+	while (f->epoll_items) {
+		struct item *it = f->epoll_items;
+		int epfd = set_number(it->set);
+
+		/* a number that was closed while another one of the file lives: nothing says which it would be now */
+		if (epfd >= 0 && fn_fdtable.file[it->fd] == f)
+			fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, it->fd, &it->ev);
+		it->set->has_kernel = true;
+		item_free(it);
+	}
+}
+
 void fn_epoll_release(struct fn_file *f)
 {
 	while (f->epoll_items)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "shim/addr.h"
+#include "shim/convert.h"
 #include "shim/decide.h"
 #include "shim/epoll.h"
 #include "shim/msg.h"
@@ -90,6 +91,7 @@ static int wait_data(struct fn_file *f, size_t need, uint64_t deadline, bool beg
 /* ---- receiving ---- */
 
 struct rx {
+	int fd;
 	const struct iovec *iov;
 	int iovcnt;
 	unsigned flags;
@@ -120,6 +122,8 @@ static ssize_t recv_nothing(struct fn_file *f, unsigned flags)
 		wait_data(f, 1, fn_timeo_deadline(f->rcvtimeo), true);
 		n = 0;
 	}
+	if (fn_converted(f) && n < 0)
+		return FN_TO_KERNEL;
 	return n > 0 ? 0 : n;
 }
 
@@ -151,9 +155,17 @@ static ssize_t peek_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 		return n;
 	do {
 		ret = wait_data(f, target, deadline, n > 0);
+		if (fn_converted(f))
+			return FN_TO_KERNEL;
 		n = try_recv(f, rx, 0);
 	} while (n == -EAGAIN && !ret);
 	return n == -EAGAIN ? ret : n;
+}
+
+/* The connection has become the kernel's in the middle of the call. Without a number it ends with what it has. */
+static ssize_t recv_converted(const struct rx *rx, size_t got)
+{
+	return rx->fd < 0 ? (ssize_t)got : fn_convert_rest_recv(rx->fd, rx->iov, rx->iovcnt, got, rx->flags);
 }
 
 /* The first try gave n; blocks for the rest as far as MSG_WAITALL or SO_RCVLOWAT want it. */
@@ -163,6 +175,8 @@ static fn_cold ssize_t recv_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 	uint64_t deadline;
 	int ret;
 
+	if (fn_converted(f) && n <= 0)
+		return FN_TO_KERNEL;
 	if (dont_wait(f, rx->flags) || rx->flags & MSG_OOB || (n <= 0 && n != -EAGAIN))
 		return n;
 	if (rx->flags & MSG_PEEK)
@@ -174,6 +188,8 @@ static fn_cold ssize_t recv_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 		if (got >= target && got)
 			return (ssize_t)got;
 		ret = more_to_read(f) ? 0 : wait_data(f, 1, deadline, got > 0);
+		if (fn_converted(f))
+			return got ? recv_converted(rx, got) : FN_TO_KERNEL;
 		if (ret)
 			return got ? (ssize_t)got : ret;
 		if (got && !more_to_read(f))
@@ -206,17 +222,16 @@ static ssize_t do_recv(struct fn_file *f, struct rx *rx)
 /* A plain read took nothing, or less than SO_RCVLOWAT wants. */
 ssize_t fn_tcp_recv_on(struct fn_file *f, const struct iovec *iov, ssize_t n)
 {
-	struct rx rx = { .iov = iov, .iovcnt = 1, .want = iov->iov_len };
+	struct rx rx = { .fd = -1, .iov = iov, .iovcnt = 1, .want = iov->iov_len };
 
 	return after_try(f, &rx, n);
 }
 
 static ssize_t tcp_recv(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
-	struct rx rx = { .iov = iov, .iovcnt = iovcnt, .flags = flags };
+	struct rx rx = { .fd = fd, .iov = iov, .iovcnt = iovcnt, .flags = flags };
 	ssize_t want = flags & MSG_TRUNC && iovcnt == 1 ? (ssize_t)iov->iov_len : fn_iov_total(iov, iovcnt, -EINVAL);
 
-	(void)fd;
 	if (want < 0)
 		return want;
 	rx.want = (size_t)want;
@@ -225,11 +240,11 @@ static ssize_t tcp_recv(struct fn_file *f, int fd, const struct iovec *iov, int 
 
 static ssize_t tcp_recvmsg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
 {
-	struct rx rx = { .iov = msg->msg_iov, .iovcnt = (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX), .flags = flags };
+	struct rx rx = { .fd = fd, .iov = msg->msg_iov, .iovcnt = (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX),
+			 .flags = flags };
 	ssize_t n = fn_iov_total(rx.iov, rx.iovcnt, -EMSGSIZE);
 	struct fn_cmsg_out c;
 
-	(void)fd;
 	if ((int)msg->msg_namelen < 0 && msg->msg_name)
 		return -EINVAL;
 	if (n < 0)
@@ -278,6 +293,8 @@ fn_cold ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *io
 	size_t done = n > 0 ? (size_t)n : 0;
 	uint64_t deadline;
 
+	if (fn_converted(f) && n <= 0)
+		return FN_TO_KERNEL;
 	if (n < 0 && n != -EAGAIN)
 		return fn_tcp_send_error(n, flags);
 	if (dont_wait(f, flags))
@@ -286,6 +303,8 @@ fn_cold ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *io
 	while (done < want) {
 		int ret = done ? fn_wait_file_on(f, fd, POLLOUT, deadline) : fn_wait_file(f, fd, POLLOUT, deadline);
 
+		if (fn_converted(f))
+			return done ? fn_convert_rest_send(fd, iov, iovcnt, done, flags) : FN_TO_KERNEL;
 		if (ret)
 			return done ? (ssize_t)done : ret;
 		n = try_send(f, iov, iovcnt, done, flags);
@@ -316,6 +335,8 @@ static ssize_t send_nothing(struct fn_file *f, int fd, unsigned flags)
 		if (err != -EAGAIN || dont_wait(f, flags))
 			return fn_tcp_send_error(err, flags);
 		err = fn_wait_file(f, fd, POLLOUT, deadline);
+		if (fn_converted(f))
+			return FN_TO_KERNEL;
 		if (err)
 			return err;
 	}
@@ -411,6 +432,8 @@ static int connect_wait(struct fn_file *f, int fd, int err)
 	do {
 		ret = fn_wait_file(f, fd, POLLOUT, deadline);
 	} while (!ret && connecting(f->sk));
+	if (fn_converted(f))
+		return 0;
 	if (ret)
 		return ret == -EAGAIN ? err : ret;
 	return connect_done(f);

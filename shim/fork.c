@@ -4,6 +4,7 @@
  * with one, parent and child share it: every socket counts its images, either may drive. Runs as pthread_atfork hooks, so
  * daemon() and forkpty() pass here too. The fd table is locked over the fork: the child's copy is exact.
  */
+#include "shim/bell.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
@@ -26,6 +27,7 @@ void fn_shim_fork_parent(void)
 {
 	if (!fn_fdtable.size)
 		return;
+	fn_bell_fork_parent();
 	fn_lock_release(&fn_fdtable.lock);
 	fn_engine_unlock();
 }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "shim/convert.h"
 #include "shim/engine.h"
 #include "shim/listen.h"
 #include "shim/shim.h"
@@ -33,6 +34,7 @@ struct call {
 	unsigned *extra_index;
 	unsigned extras;
 	unsigned hits;
+	bool stale;		/* a member has become the kernel's: split anew */
 	void *map;		/* where all the arrays live */
 	size_t map_size;
 };
@@ -60,6 +62,10 @@ static bool call_ready(struct fn_wait *w)
 		struct member *m = &c->member[i];
 		struct pollfd *p = &c->fds[m->index];
 
+		if (fn_unlikely(fn_converted(m->file))) {
+			c->stale = true;
+			return true;
+		}
 		p->revents = (short)(m->file->ops->poll(m->file, p->fd) & (m->events | ALWAYS));
 		c->hits += p->revents != 0;
 	}
@@ -178,6 +184,16 @@ static bool any_served(const struct pollfd *fds, nfds_t n)
 	return false;
 }
 
+/* While the call waited a member of ours became the kernel's. The arrays hold all n descriptors either way. */
+static void split_again(struct call *c, struct fn_wait *w, unsigned n)
+{
+	for (unsigned i = 0; i < c->members; i++)
+		fn_file_put(c->member[i].file);
+	c->stale = false;
+	call_split(c, c->fds, n);
+	w->extra_count = c->extras;
+}
+
 int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask)
 {
 	struct room room;
@@ -197,6 +213,11 @@ int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const 
 	w.extra_count = c.extras;
 	do {
 		ret = fn_wait(&w, false);
+		if (fn_unlikely(c.stale)) {
+			split_again(&c, &w, (unsigned)n);
+			ret = 0;
+			continue;
+		}
 		if (ret < 0)
 			break;
 		if (ret == 0) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "shim/convert.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
@@ -101,6 +102,8 @@ ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 	}
 	if (off && done)
 		*off = pos;
+	if (!done && fn_converted(f))
+		return FN_TO_KERNEL;
 	return done ? (ssize_t)done : n < 0 ? sendfile_error(n) : 0;
 }
 
@@ -154,6 +157,8 @@ ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsign
 		if (n < 0)
 			break;
 	}
+	if (!done && fn_converted(f))
+		return FN_TO_KERNEL;
 	return done ? (ssize_t)done : n == -EAGAIN || n == -EINTR ? n : fn_tcp_send_error(n, 0);
 }
 
@@ -219,5 +224,7 @@ ssize_t fn_tcp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsig
 			break;
 		done += (size_t)n;
 	}
+	if (!done && fn_converted(f))
+		return FN_TO_KERNEL;
 	return done ? (ssize_t)done : n;
 }

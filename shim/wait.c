@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
+#include "shim/convert.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/listen.h"
@@ -136,6 +137,8 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	if (s->watcher) {
 		fn_engine.watcher = t;
 		add_ports(s);
+		add_fd(s, fn_engine.bell);
+		fn_engine.shared->asleep |= fn_engine.mine;
 	}
 	atomic_store(&t->state, FN_ARMED);	/* pairs with the exchange in fn_thread_ring() */
 	sleepers_add(t);
@@ -155,6 +158,9 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		fn_sys_read(t->efd, &junk, sizeof(junk));
 	if (s->watcher) {
 		fn_engine.watcher = NULL;
+		fn_engine.shared->asleep &= ~fn_engine.mine;
+		if (fn_unlikely(fn_engine.shared->rung & fn_engine.mine))
+			fn_convert_letters();
 		fn_ports_awake();
 		/* somebody must look after the ports: another sleeper at once, else the keeper by its heartbeat */
 		if (!fn_engine.sleepers || !fn_thread_ring(fn_engine.sleepers))

@@ -24,8 +24,8 @@ struct fn_thread {
 	bool inside;			/* opening a port: what it calls is none of our business */
 };
 
-/* Descriptors of our own in a sleep: the bell, the kernel's sides, a held port's, the ports'. */
-#define FN_WAIT_SLOTS	(3 + FN_PORT_WAIT_FDS)
+/* Descriptors of our own in a sleep: the thread's bell, the image's, the kernel's sides, a held port's, the ports'. */
+#define FN_WAIT_SLOTS	(4 + FN_PORT_WAIT_FDS)
 
 /*
  * Wait until `ready` says so. `ready` is called with the engine locked and may record its result in arg. arm and disarm

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shim/addr.h"
+#include "shim/convert.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/quick.h"
@@ -389,6 +391,40 @@ void fn_shim_signal(int sig)
 {
 	state.signals++;
 	state.last_signal = sig;
+}
+
+/* ---- conversion: nothing here is ever converted ---- */
+
+int fn_convert_fd(int fd)
+{
+	call("convert", fd);
+	return 0;
+}
+
+int fn_convert_inheritable(void)
+{
+	return 0;
+}
+
+void fn_convert_catch_up(void)
+{
+}
+
+bool fn_convert_lookup(int fd, struct fn_convert_name *name)
+{
+	(void)fd, (void)name;
+	return false;
+}
+
+int fn_addr_put(int domain, const struct fn_ep *ep, struct sockaddr *sa, socklen_t *len)
+{
+	(void)domain, (void)ep, (void)sa, (void)len;
+	return -EINVAL;
+}
+
+void fn_fd_mean(int fd, bool meant)
+{
+	(void)fd, (void)meant;
 }
 
 /* ---- what the quick calls would reach ---- */

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where a connection goes to code that does not pass here: another program (exec, spawn, system, popen, a message with
+ * descriptors) or libc's own stdio. The connections concerned are converted before (shim/convert.h); what cannot be
+ * converted makes the call fail with that error. execve() and its kin are in proc.c.
+ */
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "preload/exec.h"
+#include "preload/guard.h"
+#include "shim/convert.h"
+
+int fn_exec_prepare(void)
+{
+	return fn_fdtable.size ? fn_convert_inheritable() : 0;
+}
+
+/* ---- children that libc makes by itself ---- */
+
+int fn_wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+			const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	int ret = fn_exec_prepare();
+
+	return ret < 0 ? -ret : fn_real.posix_spawn(pid, path, actions, attr, argv, envp);
+}
+
+int fn_wrap_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+			 const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	int ret = fn_exec_prepare();
+
+	return ret < 0 ? -ret : fn_real.posix_spawnp(pid, file, actions, attr, argv, envp);
+}
+
+/* What is named here is meant for the child; the struct itself is libc's secret. */
+int fn_wrap_posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int to)
+{
+	int ret = fn_fd_ours(fd) ? fn_convert_fd(fd) : 0;
+
+	return ret < 0 ? -ret : fn_real.posix_spawn_file_actions_adddup2(actions, fd, to);
+}
+
+int fn_wrap_system(const char *command)
+{
+	int ret = fn_exec_prepare();
+
+	return ret < 0 ? (int)fn_errno(ret) : fn_real.system(command);
+}
+
+FILE *fn_wrap_popen(const char *command, const char *mode)
+{
+	int ret = fn_exec_prepare();
+
+	if (ret < 0) {
+		errno = -ret;
+		return NULL;
+	}
+	return fn_real.popen(command, mode);
+}
+
+/* ---- stdio ---- */
+
+FILE *fn_wrap_fdopen(int fd, const char *mode)
+{
+	int ret = fn_fd_ours(fd) ? fn_convert_fd(fd) : 0;
+
+	if (ret < 0) {
+		errno = -ret;
+		return NULL;
+	}
+	return fn_real.fdopen(fd, mode);
+}
+
+/* What vdprintf() would write, written by our own write(). */
+static int print_ours(int fd, const char *format, va_list ap)
+{
+	char *text;
+	int len = vasprintf(&text, format, ap), done = 0;
+
+	if (len < 0)
+		return -1;
+	while (done < len) {
+		ssize_t n = fn_wrap_write(fd, text + done, (size_t)(len - done));
+
+		if (n <= 0)
+			break;
+		done += (int)n;
+	}
+	free(text);
+	return done == len ? len : -1;
+}
+
+int fn_wrap_vdprintf(int fd, const char *format, va_list ap)
+{
+	return fn_fd_ours(fd) ? print_ours(fd, format, ap) : fn_real.vdprintf(fd, format, ap);
+}
+
+int fn_wrap___vdprintf_chk(int fd, int flag, const char *format, va_list ap)
+{
+	return fn_fd_ours(fd) ? print_ours(fd, format, ap) : fn_real.__vdprintf_chk(fd, flag, format, ap);
+}
+
+int fn_wrap_dprintf(int fd, const char *format, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, format);
+	ret = fn_wrap_vdprintf(fd, format, ap);
+	va_end(ap);
+	return ret;
+}
+
+int fn_wrap___dprintf_chk(int fd, int flag, const char *format, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, format);
+	ret = fn_wrap___vdprintf_chk(fd, flag, format, ap);
+	va_end(ap);
+	return ret;
+}
+
+/* ---- descriptors in a message ---- */
+
+int fn_exec_convert_rights(const struct msghdr *msg)
+{
+	struct msghdr m = *msg;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		size_t n = c->cmsg_len >= CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd, ret;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+			ret = fn_fd_ours(fd) ? fn_convert_fd(fd) : 0;
+			if (ret < 0)
+				return ret;
+		}
+	}
+	return 0;
+}

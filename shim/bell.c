@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See bell.h. The names are abstract (scoped to the network namespace, gone at death) and hold a random key. */
+#include "shim/bell.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+
+/* The child's, between fn_bell_fork_prepare() and fork; -1: none. */
+static int child_bell = -1;
+
+static socklen_t bell_name(unsigned image, struct sockaddr_un *un)
+{
+	struct fn_shared *sh = fn_engine.shared;
+	int n;
+
+	while (!sh->bell_key)
+		fn_sys(SYS_getrandom, &sh->bell_key, sizeof(sh->bell_key), 0);
+	memset(un, 0, sizeof(*un));
+	un->sun_family = AF_UNIX;
+	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/bell/%016llx/%u",
+		     (unsigned long long)sh->bell_key, image);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
+}
+
+int fn_bell_make(unsigned image)
+{
+	struct sockaddr_un un;
+	socklen_t len = bell_name(image, &un);
+	int fd = fn_fd_internal(fn_sys_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), on = 1, ret;
+
+	if (fd < 0)
+		return fd;
+	ret = fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	if (ret == 0)
+		ret = (int)fn_sys(SYS_bind, fd, &un, len);
+	if (ret < 0) {
+		fn_fd_internal_close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+int fn_bell_need(void)
+{
+	int fd;
+
+	if (fn_engine.bell >= 0)
+		return 0;
+	fd = fn_bell_make(fn_engine.image);
+	if (fd < 0)
+		return fd;
+	fn_engine.bell = fd;
+	fn_fd_internal_track(&fn_engine.bell);
+	return 0;
+}
+
+int fn_bell_send(unsigned image, const struct fn_letter *l, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = { 0 };
+	struct sockaddr_un un;
+	struct iovec iov = { (void *)l, sizeof(*l) };
+	struct msghdr msg = { .msg_name = &un, .msg_iov = &iov, .msg_iovlen = 1 };
+	int ret = fn_bell_need();
+
+	if (ret < 0)
+		return ret;
+	msg.msg_namelen = bell_name(image, &un);
+	if (fd >= 0) {
+		struct cmsghdr *c = (struct cmsghdr *)control;
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+	}
+	ret = (int)fn_sys(SYS_sendmsg, fn_engine.bell, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (ret < 0)
+		return ret;
+	fn_engine.shared->rung |= 1ull << image;
+	return 0;
+}
+
+void fn_bell_ring(uint64_t images)
+{
+	static const struct fn_letter ring = { .kind = FN_LETTER_RING };
+
+	images &= fn_engine.shared->asleep;
+	fn_engine.shared->asleep &= ~images;
+	for (unsigned i = 0; images; i++, images >>= 1)
+		if (images & 1)
+			fn_bell_send(i, &ring, -1);
+}
+
+/* Whoever could look into this process anyway. A sender's PID tells nothing: it may have gone on to another program. */
+static bool is_trusted(uid_t uid)
+{
+	return !uid || uid == (uid_t)fn_sys(SYS_geteuid, 0) || uid == (uid_t)fn_sys(SYS_getuid, 0);
+}
+
+/* The sender's user and the descriptor of a message. */
+static uid_t read_control(struct msghdr *msg, int *fd)
+{
+	uid_t uid = (uid_t)-1;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		struct ucred cred;
+
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+			uid = cred.uid;
+		} else if (c->cmsg_type == SCM_RIGHTS) {
+			memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+		}
+	}
+	return uid;
+}
+
+bool fn_bell_take(struct fn_letter *l, int *fd)
+{
+	for (;;) {
+		char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))] __attribute__((aligned(8)));
+		struct iovec iov = { l, sizeof(*l) };
+		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+				      .msg_controllen = sizeof(control) };
+		ssize_t n;
+
+		*fd = -1;
+		if (fn_engine.bell < 0)
+			return false;
+		n = fn_sys(SYS_recvmsg, fn_engine.bell, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		if (n < 0 && n != -EINTR)
+			return false;
+		if (n >= 0 && is_trusted(read_control(&msg, fd)) && n == sizeof(*l))
+			return true;
+		if (*fd >= 0)
+			fn_sys_close(*fd);
+	}
+}
+
+void fn_bell_fork_prepare(unsigned child)
+{
+	if (fn_bell_need() == 0)
+		child_bell = fn_bell_make(child);
+}
+
+void fn_bell_fork_parent(void)
+{
+	fn_fd_internal_close(child_bell);
+	child_bell = -1;
+}
+
+void fn_bell_fork_child(bool shares)
+{
+	fn_fd_internal_close(fn_engine.bell);
+	fn_engine.bell = -1;
+	if (shares && child_bell >= 0) {
+		fn_engine.bell = child_bell;
+		fn_fd_internal_track(&fn_engine.bell);
+	} else {
+		fn_fd_internal_close(child_bell);
+	}
+	child_bell = -1;
+}

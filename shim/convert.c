@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See convert.h. All of a conversion happens under the engine's lock: the relay exists, has been sent its end, and the
+ * numbers are the kernel's when it is released. f->sk then is a closed socket of nobody's, so that a call that was under
+ * way finds the end, looks at the kind of its file, and goes on in the kernel.
+ */
+#include "shim/convert.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shim/bell.h"
+#include "shim/convert_name.h"
+#include "shim/decide.h"
+#include "shim/engine.h"
+#include "shim/epoll.h"
+#include "shim/fdtable.h"
+#include "shim/relay.h"
+#include "shim/sockfile.h"
+#include "stack/tcp.h"
+
+/* What files of converted connections point at: closed, belongs to nobody, is never changed. */
+static struct fn_tcp gone;
+
+static struct fn_sock *nobody(void)
+{
+	gone.sk.kind = FN_SOCK_TCP;
+	gone.sk.tcp_state = FN_TCP_CLOSED;
+	gone.sk.st = fn_engine.st;
+	gone.sk.rcvlowat = 1;
+	return &gone.sk;
+}
+
+/* ---- a converted file, as long as calls are under way on it ---- */
+
+static unsigned converted_poll(struct fn_file *f, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLRDNORM | POLLWRNORM };
+	struct timespec zero = { 0, 0 };
+
+	(void)f;
+	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? (unsigned short)pfd.revents : 0;
+}
+
+static const struct fn_file_ops converted_ops = { .poll = converted_poll };
+
+/* ---- this image's numbers ---- */
+
+/* The kernel's end takes over what the program has set on the connection. */
+static void copy_state(const struct fn_file *f, int end)
+{
+	int lowat = f->sk->rcvlowat;
+	struct timeval tv;
+
+	fn_sys_fcntl(end, F_SETFL, f->flags & (O_NONBLOCK | O_ASYNC));
+	if (f->owner)
+		fn_sys_fcntl(end, F_SETOWN, f->owner);
+	if (f->owner_sig)
+		fn_sys_fcntl(end, F_SETSIG, f->owner_sig);
+	tv = (struct timeval){ (time_t)(f->rcvtimeo / FN_NSEC), (suseconds_t)(f->rcvtimeo % FN_NSEC / 1000) };
+	if (f->rcvtimeo)
+		fn_sys_setsockopt(end, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	tv = (struct timeval){ (time_t)(f->sndtimeo / FN_NSEC), (suseconds_t)(f->sndtimeo % FN_NSEC / 1000) };
+	if (f->sndtimeo)
+		fn_sys_setsockopt(end, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	if (lowat > 1)
+		fn_sys_setsockopt(end, SOL_SOCKET, SO_RCVLOWAT, &lowat, sizeof(lowat));
+	if (f->sk->shut & FN_SHUT_WR)
+		fn_sys(SYS_shutdown, end, SHUT_WR);
+}
+
+/* Every number of f becomes `end`, with its close-on-exec flag. */
+static void replace_numbers(struct fn_file *f, int end)
+{
+	fn_lock_take(&fn_fdtable.lock);
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		int flags;
+
+		if (fn_fdtable.file[fd] != f)
+			continue;
+		flags = fn_sys_fcntl((int)fd, F_GETFD, 0);
+		fn_sys(SYS_dup3, end, fd, flags >= 0 && flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	}
+	fn_lock_release(&fn_fdtable.lock);
+}
+
+/* The entries go; the references they held are given back when no lock is held (the last one frees). */
+static unsigned clear_entries(struct fn_file *f)
+{
+	unsigned held = 0;
+
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] == f) {
+			fn_fd_remove((int)fd);
+			held++;
+		}
+	return held;
+}
+
+/* From here on f is the kernel's, with `end` under its numbers. With the lock held, and a reference. */
+static void become_kernel(struct fn_file *f, int end)
+{
+	unsigned held;
+
+	copy_state(f, end);
+	replace_numbers(f, end);
+	fn_epoll_to_kernel(f);
+	f->sk = nobody();
+	f->ops = &converted_ops;
+	f->kind = FN_FILE_KERNEL;
+	held = clear_entries(f);
+	fn_file_wake(f, ~0u);
+	/* the caller's reference remains */
+	while (held--)
+		fn_file_put(f);
+}
+
+/* ---- the connection ---- */
+
+struct pair {
+	int end;	/* the program's */
+	int far;	/* the relay's */
+};
+
+static int make_pair(struct fn_file *f, struct pair *p)
+{
+	int fds[2], ret = (int)fn_sys(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
+
+	if (ret < 0)
+		return ret;
+	p->end = fds[0];
+	p->far = fds[1];
+	fn_sys_fcntl(p->far, F_SETFL, O_NONBLOCK);
+	fn_convert_bind_name(p->far, f);
+	return 0;
+}
+
+static void close_pair(const struct pair *p)
+{
+	fn_sys_close(p->end);
+	fn_sys_close(p->far);
+}
+
+/* The other images that hold sk get the program's end as well. One that cannot be told (its bell is full: it has not
+ * entered the library for a long time) finds that it has lost the connection: see give_up_lost(). */
+static void give_others(struct fn_sock *sk, uint64_t others, int end)
+{
+	struct fn_letter l = { .kind = FN_LETTER_GIVE, .sk = sk };
+
+	if (!others)
+		return;
+	for (unsigned i = 0; i < FN_IMAGES; i++)
+		if (others >> i & 1)
+			fn_bell_send(i, &l, end);
+	fn_engine.conversions++;
+	fn_engine.shared->conversions++;
+	fn_bell_ring(others);
+}
+
+/* The relay, made when there is none, gets its end. Its image number or -errno. */
+static int give_relay(struct fn_sock *sk, int far)
+{
+	struct fn_letter l = { .kind = FN_LETTER_ADOPT, .sk = sk };
+	int relay = fn_relay_need(), ret = relay;
+
+	if (relay >= 0)
+		ret = fn_bell_send((unsigned)relay, &l, far);
+	if (ret != -ECONNREFUSED)
+		return ret < 0 ? ret : relay;
+	fn_relay_lost();
+	relay = fn_relay_need();
+	ret = relay < 0 ? relay : fn_bell_send((unsigned)relay, &l, far);
+	return ret < 0 ? ret : relay;
+}
+
+/* The pair is made: the connection goes to the relay and to the other images. Nothing has changed when it fails. */
+static int hand_over(struct fn_file *f, const struct pair *p)
+{
+	struct fn_sock *sk = f->sk;
+	uint64_t others = sk->images & ~(1ull << fn_engine.image);
+	int relay = give_relay(sk, p->far);
+	bool eof = false;
+
+	if (relay < 0)
+		return relay;
+	sk->images = 1ull << relay;
+	sk->user = FN_RELAY_USER;
+	fn_relay_move_in(sk, p->far, &eof);
+	give_others(sk, others, p->end);
+	fn_bell_ring(1ull << relay);
+	return 0;
+}
+
+static int convert_connection(struct fn_file *f)
+{
+	struct pair p;
+	int ret = make_pair(f, &p);
+
+	if (ret < 0)
+		return ret;
+	ret = hand_over(f, &p);
+	if (ret == 0)
+		become_kernel(f, p.end);
+	close_pair(&p);
+	return ret;
+}
+
+/* A socket that never connected, or failed to: the kernel's, which may connect it anew. */
+static void convert_idle(struct fn_file *f, int fd)
+{
+	fn_engine_lock();
+	fn_engine_drop(f);
+	fn_engine_unlock();
+	fn_sys_fcntl(fd, F_SETFL, f->flags);
+	fn_decide_kernel(f, fd, FN_REASON_INHERITED, 0);
+}
+
+/* Another thread may have been here in between: then nothing is left to do. */
+static int convert_tcp(struct fn_file *f)
+{
+	int ret = 0;
+
+	fn_engine_lock();
+	if (f->kind == FN_FILE_TCP)
+		ret = convert_connection(f);
+	fn_engine_unlock();
+	return ret;
+}
+
+static int number_of(const struct fn_file *f)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] == f)
+			return (int)fd;
+	return -1;
+}
+
+int fn_convert(struct fn_file *f)
+{
+	int fd;
+
+	if (f->kind == FN_FILE_TCP && f->conn != FN_CONN_NONE)
+		return convert_tcp(f);
+	fd = number_of(f);
+	if (fd >= 0 && f->kind == FN_FILE_TCP && f->reason != FN_REASON_ACCEPTED)
+		convert_idle(f, fd);
+	else if (fd >= 0 && f->kind == FN_FILE_SOCKET)
+		fn_decide_kernel(f, fd, FN_REASON_INHERITED, 0);
+	return 0;
+}
+
+int fn_convert_fd(int fd)
+{
+	struct fn_file *f = fn_fd_get(fd);
+	int ret = f ? fn_convert(f) : 0;
+
+	if (f)
+		fn_file_put(f);
+	return ret;
+}
+
+int fn_convert_inheritable(void)
+{
+	int ret = 0;
+
+	for (unsigned fd = 0; fd < fn_fdtable.top && ret == 0; fd++) {
+		struct fn_file *f = fn_fd_meant((int)fd) ? fn_fd_get((int)fd) : NULL;
+		int flags;
+
+		if (!f)
+			continue;
+		flags = fn_sys_fcntl((int)fd, F_GETFD, 0);
+		if (f->kind == FN_FILE_TCP && flags >= 0 && !(flags & FD_CLOEXEC))
+			ret = fn_convert(f);
+		fn_file_put(f);
+	}
+	return ret;
+}
+
+/* ---- what other images have converted ---- */
+
+static void take_gift(const struct fn_sock *sk, int end)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fd_get((int)fd);
+
+		if (!f)
+			continue;
+		if (f->kind == FN_FILE_TCP && f->sk == sk)
+			become_kernel(f, end);
+		fn_file_put(f);
+	}
+}
+
+void fn_convert_letters(void)
+{
+	struct fn_letter l;
+	int fd;
+
+	fn_engine.shared->rung &= ~(1ull << fn_engine.image);
+	while (fn_bell_take(&l, &fd)) {
+		if (l.kind == FN_LETTER_GIVE && fd >= 0)
+			take_gift(l.sk, fd);
+		if (fd >= 0)
+			fn_sys_close(fd);
+	}
+}
+
+/* Connections that were converted while this image's bell was full: all that can be told is that they are over. */
+static void give_up_lost(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+
+		if (f && f->kind == FN_FILE_TCP && f->sk != &gone.sk && !(f->sk->images & 1ull << fn_engine.image)) {
+			f->sk = nobody();
+			fn_file_wake(f, ~0u);
+		}
+	}
+}
+
+void fn_convert_catch_up(void)
+{
+	fn_engine.conversions = fn_engine.shared->conversions;
+	if (fn_engine.is_relay)
+		return;
+	fn_convert_letters();
+	give_up_lost();
+}
+
+/* ---- calls that were under way ---- */
+
+/* What is left of a vector behind its first `done` bytes, in `cut`; how many elements. */
+static int iov_rest(struct iovec *cut, const struct iovec *iov, int iovcnt, size_t done)
+{
+	int n = 0;
+
+	for (int i = 0; i < iovcnt && n < FN_CONVERT_IOVS; i++) {
+		size_t skip = fn_min(done, iov[i].iov_len);
+
+		done -= skip;
+		if (skip < iov[i].iov_len)
+			cut[n++] = (struct iovec){ (char *)iov[i].iov_base + skip, iov[i].iov_len - skip };
+	}
+	return n;
+}
+
+static ssize_t rest(long call, int fd, const struct iovec *iov, int iovcnt, size_t done, unsigned flags)
+{
+	struct iovec cut[FN_CONVERT_IOVS];
+	struct msghdr msg = { .msg_iov = cut };
+	ssize_t n;
+
+	do {
+		msg.msg_iovlen = (size_t)iov_rest(cut, iov, iovcnt, done);
+		n = msg.msg_iovlen ? fn_sys(call, fd, &msg, flags) : 0;
+		done += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	return done ? (ssize_t)done : n;
+}
+
+ssize_t fn_convert_rest_send(int fd, const struct iovec *iov, int iovcnt, size_t done, unsigned flags)
+{
+	return rest(SYS_sendmsg, fd, iov, iovcnt, done, flags & (MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+ssize_t fn_convert_rest_recv(int fd, const struct iovec *iov, int iovcnt, size_t done, unsigned flags)
+{
+	return rest(SYS_recvmsg, fd, iov, iovcnt, done, flags & (MSG_WAITALL | MSG_DONTWAIT));
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The relay process: see relay.h. It runs on a copy of the caller's stack, makes system calls of its own only, takes no
+ * lock but the engine's, and allocates from its own mappings. A connection is moved when the stack or its descriptor has
+ * said something; what one side does not take stays in the other's queue, so that pressure goes through.
+ */
+#include "shim/relay.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+
+#include "shim/bell.h"
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+#include "shim/port.h"
+#include "shim/relay_image.h"
+#include "shim/slab.h"
+#include "shim/wait.h"
+
+#define CHUNK		65536		/* what one step moves */
+#define STEPS		8		/* steps a turn: nobody is starved */
+#define OUT_IOVS	64
+#define EVENTS		64
+
+/* One converted connection. .sk->user points here while it is on the list. */
+struct conn {
+	void *link;			/* the slab's */
+	struct fn_sock *sk;
+	int fd;				/* our end of the pair */
+	bool todo;			/* something may be moved */
+	bool in_ended;			/* end of file, or no reader: nothing more to the program */
+	bool out_ended;			/* end of file: nothing more to the network */
+	struct conn *next, **pprev;
+};
+
+static struct {
+	struct conn *conns;
+	int epfd;			/* the ends, edge-triggered */
+	uint64_t bit;			/* in fn_sock.images */
+} relay;
+
+static struct fn_slab conns = { .obj_size = sizeof(struct conn) };
+static uint8_t bounce[CHUNK];
+
+/* ---- moving bytes ---- */
+
+ssize_t fn_relay_move_in(struct fn_sock *sk, int fd, bool *eof)
+{
+	struct iovec iov = { bounce, sizeof(bounce) };
+	ssize_t total = 0, n;
+
+	for (int i = 0; i < STEPS; i++) {
+		iov.iov_len = sizeof(bounce);
+		n = fn_tcp_recv(sk, &iov, 1, 0, MSG_PEEK, NULL);
+		*eof = n == 0 && !total;
+		if (n <= 0)
+			return total ? total : n == -EAGAIN ? 0 : n;
+		n = fn_sys(SYS_sendto, fd, bounce, n, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+		if (n <= 0)
+			return total ? total : n == -EAGAIN || n == -EINTR ? 0 : -EPIPE;
+		iov.iov_len = (size_t)n;
+		fn_tcp_recv(sk, &iov, 1, 0, MSG_TRUNC, NULL);
+		total += n;
+	}
+	return total;
+}
+
+/* From the program: straight into transmit buffers. Bytes, 0 at the end, -EAGAIN, or the error of either side. */
+static ssize_t move_out(struct conn *c)
+{
+	struct iovec iov[OUT_IOVS];
+	int iovcnt = OUT_IOVS, err = 0;
+	struct fn_pkt *chain = fn_tcp_reserve(c->sk, CHUNK, iov, &iovcnt, &err);
+	ssize_t n;
+
+	if (!chain)
+		return err == -EAGAIN ? -EAGAIN : -EPIPE;
+	n = fn_sys(SYS_readv, c->fd, iov, iovcnt);
+	fn_tcp_commit(c->sk, chain, n > 0 ? (size_t)n : 0, 0);
+	return n;
+}
+
+/* ---- one connection ---- */
+
+static void conn_end(struct conn *c)
+{
+	fn_sys_close(c->fd);
+	c->sk->images = 0;
+	fn_sock_close(c->sk);
+	*c->pprev = c->next;
+	if (c->next)
+		c->next->pprev = c->pprev;
+	fn_slab_free(&conns, c);
+}
+
+/* Has the program closed its end altogether? */
+static bool hung_up(const struct conn *c)
+{
+	struct pollfd pfd = { .fd = c->fd };
+	struct timespec zero = { 0, 0 };
+
+	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 && pfd.revents & POLLHUP;
+}
+
+/* The network to the program. False: the connection is broken. */
+static bool serve_in(struct conn *c)
+{
+	bool eof = false;
+	ssize_t n;
+
+	if (c->in_ended)
+		return true;
+	n = fn_relay_move_in(c->sk, c->fd, &eof);
+	if (n > 0)
+		c->todo = true;
+	else if (eof)
+		fn_sys(SYS_shutdown, c->fd, SHUT_WR);
+	else if (n < 0 && n != -EPIPE)
+		return false;		/* reset, timed out: the program sees the end, and EPIPE when it writes */
+	if (n < 0 || eof)
+		c->in_ended = true;
+	return true;
+}
+
+/* The program to the network. False: nothing more can be carried. */
+static bool serve_out(struct conn *c)
+{
+	ssize_t n = -EAGAIN;
+
+	if (c->out_ended)
+		return true;
+	for (int i = 0; i < STEPS; i++) {
+		n = move_out(c);
+		if (n <= 0)
+			break;
+	}
+	if (n > 0)
+		c->todo = true;
+	if (n > 0 || n == -EAGAIN || n == -EINTR)
+		return true;
+	if (n == -EPIPE)		/* the connection takes nothing any more; bytes may still come */
+		return c->sk->tcp_state != FN_TCP_CLOSED || !c->in_ended;
+	if (n < 0) {			/* the program has closed with bytes unread: a reset, as TCP would send */
+		fn_sock_disconnect(c->sk);
+		return false;
+	}
+	c->out_ended = true;
+	fn_sock_shutdown(c->sk, FN_SHUT_WR);
+	return true;
+}
+
+static void serve(struct conn *c)
+{
+	bool alive;
+
+	c->todo = false;
+	alive = serve_out(c) && serve_in(c);
+	if (!alive || (c->out_ended && (c->in_ended || hung_up(c))))
+		conn_end(c);
+}
+
+/* ---- what there is to do ---- */
+
+static void adopt(struct fn_sock *sk, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
+	struct conn *c = fn_slab_alloc(&conns);
+
+	if (!c || !(sk->images & relay.bit)) {
+		fn_sys_close(fd);
+		return;
+	}
+	*c = (struct conn){ .sk = sk, .fd = fd, .todo = true, .next = relay.conns, .pprev = &relay.conns };
+	if (c->next)
+		c->next->pprev = &c->next;
+	relay.conns = c;
+	sk->user = c;
+	ev.data.ptr = c;
+	fn_sys_epoll_ctl(relay.epfd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static void take_letters(void)
+{
+	struct fn_letter l;
+	int fd;
+
+	fn_engine.shared->rung &= ~relay.bit;
+	while (fn_bell_take(&l, &fd)) {
+		if (l.kind == FN_LETTER_ADOPT && fd >= 0)
+			adopt(l.sk, fd);
+		else if (fd >= 0)
+			fn_sys_close(fd);
+	}
+}
+
+/* Events of the stack that an image, ourselves included, has seen on our connections. */
+static void take_events(void)
+{
+	struct fn_shared *sh = fn_engine.shared;
+	struct conn *c;
+
+	if (sh->head - fn_engine.seen > FN_SHARED_EVENTS) {
+		fn_engine.seen = sh->head;
+		for (c = relay.conns; c; c = c->next)
+			c->todo = true;
+	}
+	for (; fn_engine.seen != sh->head; fn_engine.seen++) {
+		struct fn_sock *sk = sh->event[fn_engine.seen % FN_SHARED_EVENTS].sk;
+
+		/* one that was closed since is another image's, or has not been taken from the bell yet */
+		if (sk->images == relay.bit && sk->user && sk->user != FN_RELAY_USER)
+			((struct conn *)sk->user)->todo = true;
+	}
+}
+
+/* Edges of our ends; asked outside the lock. */
+static void take_ready(const struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++)
+		((struct conn *)ev[i].data.ptr)->todo = true;
+}
+
+static bool serve_all(void)
+{
+	struct conn *c, *next;
+	bool more = false;
+
+	for (c = relay.conns; c; c = next) {
+		next = c->next;
+		if (c->todo)
+			serve(c);
+	}
+	for (c = relay.conns; c; c = c->next)
+		more |= c->todo;
+	return more;
+}
+
+/* ---- the loop ---- */
+
+/* With the lock held: nothing is left to do here, for which others rely on us. */
+static bool may_end(uint64_t now, uint64_t *since)
+{
+	if (relay.conns) {
+		*since = 0;
+		return false;
+	}
+	if (!*since)
+		*since = now;
+	/* what the last ones had to say must arrive, as at the exit of a program */
+	return !fn_stack_draining(fn_engine.st) || now - *since > fn_config.exit_drain_ms * FN_MSEC;
+}
+
+static void sleep_until(uint64_t until, bool nap, struct pollfd *fds, unsigned n)
+{
+	uint64_t now = fn_now(), left = until > now ? until - now : 0;
+	struct timespec ts;
+
+	left = fn_min(left, nap ? FN_MSEC : FN_NSEC);	/* a second: fn_ports_tick() */
+	ts = (struct timespec){ (time_t)(left / FN_NSEC), (long)(left % FN_NSEC) };
+	fn_sys_ppoll(fds, n, &ts, NULL);
+}
+
+static void run(void)
+{
+	struct pollfd fds[FN_PORT_WAIT_FDS + 2];
+	struct epoll_event ev[EVENTS];
+	uint64_t since = 0, now;
+	int ready = 0;
+
+	for (;;) {
+		bool more, nap = false;
+		unsigned n;
+
+		fn_engine_lock();
+		now = fn_max(fn_now(), fn_engine.st->now);
+		fn_engine.shared->asleep &= ~relay.bit;
+		fn_ports_awake();
+		take_ready(ev, ready);
+		fn_stack_poll(fn_engine.st, now);
+		take_letters();
+		take_events();
+		more = serve_all();
+		fn_stack_flush(fn_engine.st);
+		if (may_end(now, &since))
+			break;
+		n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &nap);
+		fn_engine.shared->asleep |= relay.bit;
+		/* armed: look again, for what came meanwhile rings nobody */
+		more |= fn_stack_poll(fn_engine.st, now) || fn_engine.seen != fn_engine.shared->head;
+		now = more ? 0 : fn_engine_deadline();
+		fn_engine_unlock();
+		fds[n++] = (struct pollfd){ .fd = relay.epfd, .events = POLLIN };
+		fds[n++] = (struct pollfd){ .fd = fn_engine.bell, .events = POLLIN };
+		sleep_until(now, nap, fds, n);
+		fn_ports_tick(fn_now());
+		ready = fn_sys_epoll_check(relay.epfd, ev, EVENTS);
+	}
+	fn_engine.shared->relay = 0;
+	fn_engine.shared->pid[fn_engine.image] = 0;
+	fn_engine_unlock();
+}
+
+/* ---- how it comes about ---- */
+
+static _Noreturn void relay_main(unsigned image, int bell)
+{
+	fn_relay_leave_program(bell);
+	fn_engine.is_relay = true;
+	fn_engine.image = image;
+	fn_engine.mine = 0;		/* its events come through the shared ring like everybody's: take_events() */
+	fn_engine.seen = fn_engine.shared->head;
+	fn_engine.duals = NULL;
+	relay.bit = 1ull << image;
+	relay.conns = NULL;
+	relay.epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
+	fn_ports_child();
+	run();
+	for (;;)
+		fn_sys(SYS_exit_group, 0);
+}
+
+/* A copy of this process with exit signal 0, all signals blocked: its PID, or -errno. */
+static int make_process(unsigned image, int bell)
+{
+	uint64_t all = ~0ull, old;
+	long pid;
+
+	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, FN_SIGSET_SIZE);
+	pid = fn_sys(SYS_clone, 0, NULL, NULL, NULL, 0);
+	if (pid == 0)
+		relay_main(image, bell);
+	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, FN_SIGSET_SIZE);
+	return (int)pid;
+}
+
+/* The last relay that this process has made: no wait() of the program takes it off when it has ended. */
+static int made;
+
+static void reap(void)
+{
+	if (made && fn_sys(SYS_wait4, made, NULL, __WCLONE | WNOHANG, NULL) != 0)
+		made = 0;
+}
+
+void fn_relay_lost(void)
+{
+	fn_engine.shared->relay = 0;
+}
+
+int fn_relay_need(void)
+{
+	struct fn_shared *sh = fn_engine.shared;
+	int image, bell, pid;
+
+	reap();
+	if (sh->relay)
+		return sh->relay - 1;
+	image = fn_engine_free_image();
+	if (image < 0)
+		return -EAGAIN;
+	bell = fn_bell_make((unsigned)image);
+	if (bell < 0)
+		return bell;
+	pid = make_process((unsigned)image, bell);
+	fn_fd_internal_close(bell);
+	if (pid < 0)
+		return pid;
+	made = pid;
+	sh->pid[image] = pid;
+	sh->relay = image + 1;
+	return image;
+}
