@@ -177,7 +177,7 @@ static ssize_t write_server(int fd, const void *buf, size_t n)
 
 	if (!q.file)
 		return q.ret;
-	q.ret = fn_tcp_send_on(q.file, fd, &iov, 1, n, 0, q.ret);
+	q.ret = fn_tcp_send_on(q.file, fd, &iov, 1, iov.iov_len, 0, q.ret);
 	fn_file_put(q.file);
 	return q.ret;
 }

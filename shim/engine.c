@@ -30,10 +30,7 @@ struct fn_conf fn_config;
 
 uint64_t fn_now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * FN_NSEC + (uint64_t)ts.tv_nsec;
+	return fn_clock();
 }
 
 /* ---- shared memory and files ---- */
@@ -256,7 +253,7 @@ void fn_dual_check(uint64_t now)
 	int n;
 
 	fn_engine.side_due = fn_engine.duals ? now + SIDE_EVERY_NS : FN_NEVER;
-	if (!fn_engine.duals || fn_engine.side_epfd < 0)
+	if (fn_unlikely(!fn_engine.duals || fn_engine.side_epfd < 0))
 		return;
 	n = fn_sys_epoll_check(fn_engine.side_epfd, ev, fn_array_size(ev));
 	if (fn_unlikely(n > 0))

@@ -47,7 +47,7 @@ struct fn_engine {
 	struct fn_stack *st;		/* NULL: none yet */
 	bool no_keeper;			/* fn_engine_kick() makes one if there are ports */
 	int ports;			/* open ones: with none there is no keeper */
-	_Atomic(uint64_t) polls;	/* rounds driven by anybody: the keeper's heartbeat looks at it */
+	uint64_t polls;			/* rounds driven by anybody, under the lock; the keeper looks without it */
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
 	struct fn_thread *sleepers;	/* threads that sleep in fn_wait(), the watcher included */
 	struct fn_file *duals;		/* files with a kernel's side */
@@ -61,6 +61,14 @@ extern struct fn_conf fn_config;
 
 /* CLOCK_MONOTONIC, ns (vDSO: no system call). */
 uint64_t fn_now(void);
+/* The same in line; not in what unit tests run in virtual time. */
+fn_inline uint64_t fn_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * FN_NSEC + (uint64_t)ts.tv_nsec;
+}
 
 /* Lock page and table of files: before the first file of ours. -ENOMEM. */
 int fn_engine_init(void);
@@ -100,19 +108,18 @@ fn_inline bool fn_engine_trylock(void)
 fn_inline unsigned fn_engine_poll(uint64_t now)
 {
 	struct fn_stack *st = fn_engine.st;
-	unsigned n;
 
-	atomic_store_explicit(&fn_engine.polls, fn_engine.polls + 1, memory_order_relaxed);
+	fn_engine.polls++;
 	if (fn_unlikely(!st))
 		return 0;
-	/* the clock was read before the lock was had: another thread may have been further */
-	now = fn_max(now, st->now);
-	n = fn_stack_poll(st, now);
+	/* before the round: what it raises itself is counted as seen, and the compiler has less to save */
 	if (fn_unlikely(fn_engine.seen != fn_engine.shared->head))
 		fn_engine_take_shared();
+	/* the clock was read before the lock was had: another thread may have been further */
+	now = fn_max(now, st->now);
 	if (fn_unlikely(now >= fn_engine.side_due))
 		fn_dual_check(now);
-	return n;
+	return fn_stack_poll(st, now);
 }
 
 /* The stack's upcall. With the lock held. */

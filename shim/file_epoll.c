@@ -100,7 +100,8 @@ static bool item_wake(struct fn_watch *w, unsigned events)
 {
 	struct item *it = fn_container_of(w, struct item, watch);
 
-	if (!(it->ev.events & ~PRIVATE_BITS) || !(events & it->ev.events))
+	/* no event has a private bit, and all others are gone from a ONESHOT that has fired */
+	if (!(events & it->ev.events))
 		return false;
 	ready_push(it);
 	fn_file_wake_one(it->set->file, EPOLLIN | EPOLLRDNORM);
@@ -471,13 +472,13 @@ static __attribute__((noinline)) int harvest_many(struct fn_set *s, struct epoll
 /* One item is ready, as in a dialogue: no list to go along. */
 fn_inline int harvest_one(struct item *it, struct epoll_event *ev)
 {
-	unsigned wanted = it->ev.events, state = it->file->ops->poll(it->file, it->fd) & wanted & ~PRIVATE_BITS;
+	unsigned state = it->file->ops->poll(it->file, it->fd) & it->ev.events & ~PRIVATE_BITS;
 
-	if (!state || wanted & (EPOLLONESHOT | EPOLLET)) {
+	if (fn_unlikely(!state || it->ev.events & (EPOLLONESHOT | EPOLLET))) {
 		ready_del(it);
 		if (!state)
 			return 0;
-		if (wanted & EPOLLONESHOT)
+		if (it->ev.events & EPOLLONESHOT)
 			it->ev.events &= PRIVATE_BITS;
 	}
 	ev->events = state;
@@ -552,16 +553,16 @@ static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 	return n + from_kernel;
 }
 
-/* Is nobody else to be asked this time? */
+/* Is nobody else to be asked this time? A set that was never live has no epoch; in one that is not, nothing is ready. */
 fn_inline bool quick_set(struct fn_set *s)
 {
-	return s->live && s->listen_epoch == fn_listen_epoch && !(s->has_kernel && ++s->since_kernel >= KERNEL_EVERY);
+	return s->listen_epoch == fn_listen_epoch && !(s->has_kernel && ++s->since_kernel >= KERNEL_EVERY);
 }
 
 int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 		  int (*slow)(int epfd, struct epoll_event *ev, int max, int ms))
 {
-	uint64_t now = fn_now();
+	uint64_t now = fn_clock();
 	struct fn_file *f;
 	struct fn_set *s;
 	int n;

@@ -565,7 +565,7 @@ static int tcp_getpeername(struct fn_file *f, int fd, struct sockaddr *addr, soc
 static unsigned tcp_poll(struct fn_file *f, int fd)
 {
 	(void)fd;
-	return fn_sock_poll(f->sk);
+	return fn_tcp_poll(f->sk);
 }
 
 /* ---- closing ---- */

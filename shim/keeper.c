@@ -30,13 +30,19 @@ static void nap(const struct timespec *ts, uint32_t expected)
 	fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAIT_PRIVATE, expected, ts);
 }
 
+/* Written under the lock, read without: a look that comes too early is made good by the next tick. */
+static uint64_t polls(void)
+{
+	return __atomic_load_n(&fn_engine.polls, __ATOMIC_RELAXED);
+}
+
 /* Drive until somebody else does. */
 static void take_over(void)
 {
 	struct pollfd fds[FN_PORT_WAIT_FDS];
-	uint64_t mine = fn_engine.polls;
+	uint64_t mine = polls();
 
-	while (keeper.word == TICKING && fn_engine.polls == mine && !fn_engine.watcher) {
+	while (keeper.word == TICKING && polls() == mine && !fn_engine.watcher) {
 		uint64_t now = fn_now(), left;
 		struct timespec ts;
 		bool rx_nap = false;
@@ -44,7 +50,7 @@ static void take_over(void)
 
 		fn_engine_lock();
 		fn_engine_poll(now);
-		mine = fn_engine.polls;
+		mine = polls();
 		if (fn_engine.st)
 			fn_stack_flush(fn_engine.st);
 		n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &rx_nap);
@@ -62,7 +68,7 @@ static void take_over(void)
 static void *keeper_main(void *arg)
 {
 	const struct timespec tick = { .tv_nsec = TICK_NS };
-	uint64_t seen = fn_engine.polls;
+	uint64_t seen = polls();
 	unsigned idle = 0;
 
 	while (keeper.word != STOPPING) {
@@ -79,11 +85,11 @@ static void *keeper_main(void *arg)
 				atomic_compare_exchange_strong(&keeper.word, &ticking, TICKING);
 				idle = 0;
 			}
-		} else if (fn_engine.polls == seen) {
+		} else if (polls() == seen) {
 			take_over();
 			idle = 0;
 		}
-		seen = fn_engine.polls;
+		seen = polls();
 	}
 	return NULL;
 }

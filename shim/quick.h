@@ -63,7 +63,8 @@ fn_inline struct fn_quick fn_quick_recv(int fd, const struct iovec *iov)
 	if (fn_unlikely(!f || f->kind != FN_FILE_TCP || !f->sk || !fn_quick_fits(iov)))
 		return fn_quick_not(fd, true);
 	n = fn_tcp_recv(f->sk, iov, 1, 0, 0, NULL);
-	if (fn_unlikely(n <= 0 || f->sk->rcvlowat > 1 || fn_engine_must_kick()))
+	/* a keeper that is wanting is made by the first read that finds nothing */
+	if (fn_unlikely(n <= 0 || f->sk->rcvlowat > 1 || fn_engine.st->staged))
 		return fn_quick_recv_on(f, n);
 	fn_engine_unlock();
 	return (struct fn_quick){ n, NULL };
@@ -72,16 +73,14 @@ fn_inline struct fn_quick fn_quick_recv(int fd, const struct iovec *iov)
 /* As fn_engine_kick(), for the answer to the only event. */
 fn_inline void fn_quick_kick(void)
 {
-	if (fn_unlikely(!fn_engine_must_kick()))
-		return;
-	if (fn_likely(fn_thread_self()->batch <= FN_BATCH_SMALL && !fn_engine.no_keeper))
-		fn_stack_flush_staged(fn_engine.st);
+	if (fn_unlikely(fn_thread_self()->batch > FN_BATCH_SMALL || fn_engine.no_keeper))
+		fn_engine_kick();
 	else
-		fn_engine_push();
+		fn_stack_flush_staged(fn_engine.st);
 }
 
-/* writev() on a connection: `want` > 0 is the sum of iov, at most FN_RW_MAX. fd is one of ours, or was. */
-fn_inline struct fn_quick fn_quick_writev(int fd, const struct iovec *iov, int iovcnt, size_t want)
+/* *want is read again after the call: in memory, it needs no register. */
+fn_inline struct fn_quick fn_quick_write(int fd, const struct iovec *iov, int iovcnt, const size_t *want)
 {
 	struct fn_file *f;
 	ssize_t n;
@@ -92,17 +91,23 @@ fn_inline struct fn_quick fn_quick_writev(int fd, const struct iovec *iov, int i
 	if (fn_unlikely(!f || f->kind != FN_FILE_TCP || !f->sk))
 		return fn_quick_not(fd, true);
 	n = fn_tcp_send(f->sk, iov, iovcnt, 0, 0);
-	if (fn_unlikely(n != (ssize_t)want))
+	if (fn_unlikely(n != (ssize_t)*want))
 		return fn_quick_leave(f, n);
 	fn_quick_kick();
 	fn_engine_unlock();
-	return (struct fn_quick){ (ssize_t)want, NULL };
+	return (struct fn_quick){ (ssize_t)*want, NULL };
+}
+
+/* writev() on a connection: `want` > 0 is the sum of iov, at most FN_RW_MAX. fd is one of ours, or was. */
+fn_inline struct fn_quick fn_quick_writev(int fd, const struct iovec *iov, int iovcnt, size_t want)
+{
+	return fn_quick_write(fd, iov, iovcnt, &want);
 }
 
 /* write(), send(MSG_NOSIGNAL): one buffer. */
 fn_inline struct fn_quick fn_quick_send(int fd, const struct iovec *iov)
 {
-	return fn_likely(fn_quick_fits(iov)) ? fn_quick_writev(fd, iov, 1, iov->iov_len) : fn_quick_not(fd, false);
+	return fn_likely(fn_quick_fits(iov)) ? fn_quick_write(fd, iov, 1, &iov->iov_len) : fn_quick_not(fd, false);
 }
 
 #endif

@@ -195,7 +195,6 @@ int fn_tcp_shutdown(struct fn_sock *sk, unsigned how);
 int fn_udp_shutdown(struct fn_sock *sk, unsigned how);
 void fn_tcp_close(struct fn_sock *sk);
 void fn_udp_close(struct fn_sock *sk);
-unsigned fn_tcp_poll(struct fn_sock *sk);
 unsigned fn_udp_poll(struct fn_sock *sk);
 /* The options of the kind. TCP is told of TTL, TOS, SNDBUF, RCVBUF and RCVLOWAT too, after sock.c has stored them, so that it
  * can change a connection's path or tell a writer; its answer is not used then. */

@@ -139,6 +139,8 @@ bool fn_tcp_unsent(const struct fn_sock *sk);
 /* Level-triggered POLLIN POLLPRI POLLOUT POLLERR POLLHUP POLLRDHUP (same values as EPOLL*, plus POLLRDNORM POLLWRNORM
  * POLLRDBAND as tcp_poll and datagram_poll of Linux set them). */
 unsigned fn_sock_poll(struct fn_sock *sk);
+/* The same, of a TCP socket. */
+unsigned fn_tcp_poll(struct fn_sock *sk);
 
 /* SO_ERROR: return (positive) and clear. */
 int fn_sock_take_error(struct fn_sock *sk);
