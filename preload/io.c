@@ -399,11 +399,27 @@ static int send_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 	return done ? (int)done : (int)ret;
 }
 
-int fn_ours_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+static __attribute__((noinline)) int sendmmsg_rights(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	for (unsigned i = 0; i < fn_min(count, (unsigned)IOV_MAX); i++) {
+		const struct msghdr *msg = &msgs[i].msg_hdr;
+		int ret = msg->msg_control && msg->msg_controllen ? fn_exec_convert_rights(msg) : 0;
 
-	return fn_done(f, send_many(f, fd, msgs, count, flags), -1);
+		if (ret < 0)
+			return (int)fn_errno(ret);
+	}
+	return fn_real.sendmmsg(fd, msgs, count, flags);
+}
+
+int fn_wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+{
+	struct fn_file *f = fn_fd_get(fd);
+
+	if (f)
+		return fn_done(f, send_many(f, fd, msgs, count, flags), -1);
+	if (fn_unlikely(fn_fdtable.size && msgs))
+		return sendmmsg_rights(fd, msgs, count, flags);
+	return fn_real.sendmmsg(fd, msgs, count, flags);
 }
 
 /* A socket is nothing to send from: where `in` is ours the kernel says so (EINVAL, ESPIPE with an offset). */
