@@ -153,3 +153,28 @@ int fn_wrap_prctl(int op, unsigned long b, unsigned long c, unsigned long d, uns
 		before_privileges();
 	return fn_real.prctl(op, b, c, d, e);
 }
+
+/* The kernel refuses what concerns users, memory or the file system's root to a process that has several threads. */
+static int alone(int ret)
+{
+	int err = errno;
+
+	if (fn_shim_active)
+		fn_shim_together();
+	errno = err;
+	return ret;
+}
+
+int fn_wrap_unshare(int flags)
+{
+	if (fn_shim_active)
+		fn_shim_alone();
+	return alone(fn_real.unshare(flags));
+}
+
+int fn_wrap_setns(int fd, int type)
+{
+	if (fn_shim_active)
+		fn_shim_alone();
+	return alone(fn_real.setns(fd, type));
+}

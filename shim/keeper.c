@@ -12,6 +12,7 @@
 
 #include "shim/engine.h"
 #include "shim/port.h"
+#include "shim/shim.h"
 #include "shim/wait.h"
 
 #define TICK_NS		(2 * FN_MSEC)	/* half of it, on average, is what an ACK waits when the program computes */
@@ -139,4 +140,18 @@ void fn_keeper_forget(void)
 {
 	keeper.running = false;
 	fn_engine.no_keeper = true;
+}
+
+void fn_shim_alone(void)
+{
+	fn_keeper_stop();
+}
+
+void fn_shim_together(void)
+{
+	if (!fn_engine.ports)
+		return;
+	fn_engine_lock();
+	fn_keeper_need();
+	fn_engine_unlock();
 }

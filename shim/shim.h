@@ -38,6 +38,10 @@ void fn_shim_exec(void);
 /* Before set*id, setgroups, initgroups, chroot, capset, prctl(PR_SET_SECCOMP …): open what needs privileges. */
 void fn_shim_privileges(void);
 
+/* Around setns and unshare, which refuse a process that has threads: the keeper stops, and starts anew. */
+void fn_shim_alone(void);
+void fn_shim_together(void);
+
 /* A signal handler of the program is about to run (called by the trampoline, async-signal-safe): ends a wait with EINTR. */
 void fn_shim_signal(int sig);
 

@@ -382,6 +382,16 @@ void fn_shim_exec(void)
 	call("exec", 0);
 }
 
+void fn_shim_alone(void)
+{
+	call("alone", 0);
+}
+
+void fn_shim_together(void)
+{
+	call("together", 0);
+}
+
 void fn_shim_privileges(void)
 {
 	call("privileges", 0);

@@ -160,6 +160,29 @@ Test(preload_proc, the_shim_hears_before_privileges_go)
 	cr_expect_eq(getuid(), uid);
 }
 
+Test(preload_proc, namespaces_change_while_the_process_is_alone)
+{
+	d = double_returns(0);
+	cr_expect_eq(unshare(-1), -1);
+	cr_expect_eq(errno, EINVAL);
+	cr_expect_str_eq(d->log, "alone together ");
+	d = double_returns(0);
+	cr_expect_eq(syscall(SYS_setns, -1, 0), -1);
+	cr_expect_eq(errno, EBADF);
+	cr_expect_str_eq(d->log, "alone together ");
+}
+
+Test(preload_proc, there_is_no_io_uring_where_sockets_may_be_accelerated)
+{
+	d = double_returns(0);
+	cr_expect_eq(syscall(SYS_io_uring_setup, 1, NULL), -1);
+	cr_expect_eq(errno, ENOSYS);
+	double_active(false);
+	cr_expect_eq(syscall(SYS_io_uring_setup, 1, NULL), -1);
+	cr_expect_neq(errno, ENOSYS, "the kernel's answer");
+	double_active(true);
+}
+
 Test(preload_proc, other_prctls_do_not_concern_it)
 {
 	d = double_returns(0);
