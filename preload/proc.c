@@ -4,22 +4,52 @@
  * told before; what it does about it is its own affair.
  */
 #include <alloca.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "preload/exec.h"
 #include "preload/guard.h"
 
-/* What the new program is to have is converted; then the image gives up the rest. False: errno says why not. */
-static bool before_exec(void)
+/*
+ * What the new program is to have is converted; then the image gives up the rest. False: errno says why not. A file that
+ * is not there or cannot be executed is no reason to give anything up: what can be known of a failure beforehand is asked.
+ */
+static bool before_exec(int dir, const char *path, int flags)
 {
-	int ret = fn_exec_prepare();
+	struct stat st;
+	int ret;
 
+	if (!fn_shim_active || fstatat(dir, path, &st, flags & AT_EMPTY_PATH) || !S_ISREG(st.st_mode) ||
+	    (!(flags & AT_EMPTY_PATH) && faccessat(dir, path, X_OK, AT_EACCESS)))
+		return true;
+	ret = fn_exec_prepare();
 	if (ret < 0)
 		return !fn_errno(ret);
-	if (fn_shim_active)
-		fn_shim_exec();
+	fn_shim_exec();
+	return true;
+}
+
+/* The first file of that name in PATH that could be executed, as execvpe() searches. */
+static bool before_search(const char *file)
+{
+	const char *dir = getenv("PATH"), *end;
+	char path[PATH_MAX];
+
+	if (!fn_shim_active || strchr(file, '/'))
+		return before_exec(AT_FDCWD, file, 0);
+	for (dir = dir ? dir : "/bin:/usr/bin"; dir; dir = *end ? end + 1 : NULL) {
+		end = strchrnul(dir, ':');
+		if (snprintf(path, sizeof(path), "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", file) <
+		    (int)sizeof(path) && !faccessat(AT_FDCWD, path, X_OK, AT_EACCESS))
+			return before_exec(AT_FDCWD, path, 0);
+	}
 	return true;
 }
 
@@ -56,22 +86,22 @@ pid_t fn_wrap__Fork(void)
 
 int fn_wrap_execve(const char *path, char *const argv[], char *const envp[])
 {
-	return before_exec() ? fn_real.execve(path, argv, envp) : -1;
+	return before_exec(AT_FDCWD, path, 0) ? fn_real.execve(path, argv, envp) : -1;
 }
 
 int fn_wrap_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	return before_exec() ? fn_real.execveat(dir, path, argv, envp, flags) : -1;
+	return before_exec(dir, path, flags) ? fn_real.execveat(dir, path, argv, envp, flags) : -1;
 }
 
 int fn_wrap_fexecve(int fd, char *const argv[], char *const envp[])
 {
-	return before_exec() ? fn_real.fexecve(fd, argv, envp) : -1;
+	return before_exec(fd, "", AT_EMPTY_PATH) ? fn_real.fexecve(fd, argv, envp) : -1;
 }
 
 int fn_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	return before_exec() ? fn_real.execvpe(file, argv, envp) : -1;
+	return before_search(file) ? fn_real.execvpe(file, argv, envp) : -1;
 }
 
 int fn_wrap_execv(const char *path, char *const argv[])

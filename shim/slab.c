@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+struct fn_lock fn_slab_lock;
+
 static bool grow(struct fn_slab *s)
 {
 	size_t size = (size_t)s->obj_size * FN_SLAB_CHUNK;
@@ -29,20 +31,20 @@ void *fn_slab_alloc(struct fn_slab *s)
 {
 	void *obj = NULL;
 
-	fn_lock_take(&s->lock);
+	fn_lock_take(&fn_slab_lock);
 	if (s->free || grow(s)) {
 		obj = s->free;
 		s->free = *(void **)obj;
 		*(void **)obj = NULL;
 	}
-	fn_lock_release(&s->lock);
+	fn_lock_release(&fn_slab_lock);
 	return obj;
 }
 
 void fn_slab_free(struct fn_slab *s, void *obj)
 {
-	fn_lock_take(&s->lock);
+	fn_lock_take(&fn_slab_lock);
 	*(void **)obj = s->free;
 	s->free = obj;
-	fn_lock_release(&s->lock);
+	fn_lock_release(&fn_slab_lock);
 }

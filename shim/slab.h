@@ -13,11 +13,13 @@
 
 struct fn_slab {
 	uint32_t obj_size;	/* a multiple of 8; the object's first word is the free list's link */
-	struct fn_lock lock;
 	uint32_t made;
 	void *free;
 	uint8_t *chunk[FN_SLAB_CHUNKS];
 };
+
+/* One for all slabs: fork holds it, so that the child's copies are whole. */
+extern struct fn_lock fn_slab_lock;
 
 /* Not zeroed: the previous life's contents stand in it, but for the first word. NULL: no memory. */
 void *fn_slab_alloc(struct fn_slab *s);

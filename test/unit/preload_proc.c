@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,14 +276,23 @@ Test(preload_proc, exec_passes_everything_on)
 	cr_expect_eq(exec_status(syscall(SYS_execve, "/bin/sh", argv, envp)), 42);
 }
 
+/* An exec that cannot succeed is none: a program that looks for its file in one folder after the other gives nothing up. */
 Test(preload_proc, the_shim_hears_before_exec)
 {
-	char *argv[] = { "x", NULL };
+	char *argv[] = { "x", NULL }, name[] = "/tmp/fastnet-exec.XXXXXX";
+	int garbage = mkstemp(name);
 
-	cr_expect_eq(exec_status(execve("/nonexistent", argv, argv)), 100);
-	cr_expect_eq(exec_status(execvp("nonexistent", argv)), 100);
-	cr_expect_eq(exec_status(execl("/nonexistent", "x", NULL)), 100);
-	cr_expect_eq(exec_status(syscall(SYS_execve, "/nonexistent", argv, argv)), 100);
+	cr_assert_geq(garbage, 0);
+	cr_assert_eq(write(garbage, "\1\2\3", 3), 3);
+	cr_assert_eq(fchmod(garbage, 0755), 0);
+	close(garbage);
+	cr_expect_eq(exec_status(execve(name, argv, argv)), 100);
+	cr_expect_eq(exec_status(execl(name, "x", NULL)), 100);
+	unlink(name);
+	cr_expect_eq(exec_status(execve("/nonexistent", argv, argv)), 101);
+	cr_expect_eq(exec_status(execve("/tmp", argv, argv)), 101);
+	cr_expect_eq(exec_status(execvp("nonexistent", argv)), 101);
+	cr_expect_eq(exec_status(execl("/nonexistent", "x", NULL)), 101);
 }
 
 /* ---- the end ---- */
