@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash disable=SC2034,SC2154
-known node port "the primary hands its listener to the workers over a UNIX socket: connections of the port stay in the primary, where nobody accepts"
 slow
 row node "node: http and net, cluster of two workers, child_process" node curl
 node()
@@ -101,7 +100,6 @@ openssl()
 		fail "s_client"
 }
 
-known bash port "a connection that a child program inherits is lost at its exec: it is not converted yet"
 row bash "bash: /dev/tcp" bash python3
 bash()
 {

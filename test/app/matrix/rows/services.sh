@@ -45,7 +45,6 @@ named()
 	[ "$(peer dig +short +time=3 +tcp -p 5353 @"$HERE" ns.here.test)" = 192.0.2.9 ] || fail "TCP"
 }
 
-known git port "a connection handed to another program by exec is lost: it is not converted yet"
 slow
 row git "git daemon: a clone" git
 git()
@@ -63,7 +62,6 @@ git()
 	same c/file w/file "what was cloned"
 }
 
-known ssh port "a connection handed to another program by exec is lost: it is not converted yet"
 slow
 row ssh "sshd: a login by key, 1 MB through it" /usr/sbin/sshd ssh ssh-keygen
 ssh()
@@ -135,7 +133,6 @@ gunicorn()
 	done
 }
 
-known xinetd port "a connection handed to another program by exec is lost: it is not converted yet"
 slow
 row xinetd "xinetd: a program a connection" xinetd
 xinetd()
