@@ -452,6 +452,9 @@ int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to)
 	fn_engine_unlock();
 	if (err && err != -EINPROGRESS)
 		return err;
+	/* without waiting it is never told yet, however quick the peer was (__inet_stream_connect) */
+	if (err && fn_file_nonblock(f))
+		return err;
 	return connect_wait(f, fd, -EINPROGRESS);
 }
 
