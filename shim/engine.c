@@ -264,11 +264,15 @@ void fn_dual_check(uint64_t now)
 
 int fn_engine_free_image(void)
 {
-	const struct fn_shared *sh = fn_engine.shared;
+	struct fn_shared *sh = fn_engine.shared;
 
-	for (int i = 0; i < FN_IMAGES; i++)
-		if (!sh->pid[i] || fn_sys(SYS_kill, sh->pid[i], 0) == -ESRCH)
-			return i;
+	for (int i = 0; i < FN_IMAGES; i++) {
+		if (sh->pid[i] && fn_sys(SYS_kill, sh->pid[i], 0) != -ESRCH)
+			continue;
+		/* ours until it is the new image's: another member may ask before that one runs */
+		sh->pid[i] = (int)fn_sys(SYS_getpid, 0);
+		return i;
+	}
 	return -1;
 }
 
@@ -308,8 +312,10 @@ int fn_engine_fork_prepare(void)
 
 void fn_engine_fork_failed(int child)
 {
-	if (child >= 0)
-		each_sock(image_del, 1ull << child);
+	if (child < 0)
+		return;
+	each_sock(image_del, 1ull << child);
+	fn_engine.shared->pid[child] = 0;
 }
 
 /* Threads of the parent that waited are not here. */

@@ -359,12 +359,12 @@ int fn_relay_need(void)
 	if (image < 0)
 		return -EAGAIN;
 	bell = fn_bell_make((unsigned)image);
-	if (bell < 0)
-		return bell;
-	pid = make_process((unsigned)image, bell);
+	pid = bell < 0 ? bell : make_process((unsigned)image, bell);
 	fn_fd_internal_close(bell);
-	if (pid < 0)
+	if (pid < 0) {
+		sh->pid[image] = 0;
 		return pid;
+	}
 	made = pid;
 	sh->pid[image] = pid;
 	sh->relay = image + 1;

@@ -128,8 +128,7 @@ static void rto_expired(struct fn_tcp *tp)
 		syn_timeout(tp);
 		return;
 	}
-	if (!tp->rtxq.head || tp->lossless) {	/* nothing gets lost: the peer is slow, or stopped */
-		tp->backoff = (uint8_t)fn_min(tp->backoff + 1, UINT8_MAX);
+	if (!tp->rtxq.head) {
 		fn_tcp_rearm_rto(tp);
 		return;
 	}
