@@ -194,6 +194,8 @@ void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk)
 		return;
 	if (st->last_conn == sk)
 		st->last_conn = NULL;
+	if ((void *)st->express == sk)
+		st->express = NULL;
 	for (at = bucket_of(d, sk->hash); *at != sk; at = &(*at)->hash_next)
 		;
 	*at = sk->hash_next;

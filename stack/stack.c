@@ -123,9 +123,10 @@ static void burst_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *
 		if (i + 1 < n)
 			__builtin_prefetch(burst[i + 1]->data);
 		bytes += burst[i]->pkt_len;
+		if (fn_likely(fn_tcp_express(st, nic, burst[i])))
+			continue;
 		burst[i]->time = st->now;
-		if (!fn_tcp_express(st, nic, burst[i]))
-			fn_ether_input(st, nic, burst[i]);
+		fn_ether_input(st, nic, burst[i]);
 	}
 	st->stats.rx_packets += n;
 	st->stats.rx_bytes += bytes;

@@ -63,6 +63,7 @@ struct fn_stack {
 	struct fn_pktq loop;		/* packets to our own addresses, taken by the next poll */
 	struct fn_demux *demux;
 	struct fn_sock *last_conn;	/* demux.c's: the connection found last, or NULL */
+	struct fn_tcp *express;		/* tcp_fast.c's: the connection that the last ordinary frame was for, or NULL */
 	struct fn_tcp_stack *tcp;
 	struct fn_tcp *burst;		/* TCP's: connections touched since the last fn_tcp_end_burst() */
 	struct fn_arp *arp;

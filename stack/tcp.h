@@ -135,6 +135,8 @@ struct fn_tcp_head {
 struct fn_tcp {
 	struct fn_sock sk;
 	/* --- header prediction and the sequence spaces: RFC 9293 3.3.1 --- */
+	uint64_t rx_mac, rx_addrs;	/* as its frames have them: destination; source and destination of IPv4 */
+	uint32_t rx_ports;
 	uint16_t pred;			/* offset and flags on the wire that take the fast path; 0: none does */
 	uint8_t snd_wscale, rcv_wscale;
 	uint32_t rcv_nxt, rcv_wup, rcv_wnd;	/* rcv_wup: rcv_nxt when rcv_wnd was sent last */

@@ -165,6 +165,14 @@ fn_inline void take(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_hdr
 #define TCP_AT		(FN_ETHER_LEN + FN_IP4_LEN)
 #define SUMS_OK		(FN_PKT_IP_CSUM_OK | FN_PKT_L4_CSUM_OK)
 
+fn_inline uint64_t load64(const uint8_t *at)
+{
+	uint64_t w;
+
+	memcpy(&w, at, sizeof(w));
+	return w;
+}
+
 fn_inline uint32_t load32(const uint8_t *at)
 {
 	uint32_t w;
@@ -173,24 +181,36 @@ fn_inline uint32_t load32(const uint8_t *at)
 	return w;
 }
 
-fn_inline uint16_t load16(const uint8_t *at)
+/* Only a frame that the link carries, with room for the headers, is looked into. */
+fn_inline bool length_right(const struct fn_nic *nic, const struct fn_pkt *p)
 {
-	uint16_t w;
-
-	memcpy(&w, at, sizeof(w));
-	return w;
+	return p->len - (TCP_AT + FN_TCP_LEN) <= nic->mtu - (FN_IP4_LEN + FN_TCP_LEN) && !p->seg;
 }
 
-/* Whole, in one buffer, to our link address, IPv4 without options, fragments or padding, TCP; sums are not looked at. */
-fn_inline bool plain_frame(const struct fn_nic *nic, const struct fn_pkt *p, const uint8_t *f)
+/*
+ * What a frame of `len` bytes has in common with all ordinary ones, 0 if it is one: to our link address, IPv4 without
+ * options, fragments or padding, TCP. What may be anything (source, TOS, identification, TTL, DF) is masked out.
+ */
+fn_inline uint64_t differs(uint64_t mac, const uint8_t *f, uint32_t len)
 {
-	uint32_t len = p->pkt_len;
+	uint64_t to = load64(f) ^ mac;						/* destination, half of the source */
+	uint64_t type = load64(f + 8) ^ fn_be64(FN_ETHER_TYPE_IP4 << 16 | 0x4500);	/* source, type, version, TOS */
+	uint64_t ip = load64(f + 16) ^ fn_be64((uint64_t)(len - IP_AT) << 48 | FN_IPPROTO_TCP);	/* length to protocol */
 
-	return len - (TCP_AT + FN_TCP_LEN) <= nic->mtu - (FN_IP4_LEN + FN_TCP_LEN) && p->len == len &&
-	       load32(f) == load32(nic->mac) && load16(f + 4) == load16(nic->mac + 4) &&
-	       (load32(f + 12) & fn_be32(0xffffff00)) == fn_be32(FN_ETHER_TYPE_IP4 << 16 | 0x4500) &&
-	       fn_be16(load16(f + IP_AT + 2)) == len - IP_AT &&
-	       (load32(f + IP_AT + 6) & fn_be32((FN_IP4_MF | FN_IP4_OFFSET) << 16 | 0xff)) == fn_be32(FN_IPPROTO_TCP);
+	return (to & fn_be64(0xffffffffffff0000)) | (type & fn_be64(0xffffff00)) |
+	       (ip & fn_be64(0xffff0000000000ff | (uint64_t)(FN_IP4_MF | FN_IP4_OFFSET) << 16));
+}
+
+/* The connection that the last frame was for, if this one is for it too. */
+fn_inline struct fn_tcp *same_conn(const struct fn_stack *st, const struct fn_nic *nic, const struct fn_pkt *p)
+{
+	struct fn_tcp *tp = st->express;
+	const uint8_t *f = p->data;
+
+	if (fn_unlikely(!tp || tp->path.nic != nic || tp->sk.remote.peer != p->peer))
+		return NULL;
+	return differs(tp->rx_mac, f, p->len) | (load64(f + IP_AT + 12) ^ tp->rx_addrs) | (load32(f + TCP_AT) ^ tp->rx_ports) ?
+	       NULL : tp;
 }
 
 static __attribute__((noinline)) bool sums_right(const struct fn_pkt *p, const struct fn_ip4_hdr *ip)
@@ -203,33 +223,43 @@ static __attribute__((noinline)) bool sums_right(const struct fn_pkt *p, const s
 	       !fn_cksum_fold(fn_cksum_pkt(p, TCP_AT) + fn_cksum_pseudo4(ip->src, ip->dst, FN_IPPROTO_TCP, p->pkt_len - TCP_AT));
 }
 
-/* The established connection with another host that has these ends, or NULL; that host's address was checked with its SYN. */
-fn_inline struct fn_tcp *frame_conn(struct fn_stack *st, struct fn_pkt *p, const struct fn_ip4_hdr *ip,
-				    const struct fn_tcp_hdr *th)
+/* The established connection with another host that the frame is for, or NULL; that host's address was checked with its
+ * SYN, as was the device that it is reached by. */
+static __attribute__((noinline)) struct fn_tcp *frame_conn(struct fn_stack *st, const struct fn_nic *nic, struct fn_pkt *p)
 {
-	struct fn_sock *sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport, p->peer);
+	const struct fn_ip4_hdr *ip = (const struct fn_ip4_hdr *)(p->data + IP_AT);
+	const struct fn_tcp_hdr *th = (const struct fn_tcp_hdr *)(p->data + TCP_AT);
+	uint64_t mac = 0;
+	struct fn_sock *sk;
 
-	if (fn_unlikely(!sk)) {
-		if (th->flags & (FN_TCP_SYN | FN_TCP_RST))
-			return NULL;
+	memcpy(&mac, nic->mac, sizeof(nic->mac));
+	if (differs(mac, p->data, p->len) || th->flags & (FN_TCP_SYN | FN_TCP_RST))
+		return NULL;
+	sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport, p->peer);
+	if (!sk)
 		sk = fn_tcp_find_conn(st, p, ip, th);
-	}
-	return sk && sk->tcp_state == FN_TCP_ESTABLISHED && fn_tcp_sk(sk)->head_len ? fn_tcp_sk(sk) : NULL;
+	if (!sk || sk->tcp_state != FN_TCP_ESTABLISHED || !fn_tcp_sk(sk)->head_len)
+		return NULL;
+	/* by another device than its own, it is looked up each time */
+	if (fn_tcp_sk(sk)->path.nic == nic)
+		st->express = fn_tcp_sk(sk);
+	return fn_tcp_sk(sk);
 }
 
 bool fn_tcp_express(struct fn_stack *st, const struct fn_nic *nic, struct fn_pkt *p)
 {
-	const struct fn_ip4_hdr *ip = (const struct fn_ip4_hdr *)(p->data + IP_AT);
 	const struct fn_tcp_hdr *th = (const struct fn_tcp_hdr *)(p->data + TCP_AT);
 	struct fn_tcp *tp;
 	struct fast fs;
 
-	if (fn_unlikely(!plain_frame(nic, p, p->data)))
+	if (fn_unlikely(!length_right(nic, p)))
 		return false;
-	tp = frame_conn(st, p, ip, th);
-	if (fn_unlikely(!tp || !is_predicted(tp, p, th, &fs)))
+	tp = same_conn(st, nic, p);
+	if (fn_unlikely(!tp) && !(tp = frame_conn(st, nic, p)))
 		return false;
-	if (fn_unlikely((p->flags & SUMS_OK) != SUMS_OK) && !sums_right(p, ip))
+	if (fn_unlikely(!is_predicted(tp, p, th, &fs)))
+		return false;
+	if (fn_unlikely((p->flags & SUMS_OK) != SUMS_OK) && !sums_right(p, (const struct fn_ip4_hdr *)(p->data + IP_AT)))
 		return false;
 	st->stats.tcp_in++;
 	take(tp, p, th, &fs);

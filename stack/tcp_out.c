@@ -155,6 +155,9 @@ void fn_tcp_prepare(struct fn_tcp *tp)
 	if (tp->sums)	/* else the device adds the header */
 		sum = fn_cksum_add(sum, &h->th, tp->head_len);
 	tp->head_tcp_sum = (uint16_t)~fn_cksum_fold(sum);
+	memcpy(&tp->rx_mac, tp->path.nic->mac, sizeof(tp->path.nic->mac));
+	memcpy(&tp->rx_addrs, (uint32_t[]){ tp->sk.remote.ip4, tp->sk.local.ip4 }, sizeof(tp->rx_addrs));
+	memcpy(&tp->rx_ports, (uint16_t[]){ tp->sk.remote.port, tp->sk.local.port }, sizeof(tp->rx_ports));
 }
 
 /* The words of a segment's own, and TCP's checksum; payload: bytes behind the header. */

@@ -12,9 +12,11 @@ fn_inline uint32_t fn_bswap32(uint32_t x) { return __builtin_bswap32(x); }
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define fn_be16(x) fn_bswap16(x)	/* host to network and back */
 #define fn_be32(x) fn_bswap32(x)
+#define fn_be64(x) __builtin_bswap64(x)
 #else
 #define fn_be16(x) ((uint16_t)(x))
 #define fn_be32(x) ((uint32_t)(x))
+#define fn_be64(x) ((uint64_t)(x))
 #endif
 
 /* Four bytes of a header as the word that they are in memory. */
