@@ -47,6 +47,14 @@ static bool wanted(const char *name, char **list, int count)
 	return !count;
 }
 
+static bool known(const char *name)
+{
+	for (unsigned i = 0; i < COUNT(sections); i++)
+		if (!strcmp(sections[i].name, name))
+			return true;
+	return false;
+}
+
 static int run_subject(char **list, int count)
 {
 	o.nobody.s_addr = htonl((ntohl(o.local.s_addr) & 0xffffff00) | 99);
@@ -69,6 +77,11 @@ int main(int argc, char **argv)
 		return run_peer(argv[2], o.peer, o.local);
 	if (strcmp(argv[1], "subject"))
 		usage();
+	for (int i = 5; i < argc; i++)
+		if (!known(argv[i])) {
+			fprintf(stderr, "oracle: %s is no section\n", argv[i]);
+			return 2;
+		}
 	o.control = dial(argv[2]);
 	return run_subject(argv + 5, argc - 5);
 }
