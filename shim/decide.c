@@ -19,6 +19,7 @@
 #include "shim/kroute.h"
 #include "shim/listen.h"
 #include "shim/port.h"
+#include "shim/reserve.h"
 #include "shim/shim.h"
 #include "shim/sockfile.h"
 #include "shim/sockopt.h"
@@ -47,7 +48,9 @@ int fn_shim_socket(int domain, int type, int protocol)
 	struct fn_file *f;
 	uint32_t arg;
 
-	if (fd < 0 || inside())
+	if (inside())
+		return fn_reserve_socket(fd, domain);
+	if (fd < 0)
 		return fd;
 	reason = fn_policy_socket(domain, type, protocol, &arg);
 	if (reason != FN_REASON_UNDECIDED)

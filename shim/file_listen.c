@@ -22,6 +22,7 @@
 #include "shim/info.h"
 #include "shim/log.h"
 #include "shim/port.h"
+#include "shim/reserve.h"
 #include "shim/shim.h"
 #include "shim/sockopt.h"
 #include "shim/wait.h"
@@ -162,12 +163,25 @@ void fn_listen_retry(void)
 	attach_all(true);
 }
 
+static bool has_listeners(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] && fn_fdtable.file[fd]->kind == FN_FILE_LISTEN)
+			return true;
+	return false;
+}
+
 void fn_shim_privileges(void)
 {
 	if (fn_config.early_open)
 		fn_engine_start();
 	if (fn_fdtable.size)
 		fn_listen_attach_all();
+	if (!fn_engine.st && (fn_config.early_open || has_listeners())) {
+		fn_engine_lock();
+		fn_reserve_take();
+		fn_engine_unlock();
+	}
 }
 
 /* ---- accept ---- */

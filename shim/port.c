@@ -23,6 +23,7 @@
 #include "shim/info.h"
 #include "shim/listen.h"
 #include "shim/log.h"
+#include "shim/reserve.h"
 
 struct port {
 	struct fn_nic *nic;
@@ -243,6 +244,17 @@ static bool is_pci(const struct fn_nic_conf *c)
 	return strncmp(c->devargs, "net_", 4) && strncmp(c->devargs, "eth_", 4);
 }
 
+/* Linux's virtual devices want CAP_NET_RAW or CAP_NET_ADMIN. */
+static bool has_caps(const struct fn_nic_conf *c)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (strncmp(c->devargs, "net_af_", 7) && strncmp(c->devargs, "net_tap", 7))
+		return true;
+	return fn_sys(SYS_capget, &h, d) < 0 || d[0].effective & (1u << CAP_NET_RAW | 1u << CAP_NET_ADMIN);
+}
+
 static void port_conf(struct fn_port_conf *pc, const struct fn_nic_conf *c, const struct fn_stack *st)
 {
 	*pc = (struct fn_port_conf){
@@ -272,7 +284,7 @@ static int open_port(unsigned i, struct fn_stack *st)
 	const struct fn_nic_conf *c = &fn_config.nics[i];
 	struct port *p = &ports[i];
 	struct fn_port_conf pc;
-	char err[256] = "";
+	char err[256] = "", devargs[FN_CONF_DEVARGS];
 	int ret;
 
 	if (p->hold < 0)
@@ -290,6 +302,8 @@ static int open_port(unsigned i, struct fn_stack *st)
 	p->nic->ip4_gw = c->ip4_gw;
 	memcpy(p->nic->name, c->name, sizeof(p->nic->name));
 	port_conf(&pc, c, st);
+	if (!has_caps(c))
+		pc.devargs = fn_reserve_devargs(c, i, devargs, sizeof(devargs));
 	ret = plugin->open(&pc, p->nic, &p->port, err, sizeof(err));
 	if (ret < 0) {
 		drop_hold(p);
@@ -302,26 +316,16 @@ static int open_port(unsigned i, struct fn_stack *st)
 	return fn_stack_add_nic(st, p->nic);
 }
 
-/*
- * Linux's virtual devices want CAP_NET_RAW or CAP_NET_ADMIN. A process that has neither (nginx's worker, in the second half
- * of its life) does not even take the name: it could not open the port, and would keep it from one that can.
- */
-static bool has_rights(const struct fn_nic_conf *c)
-{
-	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = { 0 };
-
-	if (strncmp(c->devargs, "net_af_", 7) && strncmp(c->devargs, "net_tap", 7))
-		return true;
-	return fn_sys(SYS_capget, &h, d) < 0 || d[0].effective & (1u << CAP_NET_RAW | 1u << CAP_NET_ADMIN);
-}
-
 static int hold_port(unsigned i)
 {
 	const struct fn_nic_conf *c = &fn_config.nics[i];
 	int before = ports[i].holder, ret;
 
-	if (!has_rights(c)) {
+	/*
+	 * nginx's worker, in the second half of its life, when it kept nothing of its privileges: it does not even take the
+	 * name, for it could not open the port, and would keep it from one that can.
+	 */
+	if (!has_caps(c) && !fn_reserve_serves(c)) {
 		fn_log_limited(FN_LOG_WARNING, "port %s: no right to open it any more (CAP_NET_RAW); sockets stay with the kernel",
 			       c->name);
 		record(i, FN_INFO_PORT_FAILED, 0, EPERM);
@@ -355,6 +359,7 @@ int fn_ports_open(struct fn_stack *st)
 
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		open += open_port(i, st) == 0;
+	fn_reserve_drop();
 	return open;
 }
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # One family of processes holds a port. A second worker is told who and serves its kernel sockets; when the holder is
-# killed, the worker that nginx makes in its place takes the port; at a reload the new worker takes it from the old one as
-# soon as that has ended, if it still has the right to (user root).
+# killed, another worker takes the port; at a reload a new worker takes it from the old one as soon as that has ended, though
+# it has given up its privileges meanwhile (user www-data; a port of net_af_xdp is net_af_packet's then).
 lab_need nginx curl
 answers()
 {
@@ -16,8 +16,9 @@ port_holder()
 		"$STAT" "$w" 2>/dev/null | grep -q '^port .*: open' && echo "$w"
 	done
 }
-for user in www-data root; do
-	lab_make af_packet
+for how in af_packet:www-data af_packet:root af_xdp:www-data; do
+	user=${how#*:}
+	lab_make "${how%:*}"
 	lab_offloads off
 	nginx_conf 2 on
 	sed -i "s/^user .*/user $user;/" "$LAB_TMP/nginx.conf"
@@ -29,12 +30,12 @@ for user in www-data root; do
 	[ "$(lab_exec_server curl -s http://127.0.0.1/hello)" = hello ] || fail "the kernel's side does not answer"
 	kill -KILL "$holder"
 	await answers || fail "$user: nobody took the port when its holder was killed"
-	if [ $user = root ]; then
-		old=$(port_holder)
-		kill -HUP "$(cat "$LAB_TMP/nginx.pid")"
-		lab_await_exit "$old" 10 || fail "the old worker does not end"
-		await answers || fail "the new worker did not take the port after the reload"
-		[ "$(port_holder)" != "$old" ] || fail "the old worker still holds the port"
-	fi
+	old=$(port_holder)
+	kill -HUP "$(cat "$LAB_TMP/nginx.pid")"
+	lab_await_exit "$old" 10 || fail "$user: the old worker does not end"
+	await answers || fail "$user: no new worker took the port after the reload"
+	[ "$(port_holder)" != "$old" ] || fail "$user: the old worker still holds the port"
+	! grep -q "cannot be opened" "$LAB_TMP/fastnet.log" || fail "$user: $(grep "cannot be opened" "$LAB_TMP/fastnet.log")"
+	[ $how != af_xdp:www-data ] || grep -q "net_af_packet takes its place" "$LAB_TMP/fastnet.log" || fail "af_xdp without rights?"
 	stop_nginx
 done

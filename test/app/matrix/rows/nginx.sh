@@ -67,7 +67,6 @@ nginx()
 	stop QUIT
 }
 
-known nginx-reload port "the new workers have given up CAP_NET_RAW before the old ones leave the port"
 row nginx-reload "nginx -s reload, three times under load, 2 workers" nginx curl wrk
 nginx-reload()
 {
