@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See bell.h. The names are abstract (scoped to the network namespace, gone at death) and hold a random key. */
+/*
+ * See bell.h. The names are abstract (scoped to the network namespace, gone at death) and hold a random key, the image and
+ * a count of the bells that it has had: an image number is free when its last owner has said goodbye, but that one's bell
+ * is closed by its exit or exec only.
+ */
 #include "shim/bell.h"
 
 #include <errno.h>
@@ -23,19 +27,21 @@ static socklen_t bell_name(unsigned image, struct sockaddr_un *un)
 		fn_sys(SYS_getrandom, &sh->bell_key, sizeof(sh->bell_key), 0);
 	memset(un, 0, sizeof(*un));
 	un->sun_family = AF_UNIX;
-	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/bell/%016llx/%u",
-		     (unsigned long long)sh->bell_key, image);
+	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/bell/%016llx/%u/%x",
+		     (unsigned long long)sh->bell_key, image, sh->bells[image]);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
 }
 
 int fn_bell_make(unsigned image)
 {
 	struct sockaddr_un un;
-	socklen_t len = bell_name(image, &un);
+	socklen_t len;
 	int fd = fn_fd_internal(fn_sys_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), on = 1, ret;
 
 	if (fd < 0)
 		return fd;
+	fn_engine.shared->bells[image]++;
+	len = bell_name(image, &un);
 	ret = fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	if (ret == 0)
 		ret = (int)fn_sys(SYS_bind, fd, &un, len);

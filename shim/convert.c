@@ -215,15 +215,35 @@ static void convert_idle(struct fn_file *f, int fd)
 	fn_decide_kernel(f, fd, FN_REASON_INHERITED, 0);
 }
 
+/*
+ * The relay's bell is full: as many letters as the kernel's queue of datagrams takes (net.unix.max_dgram_qlen, 10) have come
+ * since it ran last. It gets to run, for that long.
+ */
+#define RELAY_PATIENCE	(2 * FN_NSEC)
+
+static bool relay_may_run(uint64_t until)
+{
+	struct timespec ts = { .tv_nsec = FN_MSEC };
+
+	if (fn_now() >= until)
+		return false;
+	fn_sys_ppoll(NULL, 0, &ts, NULL);
+	return true;
+}
+
 /* Another thread may have been here in between: then nothing is left to do. */
 static int convert_tcp(struct fn_file *f)
 {
-	int ret = 0;
+	uint64_t until = fn_now() + RELAY_PATIENCE;
+	int ret;
 
-	fn_engine_lock();
-	if (f->kind == FN_FILE_TCP)
-		ret = convert_connection(f);
-	fn_engine_unlock();
+	do {
+		ret = 0;
+		fn_engine_lock();
+		if (f->kind == FN_FILE_TCP)
+			ret = convert_connection(f);
+		fn_engine_unlock();
+	} while (ret == -EAGAIN && relay_may_run(until));
 	return ret;
 }
 

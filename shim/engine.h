@@ -27,6 +27,7 @@ struct fn_shared {
 	uint64_t asleep;		/* images (a bit each) that sleep and hear their bell */
 	uint64_t rung;			/* images with letters in their bell */
 	uint64_t bell_key;		/* in the names of the bells */
+	uint32_t bells[FN_IMAGES];	/* bells that an image number has had */
 	int32_t pid[FN_IMAGES];		/* 0: free */
 	uint64_t head;			/* events written so far */
 	struct {

@@ -326,7 +326,10 @@ static int make_process(unsigned image, int bell)
 	long pid;
 
 	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, FN_SIGSET_SIZE);
+	/* the copy has this thread only: what another one holds would stay held there */
+	fn_lock_take(&fn_slab_lock);
 	pid = fn_sys(SYS_clone, 0, NULL, NULL, NULL, 0);
+	fn_lock_release(&fn_slab_lock);
 	if (pid == 0)
 		relay_main(image, bell);
 	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, FN_SIGSET_SIZE);

@@ -6,6 +6,8 @@
 . "$TOP/test/lab/lab.sh"
 RUN=$BUILD/tools/fastnet-run
 STAT=$BUILD/tools/fastnet-stat
+# Free huge pages are taken by whoever comes first: with another test's reserve a port might open or not.
+export FASTNET_HUGEPAGES=${FASTNET_HUGEPAGES:-no}
 
 fail()
 {

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Bells and letters, on a double of the descriptors that are the library's own. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "shim/bell.h"
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+
+struct fn_engine fn_engine;
+static struct fn_shared shared;
+
+int fn_fd_internal(int fd)
+{
+	return fd;
+}
+
+void fn_fd_internal_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void fn_fd_internal_track(int *where)
+{
+	(void)where;
+}
+
+static void setup(void)
+{
+	fn_engine.shared = &shared;
+	fn_engine.bell = -1;
+}
+
+/* Read what lies in `bell`, as its image would. */
+static bool take_from(int bell, struct fn_letter *l, int *fd)
+{
+	int own = fn_engine.bell;
+	bool took;
+
+	fn_engine.bell = bell;
+	took = fn_bell_take(l, fd);
+	fn_engine.bell = own;
+	return took;
+}
+
+Test(bell, a_letter_brings_socket_and_descriptor, .init = setup)
+{
+	struct fn_letter l = { .kind = FN_LETTER_ADOPT, .sk = (struct fn_sock *)&shared };
+	int bell = fn_bell_make(1), pair[2], fd;
+
+	cr_assert_geq(bell, 0);
+	cr_assert_eq(pipe(pair), 0);
+	cr_assert_eq(fn_bell_send(1, &l, pair[1]), 0);
+	cr_assert(shared.rung & 1 << 1);
+	l = (struct fn_letter){ 0 };
+	cr_assert(take_from(bell, &l, &fd));
+	cr_assert_eq(l.kind, FN_LETTER_ADOPT);
+	cr_assert_eq(l.sk, (struct fn_sock *)&shared);
+	cr_assert_eq(write(fd, "x", 1), 1);
+	cr_assert_eq(read(pair[0], &l, 1), 1);
+	cr_assert_not(take_from(bell, &l, &fd));
+}
+
+/* Who had the number before has said goodbye, and has not ended yet: its bell is still there. */
+Test(bell, a_number_is_used_again_before_its_old_bell_is_gone, .init = setup)
+{
+	struct fn_letter l = { .kind = FN_LETTER_ADOPT };
+	int old = fn_bell_make(1), fresh = fn_bell_make(1), fd;
+
+	cr_assert_geq(old, 0);
+	cr_assert_geq(fresh, 0, "%d", fresh);
+	cr_assert_eq(fn_bell_send(1, &l, -1), 0);
+	cr_assert_not(take_from(old, &l, &fd));
+	cr_assert(take_from(fresh, &l, &fd));
+}
+
+Test(bell, nobody_and_a_full_one_are_told_apart, .init = setup)
+{
+	struct fn_letter l = { .kind = FN_LETTER_RING };
+	int bell, ret = 0;
+
+	cr_assert_eq(fn_bell_send(1, &l, -1), -ECONNREFUSED);
+	bell = fn_bell_make(1);
+	cr_assert_geq(bell, 0);
+	for (int i = 0; i < 100000 && ret == 0; i++)
+		ret = fn_bell_send(1, &l, -1);
+	cr_assert_eq(ret, -EAGAIN);
+}
