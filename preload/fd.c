@@ -17,7 +17,7 @@ fn_inline bool internal(int fd)
 static __attribute__((noinline)) int close_near(int fd)
 {
 	if (fn_fd_ours(fd))
-		return (int)fn_errno(fn_fd_close(fd));
+		return (int)fn_errno(fn_guarded(true, fn_fd_close(fd)));
 	if (internal(fd))
 		return (int)fn_errno(-EBADF);
 	return fn_real.close(fd);
@@ -33,23 +33,23 @@ fn_alias(__close, close);
 
 int fn_ours_close_range(unsigned first, unsigned last, int flags)
 {
-	return (int)fn_errno(fn_fd_close_range(first, last, flags));
+	return (int)fn_errno(fn_guarded(false, fn_fd_close_range(first, last, flags)));
 }
 
 void fn_ours_closefrom(int first)
 {
-	fn_fd_closefrom(fn_max(first, 0));
+	fn_guarded_void(fn_fd_closefrom(fn_max(first, 0)));
 }
 
 int fn_ours_dup(int fd)
 {
-	return (int)fn_errno(fn_fd_dup(fd));
+	return (int)fn_errno(fn_guarded(false, fn_fd_dup(fd)));
 }
 
 int fn_wrap_dup2(int from, int to)
 {
 	if (fn_unlikely(fn_fd_ours(from) || fn_fd_ours(to) || internal(to)))
-		return (int)fn_errno(fn_fd_dup2(from, to, 0, false));
+		return (int)fn_errno(fn_guarded(false, fn_fd_dup2(from, to, 0, false)));
 	return fn_real.dup2(from, to);
 }
 fn_alias(__dup2, dup2);
@@ -57,7 +57,7 @@ fn_alias(__dup2, dup2);
 int fn_wrap_dup3(int from, int to, int flags)
 {
 	if (fn_unlikely(fn_fd_ours(from) || fn_fd_ours(to) || internal(to)))
-		return (int)fn_errno(fn_fd_dup2(from, to, flags, true));
+		return (int)fn_errno(fn_guarded(false, fn_fd_dup2(from, to, flags, true)));
 	return fn_real.dup3(from, to, flags);
 }
 
@@ -65,7 +65,7 @@ int fn_wrap_dup3(int from, int to, int flags)
 static int get_owner(struct fn_file *f, int fd)
 {
 	struct f_owner_ex ex;
-	int ret = fn_done(f, fn_op(f, fcntl, fd, F_GETOWN_EX, (long)&ex), fn_real.fcntl(fd, F_GETOWN_EX, (long)&ex));
+	int ret = fn_done(f, fd, fn_op(f, fcntl, fd, F_GETOWN_EX, (long)&ex), fn_real.fcntl(fd, F_GETOWN_EX, (long)&ex));
 
 	return ret < 0 ? ret : ex.type == F_OWNER_PGRP ? -ex.pid : ex.pid;
 }
@@ -79,9 +79,9 @@ int fn_ours_fcntl(int fd, int cmd, long arg)
 		fn_fd_mean(fd, !(arg & FD_CLOEXEC));
 	if (cmd == F_GETFD || cmd == F_SETFD)
 		return fn_real.fcntl(fd, cmd, arg);
-	f = fn_fd_get_slow(fd);
+	f = fn_enter(fd);
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
-		return fn_done(f, fn_fd_fcntl_dup(fd, cmd, (int)arg), fn_real.fcntl(fd, cmd, arg));
+		return fn_done(f, fd, fn_fd_fcntl_dup(fd, cmd, (int)arg), fn_real.fcntl(fd, cmd, arg));
 	if (cmd == F_GETOWN)
 		return get_owner(f, fd);
 	return fn_call(f, fcntl, fn_real.fcntl(fd, cmd, arg), fd, cmd, arg);
@@ -89,7 +89,7 @@ int fn_ours_fcntl(int fd, int cmd, long arg)
 
 int fn_ours_ioctl(int fd, unsigned long req, void *arg)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter(fd);
 
 	if (req == FIONCLEX || req == FIOCLEX)
 		fn_fd_mean(fd, req == FIONCLEX);

@@ -31,7 +31,7 @@
 	ret fn_wrap_##name params			\
 	{						\
 		if (fn_shim_active)			\
-			fn_shim_privileges();		\
+			fn_guarded_void(fn_shim_privileges()); \
 		return fn_real.name args;		\
 	}
 #include "preload/syscalls.def"

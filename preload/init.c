@@ -12,42 +12,54 @@
 
 #include "preload/guard.h"
 #include "preload/sig.h"
-#include "shim/signal.h"
 
 static void at_exit(int status, void *arg)
 {
 	if (fn_shim_active)
-		fn_shim_exit();
+		fn_guarded_void(fn_shim_exit());
 }
 
 static void at_quick_exit_hook(void)
 {
 	if (fn_shim_active)
-		fn_shim_exit();
+		fn_guarded_void(fn_shim_exit());
 }
 
-static void fork_prepare(void)
+/* From here to the end of the fork, in both, no handler runs: locks are held. */
+void fn_fork_prepare(void)
 {
-	if (fn_shim_active)
-		fn_shim_fork_prepare();
+	if (!fn_shim_active)
+		return;
+	fn_guard_enter(false);
+	fn_shim_fork_prepare();
 }
 
-static void fork_parent(void)
+static void fork_over(void)
 {
-	if (fn_shim_active)
-		fn_shim_fork_parent();
+	if (fn_unlikely(fn_guard_leave()))
+		fn_guard_finish(0);
 }
 
-static void fork_child(void)
+void fn_fork_parent(void)
 {
-	if (fn_shim_active)
-		fn_shim_fork_child();
+	if (!fn_shim_active)
+		return;
+	fn_shim_fork_parent();
+	fork_over();
+}
+
+void fn_fork_child(void)
+{
+	if (!fn_shim_active)
+		return;
+	fn_shim_fork_child();
+	fork_over();
 }
 
 /* Without the hooks a fork would tear the tables: then rather nothing is accelerated. */
 static bool register_hooks(void)
 {
-	return !pthread_atfork(fork_prepare, fork_parent, fork_child) && !on_exit(at_exit, NULL) &&
+	return !pthread_atfork(fn_fork_prepare, fn_fork_parent, fn_fork_child) && !on_exit(at_exit, NULL) &&
 	       !at_quick_exit(at_quick_exit_hook);
 }
 
@@ -57,6 +69,6 @@ __attribute__((constructor)) static void start(void)
 	fn_real_resolve();
 	if (getauxval(AT_SECURE) || !register_hooks())
 		return;
-	fn_signal_restarts = fn_sig_restart;
+	fn_signal_ops = (struct fn_signal_ops){ fn_sig_restart, fn_real.pthread_setcanceltype };
 	fn_shim_init(program_invocation_short_name);
 }

@@ -74,18 +74,20 @@ static ssize_t recv_rest(struct fn_quick q, int fd, const struct iovec *iov)
 ssize_t fn_ours_read(int fd, void *buf, size_t n)
 {
 	struct iovec iov = fn_one_iov(buf, n);
-	struct fn_quick q = fn_quick_recv(fd, &iov);
+	struct fn_quick q;
 
+	fn_guard_enter(true);
+	q = fn_quick_recv(fd, &iov);
 	if (fn_likely(q.ret >= 0 && !q.file))
-		return q.ret;
-	return fn_done(q.file, n ? recv_rest(q, fd, &iov) : 0, fn_real.read(fd, buf, n));
+		return fn_guard_left(q.ret);
+	return fn_done_quick(q, fd, n ? recv_rest(q, fd, &iov) : 0, fn_real.read(fd, buf, n));
 }
 
 ssize_t fn_ours_readv(int fd, const struct iovec *iov, int count)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
-	return fn_done(f, read_iov(f, fd, iov, count, 0), fn_real.readv(fd, iov, count));
+	return fn_done(f, fd, read_iov(f, fd, iov, count, 0), fn_real.readv(fd, iov, count));
 }
 
 /*
@@ -99,15 +101,18 @@ static bool at_current(off_t off, int flags)
 
 ssize_t fn_ours_preadv2(int fd, const struct iovec *iov, int count, off_t off, int flags)
 {
-	struct fn_file *f = at_current(off, flags) ? fn_fd_get_slow(fd) : NULL;
+	struct fn_file *f;
 
-	return fn_done(f, read_iov(f, fd, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0),
+	if (!at_current(off, flags))
+		return fn_real.preadv2(fd, iov, count, off, flags);
+	f = fn_enter_point(fd);
+	return fn_done(f, fd, read_iov(f, fd, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0),
 		       fn_real.preadv2(fd, iov, count, off, flags));
 }
 
 static __attribute__((noinline)) ssize_t recv_flags(int fd, void *buf, size_t n, int flags)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 	struct iovec iov = fn_one_iov(buf, n);
 
 	return fn_call(f, recv, fn_real.recv(fd, buf, n, flags), fd, &iov, 1, flags);
@@ -120,10 +125,11 @@ ssize_t fn_ours_recv(int fd, void *buf, size_t n, int flags)
 
 	if (fn_unlikely(flags))
 		return recv_flags(fd, buf, n, flags);
+	fn_guard_enter(true);
 	q = fn_quick_recv(fd, &iov);
 	if (fn_likely(q.ret >= 0 && !q.file))
-		return q.ret;
-	return fn_done(q.file, recv_rest(q, fd, &iov), fn_real.recv(fd, buf, n, flags));
+		return fn_guard_left(q.ret);
+	return fn_done_quick(q, fd, recv_rest(q, fd, &iov), fn_real.recv(fd, buf, n, flags));
 }
 
 static ssize_t recv_from(struct fn_file *f, int fd, struct iovec iov, int flags, struct sockaddr *addr, socklen_t *len)
@@ -146,32 +152,16 @@ ssize_t fn_ours_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr
 
 	if (!addr)
 		return fn_ours_recv(fd, buf, n, flags);
-	f = fn_fd_get_slow(fd);
-	return fn_done(f, recv_from(f, fd, fn_one_iov(buf, n), flags, addr, len),
+	f = fn_enter_point(fd);
+	return fn_done(f, fd, recv_from(f, fd, fn_one_iov(buf, n), flags, addr, len),
 		       fn_real.recvfrom(fd, buf, n, flags, addr, len));
 }
 
 ssize_t fn_ours_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
-	return fn_done(f, recv_msg(f, fd, msg, flags), fn_real.recvmsg(fd, msg, flags));
-}
-
-/* One message of several: by the kernel where the operation says so. -errno. */
-static ssize_t recv_one(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
-{
-	ssize_t ret = recv_msg(f, fd, msg, flags);
-	int saved = errno;
-
-	if (ret == FN_TO_KERNEL) {
-		ret = fn_real.recvmsg(fd, msg, (int)flags);
-		if (ret < 0) {
-			ret = -errno;
-			errno = saved;
-		}
-	}
-	return ret;
+	return fn_done(f, fd, recv_msg(f, fd, msg, flags), fn_real.recvmsg(fd, msg, flags));
 }
 
 /* Write the time left until `end` back; false when there is none (do_recvmmsg: looked at after each message only). */
@@ -184,7 +174,8 @@ static bool time_remains(struct timespec *timeout, uint64_t end)
 	return left != 0;
 }
 
-/* As do_recvmmsg(): an error after the first message ends the call, and is the next one's. */
+/* As do_recvmmsg(): an error after the first message ends the call, and is the next one's. So does a message that is
+ * the kernel's; when the first is, the call is. */
 static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned count, unsigned flags,
 		     struct timespec *timeout)
 {
@@ -203,7 +194,7 @@ static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 	if (timeout)
 		end = fn_now() + (uint64_t)fn_min(timeout->tv_sec, 1000000000) * 1000000000 + (uint64_t)timeout->tv_nsec;
 	while (done < count) {
-		ret = recv_one(f, fd, &msgs[done].msg_hdr, flags);
+		ret = recv_msg(f, fd, &msgs[done].msg_hdr, flags);
 		if (ret < 0)
 			break;
 		msgs[done].msg_len = (unsigned)ret;
@@ -216,17 +207,18 @@ static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 		if (msgs[done++].msg_hdr.msg_flags & MSG_OOB)
 			break;
 	}
-	if (done && ret < 0 && ret != -EAGAIN && ret != -EINTR && f->ops->keep_error)
+	if (done && ret < 0 && ret != -EAGAIN && ret != -EINTR && ret != -FN_RESTART && ret != FN_TO_KERNEL &&
+	    f->ops->keep_error)
 		f->ops->keep_error(f, (int)-ret);
 	return done ? (int)done : (int)ret;
 }
 
 int fn_ours_recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
-	int ret = f && f->ops->recvmsg ? recv_many(f, fd, msgs, count, flags, timeout) : FN_TO_KERNEL;
+	struct fn_file *f = fn_enter_point(fd);
 
-	return fn_done(f, ret, fn_real.recvmmsg(fd, msgs, count, flags, timeout));
+	return fn_done(f, fd, f && f->ops->recvmsg ? recv_many(f, fd, msgs, count, flags, timeout) : FN_TO_KERNEL,
+		       fn_real.recvmmsg(fd, msgs, count, flags, timeout));
 }
 
 ssize_t fn_wrap___read_chk(int fd, void *buf, size_t n, size_t size)
@@ -261,18 +253,20 @@ static ssize_t send_rest(struct fn_quick q, int fd, const struct iovec *iov, int
 ssize_t fn_ours_write(int fd, const void *buf, size_t n)
 {
 	struct iovec iov = fn_one_iov(buf, n);
-	struct fn_quick q = fn_quick_send(fd, &iov);
+	struct fn_quick q;
 
+	fn_guard_enter(true);
+	q = fn_quick_send(fd, &iov);
 	if (fn_likely(!q.file && q.ret >= 0))
-		return q.ret;
-	return fn_done(q.file, send_rest(q, fd, &iov, 1, iov.iov_len, 0), fn_real.write(fd, buf, n));
+		return fn_guard_left(q.ret);
+	return fn_done_quick(q, fd, send_rest(q, fd, &iov, 1, iov.iov_len, 0), fn_real.write(fd, buf, n));
 }
 
 static ssize_t writev_slow(int fd, const struct iovec *iov, int count)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
-	return fn_done(f, write_iov(f, fd, iov, count, 0), fn_real.writev(fd, iov, count));
+	return fn_done(f, fd, write_iov(f, fd, iov, count, 0), fn_real.writev(fd, iov, count));
 }
 
 ssize_t fn_ours_writev(int fd, const struct iovec *iov, int count)
@@ -290,23 +284,27 @@ ssize_t fn_ours_writev(int fd, const struct iovec *iov, int count)
 	}
 	if (!want)
 		return writev_slow(fd, iov, count);
+	fn_guard_enter(true);
 	q = fn_quick_writev(fd, iov, count, want);
 	if (fn_likely(!q.file && q.ret >= 0))
-		return q.ret;
-	return fn_done(q.file, send_rest(q, fd, iov, count, want, 0), fn_real.writev(fd, iov, count));
+		return fn_guard_left(q.ret);
+	return fn_done_quick(q, fd, send_rest(q, fd, iov, count, want, 0), fn_real.writev(fd, iov, count));
 }
 
 ssize_t fn_ours_pwritev2(int fd, const struct iovec *iov, int count, off_t off, int flags)
 {
-	struct fn_file *f = at_current(off, flags) ? fn_fd_get_slow(fd) : NULL;
+	struct fn_file *f;
 
-	return fn_done(f, write_iov(f, fd, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0),
+	if (!at_current(off, flags))
+		return fn_real.pwritev2(fd, iov, count, off, flags);
+	f = fn_enter_point(fd);
+	return fn_done(f, fd, write_iov(f, fd, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0),
 		       fn_real.pwritev2(fd, iov, count, off, flags));
 }
 
 static __attribute__((noinline)) ssize_t send_flags(int fd, const void *buf, size_t n, int flags)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 	struct iovec iov = fn_one_iov(buf, n);
 
 	return fn_call(f, send, fn_real.send(fd, buf, n, flags), fd, &iov, 1, flags);
@@ -319,10 +317,11 @@ ssize_t fn_ours_send(int fd, const void *buf, size_t n, int flags)
 
 	if (fn_unlikely(flags & ~MSG_NOSIGNAL))
 		return send_flags(fd, buf, n, flags);
+	fn_guard_enter(true);
 	q = fn_quick_send(fd, &iov);
 	if (fn_likely(!q.file && q.ret >= 0))
-		return q.ret;
-	return fn_done(q.file, send_rest(q, fd, &iov, 1, iov.iov_len, (unsigned)flags), fn_real.send(fd, buf, n, flags));
+		return fn_guard_left(q.ret);
+	return fn_done_quick(q, fd, send_rest(q, fd, &iov, 1, iov.iov_len, (unsigned)flags), fn_real.send(fd, buf, n, flags));
 }
 
 static ssize_t send_to(struct fn_file *f, int fd, struct iovec iov, int flags, const struct sockaddr *addr,
@@ -339,16 +338,16 @@ ssize_t fn_ours_sendto(int fd, const void *buf, size_t n, int flags, const struc
 
 	if (!addr)
 		return fn_ours_send(fd, buf, n, flags);
-	f = fn_fd_get_slow(fd);
-	return fn_done(f, send_to(f, fd, fn_one_iov(buf, n), flags, addr, len),
+	f = fn_enter_point(fd);
+	return fn_done(f, fd, send_to(f, fd, fn_one_iov(buf, n), flags, addr, len),
 		       fn_real.sendto(fd, buf, n, flags, addr, len));
 }
 
 static __attribute__((noinline)) ssize_t sendmsg_ours(int fd, const struct msghdr *msg, int flags)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
-	return fn_done(f, send_msg(f, fd, msg, flags), fn_real.sendmsg(fd, msg, flags));
+	return fn_done(f, fd, send_msg(f, fd, msg, flags), fn_real.sendmsg(fd, msg, flags));
 }
 
 /* On a kernel's socket a message may hand over descriptors of ours. */
@@ -368,21 +367,6 @@ ssize_t fn_wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 	return fn_real.sendmsg(fd, msg, flags);
 }
 
-static ssize_t send_one(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
-{
-	ssize_t ret = send_msg(f, fd, msg, flags);
-	int saved = errno;
-
-	if (ret == FN_TO_KERNEL) {
-		ret = fn_real.sendmsg(fd, msg, (int)flags);
-		if (ret < 0) {
-			ret = -errno;
-			errno = saved;
-		}
-	}
-	return ret;
-}
-
 /* As __sys_sendmmsg(): at most UIO_MAXIOV messages, an error only when none went. */
 static int send_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned count, unsigned flags)
 {
@@ -391,7 +375,7 @@ static int send_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 
 	count = fn_min(count, (unsigned)IOV_MAX);
 	while (done < count) {
-		ret = send_one(f, fd, &msgs[done].msg_hdr, flags);
+		ret = send_msg(f, fd, &msgs[done].msg_hdr, flags);
 		if (ret < 0)
 			break;
 		msgs[done++].msg_len = (unsigned)ret;
@@ -411,12 +395,18 @@ static __attribute__((noinline)) int sendmmsg_rights(int fd, struct mmsghdr *msg
 	return fn_real.sendmmsg(fd, msgs, count, flags);
 }
 
+static __attribute__((noinline)) int sendmmsg_ours(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+{
+	struct fn_file *f = fn_enter_point(fd);
+
+	return fn_done(f, fd, f && f->ops->sendmsg ? send_many(f, fd, msgs, count, flags) : FN_TO_KERNEL,
+		       fn_real.sendmmsg(fd, msgs, count, flags));
+}
+
 int fn_wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
-	struct fn_file *f = fn_fd_get(fd);
-
-	if (f)
-		return fn_done(f, send_many(f, fd, msgs, count, flags), -1);
+	if (fn_fd_ours(fd))
+		return sendmmsg_ours(fd, msgs, count, flags);
 	if (fn_unlikely(fn_fdtable.size && msgs))
 		return sendmmsg_rights(fd, msgs, count, flags);
 	return fn_real.sendmmsg(fd, msgs, count, flags);
@@ -425,10 +415,11 @@ int fn_wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 /* A socket is nothing to send from: where `in` is ours the kernel says so (EINVAL, ESPIPE with an offset). */
 ssize_t fn_wrap_sendfile(int out, int in, off_t *off, size_t n)
 {
-	struct fn_file *f = fn_fd_ours(in) ? NULL : fn_fd_get(out);
+	struct fn_file *f;
 
-	if (fn_likely(!f))
+	if (fn_likely(!fn_fd_ours(out) || fn_fd_ours(in)))
 		return fn_real.sendfile(out, in, off, n);
+	f = fn_enter(out);
 	return fn_call(f, sendfile, fn_real.sendfile(out, in, off, n), out, in, off, fn_min(n, FN_RW_MAX));
 }
 fn_alias(sendfile64, sendfile);
@@ -444,12 +435,11 @@ static bool is_pipe(int fd)
 ssize_t fn_wrap_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n, unsigned flags)
 {
 	bool from = fn_fd_ours(in), to = fn_fd_ours(out);
-	struct fn_file *f = NULL;
+	struct fn_file *f;
 
-	if (fn_unlikely(from != to) && !in_off && !out_off && is_pipe(from ? out : in))
-		f = fn_fd_get(from ? in : out);
-	if (fn_likely(!f))
+	if (fn_likely(from == to) || in_off || out_off || !is_pipe(from ? out : in))
 		return fn_real.splice(in, in_off, out, out_off, n, flags);
+	f = fn_enter_point(from ? in : out);
 	if (from)
 		return fn_call(f, splice_out, fn_real.splice(in, in_off, out, out_off, n, flags), in, out, n, flags);
 	return fn_call(f, splice_in, fn_real.splice(in, in_off, out, out_off, n, flags), out, in, n, flags);

@@ -63,7 +63,7 @@ int fn_ours_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *tv
 	if (tv && !ts_from_tv(&ts, tv))
 		return (int)fn_errno(-EINVAL);
 	start = tv ? fn_now() : 0;
-	ret = fn_shim_select(n, rd, wr, ex, tv ? &ts : NULL, NULL);
+	ret = (int)fn_guarded(true, fn_shim_select(n, rd, wr, ex, tv ? &ts : NULL, NULL));
 	if (ret == FN_TO_KERNEL)
 		return fn_real.select(n, rd, wr, ex, tv);
 	if (tv) {
@@ -80,7 +80,7 @@ int fn_ours_pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct time
 
 	if (ts && !ts_valid(ts))
 		return (int)fn_errno(-EINVAL);
-	ret = fn_shim_select(n, rd, wr, ex, ts, mask);
+	ret = (int)fn_guarded(true, fn_shim_select(n, rd, wr, ex, ts, mask));
 	return ret == FN_TO_KERNEL ? fn_real.pselect(n, rd, wr, ex, ts, mask) : (int)fn_errno(ret);
 }
 
@@ -96,7 +96,7 @@ fn_inline bool none_ours(const struct pollfd *fds, nfds_t n)
 static __attribute__((noinline)) int poll_ours(struct pollfd *fds, nfds_t n, int ms)
 {
 	struct timespec ts;
-	int ret = fn_shim_poll(fds, n, ts_from_ms(&ts, ms), NULL);
+	int ret = (int)fn_guarded(true, fn_shim_poll(fds, n, ts_from_ms(&ts, ms), NULL));
 
 	return ret == FN_TO_KERNEL ? fn_real.poll(fds, n, ms) : (int)fn_errno(ret);
 }
@@ -113,7 +113,7 @@ static __attribute__((noinline)) int ppoll_ours(struct pollfd *fds, nfds_t n, co
 
 	if (ts && !ts_valid(ts))
 		return (int)fn_errno(-EINVAL);
-	ret = fn_shim_poll(fds, n, ts, mask);
+	ret = (int)fn_guarded(true, fn_shim_poll(fds, n, ts, mask));
 	return ret == FN_TO_KERNEL ? fn_real.ppoll(fds, n, ts, mask) : (int)fn_errno(ret);
 }
 
@@ -138,7 +138,7 @@ int fn_wrap___ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *ts,
 
 int fn_ours_epoll_create1(int flags)
 {
-	int fd = fn_shim_epoll_create1(flags);
+	int fd = (int)fn_guarded(false, fn_shim_epoll_create1(flags));
 
 	return fd == FN_TO_KERNEL ? fn_real.epoll_create1(flags) : (int)fn_errno(fd);
 }
@@ -151,7 +151,7 @@ int fn_ours_epoll_create(int size)
 
 int fn_ours_epoll_ctl(int fd, int op, int target, struct epoll_event *ev)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, epoll_ctl, fn_real.epoll_ctl(fd, op, target, ev), fd, op, target, ev);
 }
@@ -165,32 +165,34 @@ static int wait_ours(struct fn_file *f, int fd, struct epoll_event *ev, int max,
 	return fn_op(f, epoll_wait, fd, ev, max, ts, mask);
 }
 
+/* The call has begun already. */
 static int epoll_wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 {
 	struct fn_file *f = fn_fd_get_slow(fd);
 	struct timespec ts;
 
-	return fn_done(f, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), NULL),
+	return fn_done(f, fd, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), NULL),
 		       fn_real.epoll_wait(fd, ev, max, ms));
 }
 
 int fn_ours_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
 {
+	fn_guard_enter(true);
 	return fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
 }
 
 int fn_ours_epoll_pwait(int fd, struct epoll_event *ev, int max, int ms, const sigset_t *mask)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 	struct timespec ts;
 
-	return fn_done(f, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), mask),
+	return fn_done(f, fd, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), mask),
 		       fn_real.epoll_pwait(fd, ev, max, ms, mask));
 }
 
 int fn_ours_epoll_pwait2(int fd, struct epoll_event *ev, int max, const struct timespec *ts, const sigset_t *mask)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
-	return fn_done(f, wait_ours(f, fd, ev, max, ts, mask), fn_real.epoll_pwait2(fd, ev, max, ts, mask));
+	return fn_done(f, fd, wait_ours(f, fd, ev, max, ts, mask), fn_real.epoll_pwait2(fd, ev, max, ts, mask));
 }

@@ -32,7 +32,7 @@ static bool before_exec(int dir, const char *path, int flags)
 	ret = fn_exec_prepare();
 	if (ret < 0)
 		return !fn_errno(ret);
-	fn_shim_exec();
+	fn_guarded_void(fn_shim_exec());
 	return true;
 }
 
@@ -56,14 +56,16 @@ static bool before_search(const char *file)
 static void before_privileges(void)
 {
 	if (fn_shim_active)
-		fn_shim_privileges();
+		fn_guarded_void(fn_shim_privileges());
 }
 
 /* exit() and the end of main come by on_exit() instead (init.c). */
 void fn_wrap__exit(int status)
 {
-	if (fn_shim_active)
+	if (fn_shim_active) {
+		fn_guard_enter(false);	/* for good: no handler runs any more */
 		fn_shim_exit();
+	}
 	fn_real._exit(status);
 }
 fn_alias(_Exit, _exit);
@@ -73,14 +75,12 @@ pid_t fn_wrap__Fork(void)
 {
 	pid_t pid;
 
-	if (!fn_shim_active)
-		return fn_real._Fork();
-	fn_shim_fork_prepare();
+	fn_fork_prepare();
 	pid = fn_real._Fork();
 	if (pid)
-		fn_shim_fork_parent();
+		fn_fork_parent();
 	else
-		fn_shim_fork_child();
+		fn_fork_child();
 	return pid;
 }
 
@@ -190,7 +190,7 @@ static int alone(int ret)
 	int err = errno;
 
 	if (fn_shim_active)
-		fn_shim_together();
+		fn_guarded_void(fn_shim_together());
 	errno = err;
 	return ret;
 }
@@ -198,13 +198,13 @@ static int alone(int ret)
 int fn_wrap_unshare(int flags)
 {
 	if (fn_shim_active)
-		fn_shim_alone();
+		fn_guarded_void(fn_shim_alone());
 	return alone(fn_real.unshare(flags));
 }
 
 int fn_wrap_setns(int fd, int type)
 {
 	if (fn_shim_active)
-		fn_shim_alone();
+		fn_guarded_void(fn_shim_alone());
 	return alone(fn_real.setns(fd, type));
 }

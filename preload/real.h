@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -26,6 +27,11 @@
 
 /* What signal() takes and returns; libc has no pretty name for it. */
 typedef void fn_sighandler(int sig);
+/* What sigvec() takes, of which no header is left. */
+struct fn_sigvec {
+	fn_sighandler *handler;
+	int mask, flags;
+};
 
 struct fn_real {
 #define FN_SYM(ret, name, params, raw)		ret (*name) params;

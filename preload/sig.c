@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Signal handlers of the program run behind a trampoline of ours, which tells the shim first: a handler that ran while a
- * wait was spinning must end it. The kernel holds the trampoline, the table here the program's handler, and
- * sigaction(…, old) gives the program its own back. Flags and masks stay the kernel's.
+ * Signal handlers of the program run behind a trampoline of ours, which asks the shim first: in the midst of a call of
+ * ours a handler must wait (shim/signal.c). The kernel holds the trampoline, the table here the program's handler, and
+ * sigaction(…, old) gives the program its own back. Flags and masks stay the kernel's, but for SA_RESETHAND: a signal that
+ * is put off arrives twice, so the handler is reset here, when it runs.
  *
  * No lock: a handler may call sigaction(), and the trampoline reads one word. SIG_DFL and SIG_IGN go straight to the
  * kernel and leave the table alone. A table a process, copied by fork as the kernel copies its own; exec resets both.
  * Faults are not our business: nobody waits in one, and Java and Go live on them. Raw rt_sigaction is not seen.
  */
 #include <stdatomic.h>
+#include <string.h>
 
 #include "preload/guard.h"
 #include "preload/sig.h"
@@ -21,30 +23,68 @@ typedef void info_handler(int sig, siginfo_t *info, void *context);
  */
 enum { PLAIN, INFO };
 static _Atomic(uintptr_t) handlers[NSIG][2];
-/* One bit a signal: its handler was set with SA_RESTART. */
-static _Atomic(uint64_t) restarts;
+/* One bit a signal: its handler was set with SA_RESTART, with SA_RESETHAND. */
+static _Atomic(uint64_t) restarts, oneshots;
 
-static const uint64_t faults = 1ULL << SIGSEGV | 1ULL << SIGBUS | 1ULL << SIGILL | 1ULL << SIGFPE | 1ULL << SIGTRAP |
-			       1ULL << SIGSYS;
+#define BIT(sig)	(1ULL << ((sig) & 63))
+/* Faults; what cannot be caught; and 32, 33, which are libc's own and EINVAL to everybody else. */
+#define NOT_OURS	(BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS) | \
+			 BIT(SIGKILL) | BIT(SIGSTOP) | BIT(32) | BIT(33))
+
+static bool is_set(_Atomic(uint64_t) *bits, int sig)
+{
+	return atomic_load_explicit(bits, memory_order_relaxed) & BIT(sig);
+}
+
+static void set_bit(_Atomic(uint64_t) *bits, int sig, bool on)
+{
+	if (on)
+		atomic_fetch_or_explicit(bits, BIT(sig), memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(bits, ~BIT(sig), memory_order_relaxed);
+}
+
+/* As the kernel does before it calls the handler: the disposition changes, flags and mask stay. */
+static fn_cold void reset_handler(int sig)
+{
+	struct sigaction now;
+
+	if (fn_real.sigaction(sig, NULL, &now))
+		return;
+	now.sa_handler = SIG_DFL;
+	now.sa_flags |= (int)SA_RESETHAND;
+	fn_real.sigaction(sig, &now, NULL);
+}
+
+fn_inline void trampoline(int form, int sig, siginfo_t *info, void *context)
+{
+	uintptr_t handler;
+
+	if (fn_shim_signal(sig, info, context))
+		return;
+	/* pairs with the exchange in table_set() */
+	handler = atomic_load_explicit(&handlers[sig][form], memory_order_acquire);
+	if (fn_unlikely(is_set(&oneshots, sig))) {
+		set_bit(&oneshots, sig, false);
+		reset_handler(sig);
+	}
+	((info_handler *)handler)(sig, info, context);
+}
 
 /* The kernel passes three arguments in both forms, and the handler that wants one ignores two. */
 static void plain_trampoline(int sig, siginfo_t *info, void *context)
 {
-	fn_shim_signal(sig);
-	/* pairs with the exchange in table_set() */
-	((info_handler *)atomic_load_explicit(&handlers[sig][PLAIN], memory_order_acquire))(sig, info, context);
+	trampoline(PLAIN, sig, info, context);
 }
 
 static void info_trampoline(int sig, siginfo_t *info, void *context)
 {
-	fn_shim_signal(sig);
-	/* pairs with the exchange in table_set() */
-	((info_handler *)atomic_load_explicit(&handlers[sig][INFO], memory_order_acquire))(sig, info, context);
+	trampoline(INFO, sig, info, context);
 }
 
 static bool concerned(int sig)
 {
-	return fn_shim_active && sig > 0 && sig < NSIG && !(faults >> (sig & 63) & 1);
+	return fn_shim_active && sig > 0 && sig < NSIG && !(NOT_OURS & BIT(sig));
 }
 
 /* A function of the program, not one of the magic values, nor a trampoline read out of the kernel by raw means. */
@@ -54,17 +94,19 @@ static bool is_function(uintptr_t h)
 	       h != (uintptr_t)info_trampoline;
 }
 
-/* What stood in the table when a call began; restored when the call fails. */
+/* What stood in the table when a call began. */
 struct before {
 	uintptr_t handler[2];
+	bool oneshot;
 };
 
 static struct before table_get(int sig)
 {
-	return (struct before){ {
-		atomic_load_explicit(&handlers[sig][PLAIN], memory_order_relaxed),
-		atomic_load_explicit(&handlers[sig][INFO], memory_order_relaxed),
-	} };
+	return (struct before){
+		.handler[PLAIN] = atomic_load_explicit(&handlers[sig][PLAIN], memory_order_relaxed),
+		.handler[INFO] = atomic_load_explicit(&handlers[sig][INFO], memory_order_relaxed),
+		.oneshot = is_set(&oneshots, sig),
+	};
 }
 
 static void table_set(int sig, int form, uintptr_t handler)
@@ -81,46 +123,45 @@ static uintptr_t reveal(const struct before *b, uintptr_t h)
 	return h == (uintptr_t)info_trampoline ? b->handler[INFO] : h;
 }
 
-static void note_restart(int sig, int flags)
-{
-	uint64_t bit = 1ULL << (sig & 63);
-
-	if (flags & SA_RESTART)
-		atomic_fetch_or_explicit(&restarts, bit, memory_order_relaxed);
-	else
-		atomic_fetch_and_explicit(&restarts, ~bit, memory_order_relaxed);
-}
-
 bool fn_sig_restart(int sig)
 {
-	return atomic_load_explicit(&restarts, memory_order_relaxed) >> (sig & 63) & 1;
+	return is_set(&restarts, sig);
+}
+
+/* `act` as the kernel gets it: behind the trampoline. */
+static void install(int sig, struct sigaction *act)
+{
+	int form = act->sa_flags & SA_SIGINFO ? INFO : PLAIN;
+
+	table_set(sig, form, (uintptr_t)act->sa_handler);
+	set_bit(&restarts, sig, act->sa_flags & SA_RESTART);
+	set_bit(&oneshots, sig, act->sa_flags & (int)SA_RESETHAND);
+	act->sa_sigaction = form == INFO ? info_trampoline : plain_trampoline;
+	act->sa_flags &= ~(int)SA_RESETHAND;
 }
 
 int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct before before;
 	struct sigaction ours;
-	int form = PLAIN, ret;
+	uintptr_t was;
+	int ret;
 
 	if (!concerned(sig))
 		return fn_real.sigaction(sig, act, old);
 	before = table_get(sig);
 	if (act && is_function((uintptr_t)act->sa_handler)) {
-		form = act->sa_flags & SA_SIGINFO ? INFO : PLAIN;
-		table_set(sig, form, (uintptr_t)act->sa_handler);
 		ours = *act;
-		ours.sa_sigaction = form == INFO ? info_trampoline : plain_trampoline;
+		install(sig, &ours);
 		act = &ours;
 	}
 	ret = fn_real.sigaction(sig, act, old);
-	if (act == &ours) {
-		if (ret < 0)
-			table_set(sig, form, before.handler[form]);
-		else
-			note_restart(sig, ours.sa_flags);
+	if (!ret && old) {
+		was = (uintptr_t)old->sa_handler;
+		old->sa_handler = (fn_sighandler *)reveal(&before, was);
+		if (before.oneshot && (uintptr_t)old->sa_handler != was)
+			old->sa_flags |= (int)SA_RESETHAND;
 	}
-	if (!ret && old)
-		old->sa_handler = (fn_sighandler *)reveal(&before, (uintptr_t)old->sa_handler);
 	return ret;
 }
 fn_alias(__sigaction, sigaction);
@@ -131,7 +172,7 @@ static void ask_restart(int sig)
 	struct sigaction now;
 
 	if (!fn_real.sigaction(sig, NULL, &now))
-		note_restart(sig, now.sa_flags);
+		set_bit(&restarts, sig, now.sa_flags & SA_RESTART);
 }
 
 /* The functions that take a handler alone. */
@@ -144,12 +185,12 @@ static fn_sighandler *set_handler(fn_sighandler *(*next)(int, fn_sighandler *), 
 	if (!concerned(sig))
 		return next(sig, handler);
 	before = table_get(sig);
-	if (function)
+	if (function) {
 		table_set(sig, PLAIN, (uintptr_t)handler);
+		set_bit(&oneshots, sig, false);
+	}
 	old = next(sig, function ? (fn_sighandler *)(uintptr_t)plain_trampoline : handler);
-	if (function && old == SIG_ERR)
-		table_set(sig, PLAIN, before.handler[PLAIN]);
-	else if (function)
+	if (function)
 		ask_restart(sig);
 	return (fn_sighandler *)reveal(&before, (uintptr_t)old);
 }
@@ -161,9 +202,14 @@ fn_sighandler *fn_wrap_signal(int sig, fn_sighandler *handler)
 fn_alias(bsd_signal, signal);
 fn_alias(ssignal, signal);
 
+/* System V's: once, nothing blocked, nothing restarted. */
 fn_sighandler *fn_wrap_sysv_signal(int sig, fn_sighandler *handler)
 {
-	return set_handler(fn_real.sysv_signal, sig, handler);
+	struct sigaction act = { .sa_handler = handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) }, old;
+
+	if (!concerned(sig) || handler == SIG_ERR)
+		return fn_real.sysv_signal(sig, handler);
+	return fn_wrap_sigaction(sig, &act, &old) ? SIG_ERR : old.sa_handler;
 }
 fn_alias(__sysv_signal, sysv_signal);
 
@@ -178,5 +224,38 @@ int fn_wrap_siginterrupt(int sig, int interrupt)
 
 	if (!ret && concerned(sig))
 		ask_restart(sig);
+	return ret;
+}
+
+/* 4.2BSD's, for programs linked long ago: libc exports it without a header (signal.h of 4.3BSD). */
+#define SV_ONSTACK	1
+#define SV_INTERRUPT	2
+#define SV_RESETHAND	4
+
+static const struct { int sv, sa; } sv_flags[] = {
+	{ SV_ONSTACK, SA_ONSTACK }, { SV_RESETHAND, (int)SA_RESETHAND },
+};
+
+int fn_wrap_sigvec(int sig, const struct fn_sigvec *vec, struct fn_sigvec *old)
+{
+	struct sigaction act = { 0 }, was;
+	unsigned i;
+	int ret;
+
+	if (vec) {
+		act.sa_handler = vec->handler;
+		act.sa_flags = vec->flags & SV_INTERRUPT ? 0 : SA_RESTART;
+		memcpy(&act.sa_mask, &vec->mask, sizeof(vec->mask));
+		for (i = 0; i < fn_array_size(sv_flags); i++)
+			act.sa_flags |= vec->flags & sv_flags[i].sv ? sv_flags[i].sa : 0;
+	}
+	ret = fn_wrap_sigaction(sig, vec ? &act : NULL, &was);
+	if (!ret && old) {
+		old->handler = was.sa_handler;
+		memcpy(&old->mask, &was.sa_mask, sizeof(old->mask));
+		old->flags = was.sa_flags & SA_RESTART ? 0 : SV_INTERRUPT;
+		for (i = 0; i < fn_array_size(sv_flags); i++)
+			old->flags |= was.sa_flags & sv_flags[i].sa ? sv_flags[i].sv : 0;
+	}
 	return ret;
 }

@@ -9,51 +9,51 @@
 
 int fn_ours_socket(int domain, int type, int protocol)
 {
-	int fd = fn_shim_socket(domain, type, protocol);
+	int fd = (int)fn_guarded(false, fn_shim_socket(domain, type, protocol));
 
 	return fd == FN_TO_KERNEL ? fn_real.socket(domain, type, protocol) : (int)fn_errno(fd);
 }
 
 int fn_ours_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, bind, fn_real.bind(fd, addr, len), fd, addr, len);
 }
 
 int fn_ours_listen(int fd, int backlog)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, listen, fn_real.listen(fd, backlog), fd, backlog);
 }
 
 int fn_ours_accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
 	return fn_call(f, accept, fn_real.accept(fd, addr, len), fd, addr, len, 0);
 }
 
 int fn_ours_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
-		return fn_done(f, -EINVAL, -1);
+		return fn_done(f, fd, -EINVAL, -1);
 	return fn_call(f, accept, fn_real.accept4(fd, addr, len, flags), fd, addr, len, flags);
 }
 
 int fn_ours_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter_point(fd);
 
 	return fn_call(f, connect, fn_real.connect(fd, addr, len), fd, addr, len);
 }
 
 int fn_ours_shutdown(int fd, int how)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, shutdown, fn_real.shutdown(fd, how), fd, how);
 }
@@ -71,7 +71,7 @@ static __attribute__((noinline)) int converted_name(int fd, bool local, struct s
 
 int fn_wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct fn_file *f = fn_fd_get(fd);
+	struct fn_file *f = fn_enter(fd);
 	socklen_t room = len ? *len : 0;
 	int ret = fn_call(f, getsockname, fn_real.getsockname(fd, addr, len), fd, addr, len);
 
@@ -95,14 +95,14 @@ int fn_wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 
 int fn_ours_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, getsockopt, fn_real.getsockopt(fd, level, name, value, len), fd, level, name, value, len);
 }
 
 int fn_ours_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	struct fn_file *f = fn_fd_get_slow(fd);
+	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, setsockopt, fn_real.setsockopt(fd, level, name, value, len), fd, level, name, value, len);
 }

@@ -77,7 +77,7 @@ static int raw_epoll_pwait2(int epfd, struct epoll_event *ev, int max, const str
 static void before(void (*tell)(void))
 {
 	if (fn_shim_active)
-		tell();
+		fn_guarded_void(tell());
 }
 
 #define FN_RAW(name, when, what)								\

@@ -579,7 +579,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 		goto slow;
 	fn_engine_unlock();
 	fn_thread_self()->batch = n;
-	return n;
+	return (int)fn_guard_left(n);
 slow:
 	fn_engine_unlock();
 	return slow(epfd, ev, max, ms);
@@ -603,7 +603,7 @@ static fn_cold int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event
 	int n, kept = 0;
 
 	s->kernel_waiters++;	/* pairs with set_goes_live(): counted before .live is looked at again */
-	n = s->live ? 0 : (int)fn_sys(SYS_epoll_pwait2, epfd, ev, max, ts, mask, FN_SIGSET_SIZE);
+	n = s->live ? 0 : fn_wait_kernel_epoll(epfd, ev, max, ts, mask);
 	if (--s->kernel_waiters == 0 && s->live) {
 		fn_engine_lock();
 		if (s->bell > 0)
@@ -645,6 +645,7 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 	struct fn_thread *t = fn_thread_self();
 	struct fn_set *s = f->set;
 	uint64_t deadline = FN_FOREVER;
+	bool once = ts && !ts->tv_sec && !ts->tv_nsec;
 	int n;
 
 	if (fn_unlikely((unsigned)max - 1 >= MAX_EVENTS))
@@ -658,8 +659,9 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 	if (fn_unlikely(s->listen_epoch != fn_listen_epoch))
 		attach_listeners(s);
 	t->batch = 0;
-	n = mask ? 0 : look(s, epfd, ev, max);	/* with a mask the wait looks itself, under the mask */
-	if (n == 0 && (mask || !ts || ts->tv_sec || ts->tv_nsec))
+	/* a wait with a mask looks itself; who does not wait gets no signal (ep_poll: timed out before signals) */
+	n = mask && !once ? 0 : look(s, epfd, ev, max);
+	if (n == 0 && !once)
 		n = wait_live(s, epfd, ev, max, deadline != FN_FOREVER ? deadline : fn_ts_deadline(ts), mask);
 	if (n > 0)
 		t->batch = n;

@@ -11,6 +11,7 @@
 #include "shim/info.h"
 #include "shim/listen.h"
 #include "shim/shim.h"
+#include "shim/signal.h"
 #include "shim/slab.h"
 
 static int child_image;
@@ -22,6 +23,7 @@ void fn_shim_fork_prepare(void)
 		return;
 	fn_engine_lock();
 	fn_lock_take(&fn_fdtable.lock);
+	fn_threads_fork_prepare();
 	child_image = fn_engine_fork_prepare();
 	fn_lock_take(&fn_slab_lock);
 }
@@ -32,6 +34,7 @@ void fn_shim_fork_parent(void)
 		return;
 	fn_lock_release(&fn_slab_lock);
 	fn_bell_fork_parent();
+	fn_threads_fork_parent();
 	fn_lock_release(&fn_fdtable.lock);
 	fn_engine_unlock();
 }
@@ -41,6 +44,7 @@ void fn_shim_fork_child(void)
 	if (!fn_fdtable.size)
 		return;
 	fn_lock_release(&fn_slab_lock);
+	fn_threads_fork_child();
 	fn_lock_release(&fn_fdtable.lock);
 	/* a shared lock is the parent's to release; without a shared stack the child's is a new one */
 	fn_engine_fork_child(child_image);

@@ -30,7 +30,8 @@ ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *iov, int i
 
 /*
  * epoll_wait() when something is ready. When nothing is, or the kernel must be asked: what slow() gives, called with the
- * same arguments and without the lock. fd is one of ours, or was. file_epoll.c.
+ * same arguments and without the lock. fd is one of ours, or was. The caller has entered the guard, which is left here or
+ * by slow(). file_epoll.c.
  */
 int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 		  int (*slow)(int epfd, struct epoll_event *ev, int max, int ms));

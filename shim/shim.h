@@ -7,6 +7,7 @@
 #define FN_SHIM_H
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/select.h>
 
 #include "shim/fdtable.h"
@@ -42,7 +43,10 @@ void fn_shim_privileges(void);
 void fn_shim_alone(void);
 void fn_shim_together(void);
 
-/* A signal handler of the program is about to run (called by the trampoline, async-signal-safe): ends a wait with EINTR. */
-void fn_shim_signal(int sig);
+/* A handler of the program is about to run, as the kernel called it. True: not now; the signal comes again when the call
+ * in progress is left. Async-signal-safe. */
+bool fn_shim_signal(int sig, siginfo_t *info, void *context);
+/* pthread_cancel() has marked that thread (a pthread_t): it leaves the wait it may be in. */
+void fn_shim_cancelled(unsigned long thread);
 
 #endif

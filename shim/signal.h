@@ -1,11 +1,108 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a handler of the program that is about to run means for a wait of the same thread. */
+/*
+ * A call into the library is to a signal what a system call is: handlers of the program run at its end, when no lock, no
+ * reference and no place in a list is held, so that they may call whatever they like and need not come back. What comes
+ * earlier goes back to the kernel's queue (signal.c). The same end, and the beginning, are where a thread is cancelled.
+ */
 #ifndef FN_SIGNAL_H
 #define FN_SIGNAL_H
 
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
-/* Set by preload/ (which wraps sigaction): has this signal SA_RESTART? Async-signal-safe. */
-extern bool (*fn_signal_restarts)(int sig);
+#include "stack/compiler.h"
+
+/* What an operation returns, negated, when a handler must run and then the call begin anew if that handler has
+ * SA_RESTART (the kernel's ERESTARTSYS, include/linux/errno.h). Never leaves the library. */
+#define FN_RESTART	512
+
+/* Why a call's beginning or end must look closer. */
+enum {
+	FN_PEND_NEW	= 1,		/* the thread's first call */
+	FN_PEND_SIGNAL	= 2,		/* a signal was put back, and all are blocked */
+	FN_PEND_CANCEL	= 4,		/* somebody has cancelled the thread */
+	FN_PEND_ASYNC	= 8,		/* its cancellation is asynchronous, outside our calls */
+};
+
+/* One in each thread. The first two are the hot path's. */
+struct fn_guard {
+	uint32_t depth;			/* calls in progress: 0 in the program's own code, more when libc's code calls us */
+	_Atomic(uint32_t) pending;	/* FN_PEND_*; CANCEL is set by others */
+	uint64_t mask;			/* SIGNAL: the mask that was in force */
+	uint64_t mask_after;		/* that of before a call that brought one of its own */
+	bool masked;			/* .mask_after counts */
+	bool restart;			/* SIGNAL: it has SA_RESTART */
+};
+extern __thread struct fn_guard fn_this_guard;
+
+/* The cold halves of what follows. */
+fn_cold void fn_guard_enter_slow(bool point);
+fn_cold long fn_guard_finish(long ret);
+
+/* A call begins. `point`: it is a cancellation point (POSIX 2.9.5.2), and nothing has happened yet. */
+fn_inline void fn_guard_enter(bool point)
+{
+	if (fn_unlikely(atomic_load_explicit(&fn_this_guard.pending, memory_order_relaxed)))
+		fn_guard_enter_slow(point);
+	fn_this_guard.depth++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* A call ends, with nothing held any more; true: fn_guard_finish() has something to do. */
+fn_inline bool fn_guard_leave(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	if (fn_unlikely(--fn_this_guard.depth))
+		return false;
+	atomic_signal_fence(memory_order_seq_cst);
+	return fn_unlikely(atomic_load_explicit(&fn_this_guard.pending, memory_order_relaxed));
+}
+
+/* A call that has succeeded ends. */
+fn_inline long fn_guard_left(long ret)
+{
+	return fn_unlikely(fn_guard_leave()) ? fn_guard_finish(ret) : ret;
+}
+
+/*
+ * long fn_guard_finish(long ret): handlers that are due run, the thread ends if it has been cancelled. Gives what the
+ * call returns: ret; -EINTR; or -FN_RESTART, the call begins anew, which no caller of ours must see.
+ */
+
+/* Does something await the thread that ends a wait? */
+fn_cold bool fn_guard_interrupts(void);
+fn_inline bool fn_guard_interrupted(void)
+{
+	return fn_unlikely(atomic_load_explicit(&fn_this_guard.pending, memory_order_relaxed)) && fn_guard_interrupts();
+}
+
+/* Is it a signal? */
+fn_inline bool fn_guard_signalled(void)
+{
+	return atomic_load_explicit(&fn_this_guard.pending, memory_order_relaxed) & FN_PEND_SIGNAL;
+}
+
+/* A wait with a mask of its own, in force since, is over and has been interrupted: handlers run under that mask, and
+ * `saved` is set after them. */
+void fn_guard_mask_later(const sigset_t *saved);
+/* Likewise, not interrupted: set `saved` now. */
+void fn_guard_mask_now(const sigset_t *saved);
+
+/* ---- threads (thread.c) ---- */
+/* The calling thread is known from now on, until it ends; a bell that it gets is closed then. */
+void fn_thread_register(void);
+/* The list over fork: whole, and in the child without the others. */
+void fn_threads_fork_prepare(void);
+void fn_threads_fork_parent(void);
+void fn_threads_fork_child(void);
+
+/* ---- set by preload/, which wraps the calls. Async-signal-safe. ---- */
+struct fn_signal_ops {
+	bool (*restarts)(int sig);			/* has its handler SA_RESTART? */
+	int (*canceltype)(int type, int *old);		/* libc's pthread_setcanceltype() */
+};
+extern struct fn_signal_ops fn_signal_ops;
 
 #endif

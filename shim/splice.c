@@ -50,7 +50,7 @@ static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want,
 	return n > 0 ? taken : n;
 }
 
-/* Room in the send buffer, for a call that may wait: 0, -EAGAIN, -EINTR. */
+/* Room in the send buffer, for a call that may wait: 0, -EAGAIN, -EINTR, -FN_RESTART. */
 static int wait_room(struct fn_file *f, int fd, uint64_t *deadline, bool begun)
 {
 	if (fn_file_nonblock(f))
@@ -71,7 +71,7 @@ static int check_seekable(int in_fd)
 static ssize_t sendfile_error(ssize_t n)
 {
 	/* a directory is EISDIR to read and EINVAL to sendfile */
-	return n == -EISDIR ? -EINVAL : n == -EAGAIN || n == -EINTR ? n : fn_tcp_send_error(n, 0);
+	return n == -EISDIR ? -EINVAL : n == -EAGAIN || n == -EINTR || n == -FN_RESTART ? n : fn_tcp_send_error(n, 0);
 }
 
 ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t count)
@@ -115,7 +115,7 @@ static bool never(struct fn_wait *w)
 	return false;
 }
 
-/* Wait for an event on the pipe, driving the stack meanwhile: its revents, -EAGAIN, -EINTR. */
+/* Wait for an event on the pipe, driving the stack meanwhile: its revents, -EAGAIN, -EINTR, -FN_RESTART. */
 static int wait_pipe(int pipe, short events, bool nonblock)
 {
 	struct pollfd slots[FN_WAIT_SLOTS + 1];
@@ -159,7 +159,7 @@ ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsign
 	}
 	if (!done && fn_converted(f))
 		return FN_TO_KERNEL;
-	return done ? (ssize_t)done : n == -EAGAIN || n == -EINTR ? n : fn_tcp_send_error(n, 0);
+	return done ? (ssize_t)done : n == -EAGAIN || n == -EINTR || n == -FN_RESTART ? n : fn_tcp_send_error(n, 0);
 }
 
 /* Received bytes to the pipe, seen first, taken off when the pipe has them. 0: end of file. */

@@ -13,11 +13,12 @@
 #include "shim/keeper.h"
 #include "shim/listen.h"
 #include "shim/port.h"
-#include "shim/signal.h"
 #include "shim/spin.h"
 
 /* Kernel descriptors beside the stack are asked at most this often while spinning: epoll_wait(0) costs 0.15 µs. */
 #define EXTRA_EVERY_NS	2000
+/* Three years: for ever. A sleep has always an end, for a signal to make it zero (s). */
+#define LONGEST	100000000
 
 __thread struct fn_thread fn_this_thread = { .efd = -1 };
 
@@ -72,12 +73,6 @@ static void sleepers_del(struct fn_thread *t)
 	*t->pprev = t->next;
 	if (t->next)
 		t->next->pprev = t->pprev;
-}
-
-/* Has a handler run since the wait began that ends it? */
-static bool interrupted(const struct fn_thread *t, const uint32_t *before, bool restart)
-{
-	return restart ? t->interrupts != before[1] : t->signals != before[0];
 }
 
 /* One round with the lock: drive, look. */
@@ -169,24 +164,24 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	fn_engine_unlock();
 }
 
-/* The sleep itself; a handler that runs before the kernel reads t->sleep has made it zero. */
-static int sleep_now(struct fn_wait *w, struct fn_thread *t, struct sleep *s, const uint32_t *before, bool restart)
+/* The sleep itself; a signal that comes before the kernel reads t->sleep has made it zero. */
+static int sleep_now(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 {
 	uint64_t now = fn_now();
 	uint64_t left = s->until == FN_FOREVER ? FN_FOREVER : s->until > now ? s->until - now : 0;
 
-	if (left / FN_NSEC > 100000000)		/* three years: for ever */
-		left = 100000000 * FN_NSEC;
+	if (left / FN_NSEC > LONGEST)
+		left = LONGEST * FN_NSEC;
 	t->sleep.tv_sec = (time_t)(left / FN_NSEC);
 	t->sleep.tv_nsec = (long)(left % FN_NSEC);
 	atomic_signal_fence(memory_order_seq_cst);
-	if (interrupted(t, before, restart))
+	if (fn_guard_interrupted())
 		return -EINTR;
 	return fn_sys_ppoll(s->end - s->count, s->count + w->extra_count, &t->sleep, w->mask);
 }
 
 /* Arm, check again, sleep. 1: ready, 0: look again, -EINTR. */
-static int sleep_once(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart)
+static int sleep_once(struct fn_wait *w, struct fn_thread *t)
 {
 	struct sleep s = { .end = w->extra };
 	bool hit;
@@ -203,7 +198,7 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t, const uint32_t *be
 		s.until = fn_min(s.until, fn_engine_deadline());
 	fn_engine_unlock();
 	if (!hit)
-		ret = sleep_now(w, t, &s, before, restart);
+		ret = sleep_now(w, t, &s);
 	disarm(w, t, &s);
 	if (fn_unlikely(fn_ports_held_fd() >= 0) && fn_ports_changed())
 		fn_listen_retry();
@@ -212,7 +207,7 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t, const uint32_t *be
 	for (unsigned i = 0; ret > 0 && i < w->extra_count; i++)
 		if (w->extra[i].revents)
 			return 1;
-	return ret == -EINTR && interrupted(t, before, restart) ? -EINTR : 0;
+	return fn_guard_interrupted() ? -EINTR : 0;
 }
 
 static bool expired(const struct fn_wait *w, uint64_t now)
@@ -221,7 +216,7 @@ static bool expired(const struct fn_wait *w, uint64_t now)
 }
 
 /* Spin until something happens, the budget is used up, or the wait is over. 1, 0: go to sleep, -EINTR, -ETIME. */
-static int spin(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart, uint64_t until)
+static int spin(struct fn_wait *w, uint64_t until)
 {
 	uint64_t asked = 0, now;
 
@@ -239,7 +234,7 @@ static int spin(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, 
 				fn_engine_unlock();
 			}
 		}
-		if (interrupted(t, before, restart))
+		if (fn_guard_interrupted())
 			return -EINTR;
 		if (expired(w, now))
 			return -ETIME;
@@ -250,53 +245,84 @@ static int spin(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, 
 }
 
 /* No descriptor for a bell (EMFILE): go on by looking every millisecond. */
-static int nap(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart)
+static int nap(struct fn_wait *w, struct fn_thread *t)
 {
 	struct sleep s = { .end = w->extra, .until = fn_now() + FN_MSEC };
 
-	return sleep_now(w, t, &s, before, restart) == -EINTR ? -EINTR : 0;
+	sleep_now(w, t, &s);
+	return fn_guard_interrupted() ? -EINTR : 0;
 }
 
-/* `before`: the thread's counts when the wait began, with the mask that was in force then. */
-static int wait_masked(struct fn_wait *w, struct fn_thread *t, const uint32_t *before, bool restart)
+static int wait_masked(struct fn_wait *w, struct fn_thread *t)
 {
 	uint64_t start = fn_now();
 	int ret;
 
-	ret = spin(w, t, before, restart, start + fn_spin_budget());
+	ret = spin(w, start + fn_spin_budget());
 	while (ret == 0) {
 		fn_spin_slept();
-		ret = make_efd(t) < 0 ? -ENOMEM : sleep_once(w, t, before, restart);
+		ret = make_efd(t) < 0 ? -ENOMEM : sleep_once(w, t);
 		if (ret == -ENOMEM)	/* no descriptor for a bell: go on by looking */
-			ret = nap(w, t, before, restart);
+			ret = nap(w, t);
 		if (ret == 0)
-			ret = spin(w, t, before, restart, 0);
+			ret = spin(w, 0);
 	}
 	if (ret == 1)
 		fn_spin_arrival(fn_now() - start);
 	return ret == -ETIME ? 0 : ret;
 }
 
+/* A wait under a mask of its own. The kernel looks for what is ready before it looks for signals, and then lets none in. */
+static int wait_with_mask(struct fn_wait *w, struct fn_thread *t)
+{
+	sigset_t saved;
+	int ret;
+
+	if (drive(w, fn_now()) || extra_ready(w))
+		return 1;
+	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, w->mask, &saved, FN_SIGSET_SIZE);
+	ret = wait_masked(w, t);
+	if (ret == -EINTR)
+		fn_guard_mask_later(&saved);
+	else
+		fn_guard_mask_now(&saved);
+	return ret;
+}
+
 int fn_wait(struct fn_wait *w, bool restart)
 {
 	struct pollfd slots[FN_WAIT_SLOTS + 1];
 	struct fn_thread *t = fn_thread_self();
-	const uint32_t before[2] = { t->signals, t->interrupts };
-	sigset_t saved;
 	int ret;
 
 	w->thread = t;
 	if (!w->extra)
 		w->extra = slots + FN_WAIT_SLOTS;
-	if (!w->mask)
-		return wait_masked(w, t, before, restart);
-	/* what is ready already is told without letting a pending signal in */
-	if (drive(w, fn_now()) || extra_ready(w))
-		return 1;
-	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, w->mask, &saved, FN_SIGSET_SIZE);
-	ret = wait_masked(w, t, before, restart);
-	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, FN_SIGSET_SIZE);
-	return ret;
+	ret = w->mask ? wait_with_mask(w, t) : wait_masked(w, t);
+	return ret == -EINTR && (restart || !fn_guard_signalled()) ? -FN_RESTART : ret;
+}
+
+int fn_wait_kernel_epoll(int epfd, struct epoll_event *ev, int max, const struct timespec *ts, const sigset_t *mask)
+{
+	bool look_once = ts && !ts->tv_sec && !ts->tv_nsec;
+	struct fn_thread *t = fn_thread_self();
+	sigset_t saved;
+	int ret;
+
+	if (mask)
+		fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, mask, &saved, FN_SIGSET_SIZE);
+	t->sleep = ts ? *ts : (struct timespec){ .tv_sec = LONGEST };
+	atomic_signal_fence(memory_order_seq_cst);
+	if (fn_guard_interrupted())
+		t->sleep = (struct timespec){ 0, 0 };
+	ret = (int)fn_sys(SYS_epoll_pwait2, epfd, ev, max, &t->sleep, NULL, FN_SIGSET_SIZE);
+	if (ret == 0 && !look_once && fn_guard_interrupted())
+		ret = -EINTR;
+	if (mask && ret == -EINTR)
+		fn_guard_mask_later(&saved);
+	else if (mask)
+		fn_guard_mask_now(&saved);
+	return ret == -EINTR && fn_guard_interrupted() && !fn_guard_signalled() ? -FN_RESTART : ret;
 }
 
 /* ---- one file ---- */

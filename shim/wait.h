@@ -8,6 +8,7 @@
 
 #include "shim/engine.h"
 #include "shim/port.h"
+#include "shim/signal.h"
 
 #define FN_FOREVER UINT64_MAX
 
@@ -18,10 +19,11 @@ struct fn_thread {
 	int efd;			/* internal eventfd that rings it; -1: not made yet */
 	int batch;			/* events that the last epoll_wait gave: see fn_engine_push() */
 	struct fn_thread *next, **pprev; /* in fn_engine.sleepers */
-	_Atomic(uint32_t) signals;	/* handlers that have run in this thread */
-	_Atomic(uint32_t) interrupts;	/* those of them without SA_RESTART */
-	struct timespec sleep;		/* what the raw ppoll reads; a handler zeroes it */
+	struct timespec sleep;		/* what the raw ppoll reads; a signal that is put off zeroes it */
 	bool inside;			/* opening a port: what it calls is none of our business */
+	unsigned long id;		/* pthread_t; here and below: thread.c's */
+	struct fn_guard *guard;
+	struct fn_thread *known_next, **known_pprev;
 };
 
 /* Descriptors of our own in a sleep: the thread's bell, the image's, the kernel's sides, a held port's, the ports'. */
@@ -44,17 +46,20 @@ struct fn_wait {
 	struct fn_thread *thread;	/* set by fn_wait() */
 };
 
-/* 1: ready() is true, or extra[] has revents; 0: deadline; -EINTR: a handler ran, and `restart` was false or it had no
- * SA_RESTART. Called without the lock. */
+/* 1: ready() is true, or extra[] has revents; 0: deadline; a handler is due: -EINTR, or with `restart`, where Linux looks
+ * at SA_RESTART, -FN_RESTART; so too when the thread has been cancelled. Called without the lock. */
 int fn_wait(struct fn_wait *w, bool restart);
 
 /*
  * Block until f has one of `events` (or HUP or ERR), for a blocking call on fd; deadline as above. 0: try again;
- * -EAGAIN: deadline (what SO_RCVTIMEO gives); -EINTR. Called without locks.
+ * -EAGAIN: deadline (what SO_RCVTIMEO gives); -EINTR; -FN_RESTART. Called without locks.
  */
 int fn_wait_file(struct fn_file *f, int fd, unsigned events, uint64_t deadline);
 /* The same for a call that has moved something already: any handler ends it, SA_RESTART or not. */
 int fn_wait_file_on(struct fn_file *f, int fd, unsigned events, uint64_t deadline);
+
+/* Sleep in the kernel for a set that is its own alone: epoll_pwait2(2), and no signal is lost on the way. ts is relative. */
+int fn_wait_kernel_epoll(int epfd, struct epoll_event *ev, int max, const struct timespec *ts, const sigset_t *mask);
 
 /* Deadline of a call that starts now with SO_RCVTIMEO/SO_SNDTIMEO `timeo` (0: none). */
 fn_inline uint64_t fn_timeo_deadline(uint64_t timeo)

@@ -31,7 +31,8 @@ __thread struct fn_thread fn_this_thread;
 
 struct fn_fdtable fn_fdtable;
 bool fn_shim_active;
-bool (*fn_signal_restarts)(int sig);
+struct fn_signal_ops fn_signal_ops;
+__thread struct fn_guard fn_this_guard;
 
 struct double_state *double_state(void)
 {
@@ -261,7 +262,7 @@ void double_active(bool active)
 
 bool double_restarts(int sig)
 {
-	return fn_signal_restarts(sig);
+	return fn_signal_ops.restarts(sig);
 }
 
 struct fn_file *fn_fd_get_slow(int fd)
@@ -397,10 +398,28 @@ void fn_shim_privileges(void)
 	call("privileges", 0);
 }
 
-void fn_shim_signal(int sig)
+bool fn_shim_signal(int sig, siginfo_t *info, void *context)
 {
 	state.signals++;
 	state.last_signal = sig;
+	return false;
+}
+
+void fn_shim_cancelled(unsigned long thread)
+{
+	call("cancelled", 1, L(thread));
+}
+
+void fn_guard_enter_slow(bool point)
+{
+	call(point ? "point" : "no_point", 0);
+}
+
+long fn_guard_finish(long ret)
+{
+	fn_this_guard.pending = 0;
+	call("finish", 1, ret);
+	return ret;
 }
 
 /* ---- conversion: nothing here is ever converted ---- */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Cancellation of threads. Deferred cancellation acts where a call of ours begins or waits (shim/signal.c); libc tells
+ * nobody of it, so who cancels a thread wakes it. Asynchronous cancellation would act in the midst of our calls: they
+ * switch it off while they last, and the thread carries a mark that it wants it.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "preload/guard.h"
+
+int fn_wrap_pthread_cancel(pthread_t thread)
+{
+	int ret = fn_real.pthread_cancel(thread);
+
+	if (!ret && fn_shim_active)
+		fn_guarded_void(fn_shim_cancelled(thread));
+	return ret;
+}
+
+/* In a handler that runs at the end of a call libc's own type is the deferred one: the mark counts. */
+int fn_wrap_pthread_setcanceltype(int type, int *old)
+{
+	_Atomic(uint32_t) *pending = &fn_this_guard.pending;
+	int was, ret;
+
+	if (!fn_shim_active)
+		return fn_real.pthread_setcanceltype(type, old);
+	ret = fn_real.pthread_setcanceltype(type, &was);
+	if (ret)
+		return ret;
+	if (*pending & FN_PEND_ASYNC)
+		was = PTHREAD_CANCEL_ASYNCHRONOUS;
+	if (type == PTHREAD_CANCEL_ASYNCHRONOUS)
+		atomic_fetch_or(pending, FN_PEND_ASYNC);
+	else
+		atomic_fetch_and(pending, ~(uint32_t)FN_PEND_ASYNC);
+	if (old)
+		*old = was;
+	return 0;
+}
