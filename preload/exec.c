@@ -16,7 +16,7 @@
 
 int fn_exec_prepare(void)
 {
-	return fn_fdtable.size ? fn_convert_inheritable() : 0;
+	return fn_fdtable.size ? (int)fn_guarded(false, fn_convert_inheritable()) : 0;
 }
 
 /* ---- children that libc makes by itself ---- */
@@ -40,7 +40,7 @@ int fn_wrap_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_ac
 /* What is named here is meant for the child; the struct itself is libc's secret. */
 int fn_wrap_posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int to)
 {
-	int ret = fn_fd_ours(fd) ? fn_convert_fd(fd) : 0;
+	int ret = fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
 
 	return ret < 0 ? -ret : fn_real.posix_spawn_file_actions_adddup2(actions, fd, to);
 }
@@ -67,7 +67,7 @@ FILE *fn_wrap_popen(const char *command, const char *mode)
 
 FILE *fn_wrap_fdopen(int fd, const char *mode)
 {
-	int ret = fn_fd_ours(fd) ? fn_convert_fd(fd) : 0;
+	int ret = fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
 
 	if (ret < 0) {
 		errno = -ret;
@@ -142,7 +142,7 @@ int fn_exec_convert_rights(const struct msghdr *msg)
 			int fd, ret;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			ret = fn_fd_ours(fd) ? fn_convert_fd(fd) : 0;
+			ret = fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
 			if (ret < 0)
 				return ret;
 		}

@@ -58,6 +58,13 @@ int fn_ours_shutdown(int fd, int how)
 	return fn_call(f, shutdown, fn_real.shutdown(fd, how), fd, how);
 }
 
+/* As fn_enter(), for a descriptor of anybody's. */
+static struct fn_file *enter_any(int fd)
+{
+	fn_guard_enter(false);
+	return fn_fd_get(fd);
+}
+
 /* The kernel says that fd is an AF_UNIX socket: the addresses of the connection if it is the end of a converted one. */
 static __attribute__((noinline)) int converted_name(int fd, bool local, struct sockaddr *addr, socklen_t *len, socklen_t room)
 {
@@ -71,7 +78,7 @@ static __attribute__((noinline)) int converted_name(int fd, bool local, struct s
 
 int fn_wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct fn_file *f = fn_enter(fd);
+	struct fn_file *f = enter_any(fd);
 	socklen_t room = len ? *len : 0;
 	int ret = fn_call(f, getsockname, fn_real.getsockname(fd, addr, len), fd, addr, len);
 
@@ -83,7 +90,7 @@ int fn_wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 
 int fn_wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct fn_file *f = fn_fd_get(fd);
+	struct fn_file *f = enter_any(fd);
 	socklen_t room = len ? *len : 0;
 	int ret = fn_call(f, getpeername, fn_real.getpeername(fd, addr, len), fd, addr, len);
 

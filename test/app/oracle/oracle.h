@@ -93,6 +93,7 @@ void t_life(void);
 void t_data(void);
 void t_flags(void);
 void t_block(void);
+void t_signal(void);
 void t_epoll(void);
 void t_listen(void);
 void t_options(void);
