@@ -150,36 +150,41 @@ static int wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 {
 	static const struct timespec zero;
 
-	return call(fd, epoll_wait, ev, max, &zero, NULL);
+	return (int)fn_guard_left(call(fd, epoll_wait, ev, max, &zero, NULL));
 }
 
 static int wait_server(struct epoll_event *ev, int max)
 {
+	fn_guard_enter(true);
 	return fn_quick_wait(epfd, ev, max, 0, wait_slow);
 }
 
 static ssize_t read_server(int fd, void *buf, size_t n)
 {
 	struct iovec iov = { buf, n };
-	struct fn_quick q = fn_quick_recv(fd, &iov);
+	struct fn_quick q;
 
+	fn_guard_enter(true);
+	q = fn_quick_recv(fd, &iov);
 	if (!q.file)
-		return q.ret;
+		return fn_guard_left(q.ret);
 	q.ret = fn_tcp_recv_on(q.file, &iov, q.ret);
 	fn_file_put(q.file);
-	return q.ret;
+	return fn_guard_left(q.ret);
 }
 
 static ssize_t write_server(int fd, const void *buf, size_t n)
 {
 	struct iovec iov = { (void *)buf, n };
-	struct fn_quick q = fn_quick_send(fd, &iov);
+	struct fn_quick q;
 
+	fn_guard_enter(true);
+	q = fn_quick_send(fd, &iov);
 	if (!q.file)
-		return q.ret;
+		return fn_guard_left(q.ret);
 	q.ret = fn_tcp_send_on(q.file, fd, &iov, 1, iov.iov_len, 0, q.ret);
 	fn_file_put(q.file);
-	return q.ret;
+	return fn_guard_left(q.ret);
 }
 
 static void setup(void)
