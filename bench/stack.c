@@ -155,7 +155,6 @@ static int wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 
 static int wait_server(struct epoll_event *ev, int max)
 {
-	fn_guard_enter(true);
 	return fn_quick_wait(epfd, ev, max, 0, wait_slow);
 }
 

@@ -21,7 +21,7 @@ int fn_wrap_pthread_cancel(pthread_t thread)
 /* In a handler that runs at the end of a call libc's own type is the deferred one: the mark counts. */
 int fn_wrap_pthread_setcanceltype(int type, int *old)
 {
-	_Atomic(uint32_t) *pending = &fn_this_guard.pending;
+	_Atomic(uint8_t) *pending = &fn_this_guard.pending;
 	int was, ret;
 
 	if (!fn_shim_active)
@@ -34,7 +34,7 @@ int fn_wrap_pthread_setcanceltype(int type, int *old)
 	if (type == PTHREAD_CANCEL_ASYNCHRONOUS)
 		atomic_fetch_or(pending, FN_PEND_ASYNC);
 	else
-		atomic_fetch_and(pending, ~(uint32_t)FN_PEND_ASYNC);
+		atomic_fetch_and(pending, (uint8_t)~FN_PEND_ASYNC);
 	if (old)
 		*old = was;
 	return 0;

@@ -177,7 +177,6 @@ static int epoll_wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 
 int fn_ours_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
 {
-	fn_guard_enter(true);
 	return fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
 }
 

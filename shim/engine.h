@@ -98,9 +98,11 @@ void fn_dual_check(uint64_t now);
 
 fn_inline bool fn_engine_trylock(void)
 {
-	if (fn_unlikely(!fn_lock_try(fn_engine.lock)))
+	struct fn_shared *s = fn_engine.shared;
+
+	if (fn_unlikely(!fn_lock_try(&s->lock)))
 		return false;
-	if (fn_unlikely(fn_engine.conversions != fn_engine.shared->conversions))
+	if (fn_unlikely(fn_engine.conversions != s->conversions))
 		fn_convert_catch_up();
 	return true;
 }

@@ -567,6 +567,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 	struct fn_set *s;
 	int n;
 
+	fn_guard_enter(true);
 	if (fn_unlikely((unsigned)max - 1 >= MAX_EVENTS || !fn_engine_trylock()))
 		return slow(epfd, ev, max, ms);
 	f = fn_fd_peek(epfd);
@@ -578,7 +579,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 	if (fn_unlikely(!n))
 		goto slow;
 	fn_engine_unlock();
-	fn_thread_self()->batch = n;
+	fn_this_guard.batch = n;
 	return (int)fn_guard_left(n);
 slow:
 	fn_engine_unlock();
@@ -642,7 +643,6 @@ static fn_cold int wait_live(struct fn_set *s, int epfd, struct epoll_event *ev,
 static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 			 const sigset_t *mask)
 {
-	struct fn_thread *t = fn_thread_self();
 	struct fn_set *s = f->set;
 	uint64_t deadline = FN_FOREVER;
 	bool once = ts && !ts->tv_sec && !ts->tv_nsec;
@@ -658,13 +658,13 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 	}
 	if (fn_unlikely(s->listen_epoch != fn_listen_epoch))
 		attach_listeners(s);
-	t->batch = 0;
+	fn_this_guard.batch = 0;
 	/* a wait with a mask looks itself; who does not wait gets no signal (ep_poll: timed out before signals) */
 	n = mask && !once ? 0 : look(s, epfd, ev, max);
 	if (n == 0 && !once)
 		n = wait_live(s, epfd, ev, max, deadline != FN_FOREVER ? deadline : fn_ts_deadline(ts), mask);
 	if (n > 0)
-		t->batch = n;
+		fn_this_guard.batch = n;
 	return n;
 }
 

@@ -30,8 +30,8 @@ ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *iov, int i
 
 /*
  * epoll_wait() when something is ready. When nothing is, or the kernel must be asked: what slow() gives, called with the
- * same arguments and without the lock. fd is one of ours, or was. The caller has entered the guard, which is left here or
- * by slow(). file_epoll.c.
+ * same arguments and without the lock. fd is one of ours, or was. The call begins here (fn_guard_enter); slow() ends
+ * it. file_epoll.c.
  */
 int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 		  int (*slow)(int epfd, struct epoll_event *ev, int max, int ms));
@@ -63,7 +63,7 @@ fn_inline struct fn_quick fn_quick_recv(int fd, const struct iovec *iov)
 	f = fn_fd_peek(fd);
 	if (fn_unlikely(!f || f->kind != FN_FILE_TCP || !f->sk || !fn_quick_fits(iov)))
 		return fn_quick_not(fd, true);
-	n = fn_tcp_recv(f->sk, iov, 1, 0, 0, NULL);
+	n = fn_tcp_read(f->sk, iov);
 	/* a keeper that is wanting is made by the first read that finds nothing */
 	if (fn_unlikely(n <= 0 || f->sk->rcvlowat > 1 || fn_engine.st->staged))
 		return fn_quick_recv_on(f, n);
@@ -74,41 +74,48 @@ fn_inline struct fn_quick fn_quick_recv(int fd, const struct iovec *iov)
 /* As fn_engine_kick(), for the answer to the only event. */
 fn_inline void fn_quick_kick(void)
 {
-	if (fn_unlikely(fn_thread_self()->batch > FN_BATCH_SMALL || fn_engine.no_keeper))
+	if (fn_unlikely(fn_this_guard.batch > FN_BATCH_SMALL || fn_engine.no_keeper))
 		fn_engine_kick();
 	else
 		fn_stack_flush_staged(fn_engine.st);
 }
 
-/* *want is read again after the call: in memory, it needs no register. */
-fn_inline struct fn_quick fn_quick_write(int fd, const struct iovec *iov, int iovcnt, const size_t *want)
+/* With the lock held, what f's socket said of a write of `want` bytes. */
+fn_inline struct fn_quick fn_quick_wrote(struct fn_file *f, ssize_t n, size_t want)
+{
+	if (fn_unlikely(n != (ssize_t)want))
+		return fn_quick_leave(f, n);
+	fn_quick_kick();
+	fn_engine_unlock();
+	return (struct fn_quick){ n, NULL };
+}
+
+/* writev() on a connection: `want` > 0 is the sum of iov, at most FN_RW_MAX. fd is one of ours, or was. */
+fn_inline struct fn_quick fn_quick_writev(int fd, const struct iovec *iov, int iovcnt, size_t want)
 {
 	struct fn_file *f;
-	ssize_t n;
 
 	if (fn_unlikely(!fn_engine_trylock()))
 		return fn_quick_not(fd, false);
 	f = fn_fd_peek(fd);
 	if (fn_unlikely(!f || f->kind != FN_FILE_TCP || !f->sk))
 		return fn_quick_not(fd, true);
-	n = fn_tcp_send(f->sk, iov, iovcnt, 0, 0);
-	if (fn_unlikely(n != (ssize_t)*want))
-		return fn_quick_leave(f, n);
-	fn_quick_kick();
-	fn_engine_unlock();
-	return (struct fn_quick){ (ssize_t)*want, NULL };
+	return fn_quick_wrote(f, fn_tcp_send(f->sk, iov, iovcnt, 0, 0), want);
 }
 
-/* writev() on a connection: `want` > 0 is the sum of iov, at most FN_RW_MAX. fd is one of ours, or was. */
-fn_inline struct fn_quick fn_quick_writev(int fd, const struct iovec *iov, int iovcnt, size_t want)
-{
-	return fn_quick_write(fd, iov, iovcnt, &want);
-}
-
-/* write(), send(MSG_NOSIGNAL): one buffer. */
+/* write(), send(MSG_NOSIGNAL): one buffer. iov is read again after the call: in memory, it needs no register. */
 fn_inline struct fn_quick fn_quick_send(int fd, const struct iovec *iov)
 {
-	return fn_likely(fn_quick_fits(iov)) ? fn_quick_write(fd, iov, 1, &iov->iov_len) : fn_quick_not(fd, false);
+	struct fn_file *f;
+	ssize_t n;
+
+	if (fn_unlikely(!fn_quick_fits(iov) || !fn_engine_trylock()))
+		return fn_quick_not(fd, false);
+	f = fn_fd_peek(fd);
+	if (fn_unlikely(!f || f->kind != FN_FILE_TCP || !f->sk))
+		return fn_quick_not(fd, true);
+	n = fn_tcp_write(f->sk, iov);
+	return fn_quick_wrote(f, n, iov->iov_len);
 }
 
 #endif

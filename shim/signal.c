@@ -26,12 +26,12 @@ struct fn_signal_ops fn_signal_ops;
 
 static void note(uint32_t what)
 {
-	atomic_fetch_or_explicit(&fn_this_guard.pending, what, memory_order_relaxed);
+	atomic_fetch_or_explicit(&fn_this_guard.pending, (uint8_t)what, memory_order_relaxed);
 }
 
 static void unnote(uint32_t what)
 {
-	atomic_fetch_and_explicit(&fn_this_guard.pending, ~what, memory_order_relaxed);
+	atomic_fetch_and_explicit(&fn_this_guard.pending, (uint8_t)~what, memory_order_relaxed);
 }
 
 static bool pending(uint32_t what)

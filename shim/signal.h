@@ -26,10 +26,11 @@ enum {
 	FN_PEND_ASYNC	= 8,		/* its cancellation is asynchronous, outside our calls */
 };
 
-/* One in each thread. The first two are the hot path's. */
+/* One in each thread. The first three are the hot path's. */
 struct fn_guard {
 	uint32_t depth;			/* calls in progress: 0 in the program's own code, more when libc's code calls us */
-	_Atomic(uint32_t) pending;	/* FN_PEND_*; CANCEL is set by others */
+	_Atomic(uint8_t) pending;	/* FN_PEND_*; CANCEL is set by others */
+	int batch;			/* events that the last epoll_wait gave: see fn_engine_push() */
 	uint64_t mask;			/* SIGNAL: the mask that was in force */
 	uint64_t mask_after;		/* that of before a call that brought one of its own */
 	bool masked;			/* .mask_after counts */
@@ -41,10 +42,17 @@ extern __thread struct fn_guard fn_this_guard;
 fn_cold void fn_guard_enter_slow(bool point);
 fn_cold long fn_guard_finish(long ret);
 
+/* A plain read, which the compiler makes one with the compare; the fences around it keep it where it stands. */
+fn_inline bool fn_guard_pending(void)
+{
+	return fn_unlikely(*(const uint8_t *)&fn_this_guard.pending);
+}
+
 /* A call begins. `point`: it is a cancellation point (POSIX 2.9.5.2), and nothing has happened yet. */
 fn_inline void fn_guard_enter(bool point)
 {
-	if (fn_unlikely(atomic_load_explicit(&fn_this_guard.pending, memory_order_relaxed)))
+	atomic_signal_fence(memory_order_seq_cst);
+	if (fn_guard_pending())
 		fn_guard_enter_slow(point);
 	fn_this_guard.depth++;
 	atomic_signal_fence(memory_order_seq_cst);
@@ -57,7 +65,7 @@ fn_inline bool fn_guard_leave(void)
 	if (fn_unlikely(--fn_this_guard.depth))
 		return false;
 	atomic_signal_fence(memory_order_seq_cst);
-	return fn_unlikely(atomic_load_explicit(&fn_this_guard.pending, memory_order_relaxed));
+	return fn_guard_pending();
 }
 
 /* A call that has succeeded ends. */

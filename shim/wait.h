@@ -17,7 +17,6 @@ enum fn_thread_state { FN_RUNNING, FN_ARMED, FN_RUNG };
 struct fn_thread {
 	_Atomic(uint32_t) state;	/* enum fn_thread_state */
 	int efd;			/* internal eventfd that rings it; -1: not made yet */
-	int batch;			/* events that the last epoll_wait gave: see fn_engine_push() */
 	struct fn_thread *next, **pprev; /* in fn_engine.sleepers */
 	struct timespec sleep;		/* what the raw ppoll reads; a signal that is put off zeroes it */
 	bool inside;			/* opening a port: what it calls is none of our business */

@@ -156,6 +156,9 @@ int fn_sock_take_error(struct fn_sock *sk);
  */
 ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags);
 
+/* The same of one element without flags. */
+ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov);
+
 /*
  * sendfile: a chain of buffers for up to `want` bytes, described in iov[*iovcnt] (in: room, out: used), so that the
  * caller can fill them without the lock; fn_tcp_commit() appends the first `bytes` of them (0 gives all back) and frees
@@ -171,6 +174,9 @@ ssize_t fn_tcp_commit(struct fn_sock *sk, struct fn_pkt *chain, size_t bytes, un
  */
 ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags,
 		    uint64_t *rxtime);
+
+/* The same to one element without flags. */
+ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov);
 
 /* Bytes that can be read (FIONREAD), stopping at the urgent mark as Linux does. */
 size_t fn_tcp_readable(const struct fn_sock *sk);

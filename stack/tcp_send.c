@@ -194,18 +194,25 @@ static ssize_t send_one(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from
 	return len;
 }
 
-ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
+ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov)
 {
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	struct fn_pkt *p;
 
-	if (fn_unlikely(iovcnt != 1 || flags & (MSG_OOB | MSG_MORE) || skip || iov->iov_len - 1 >= tp->mss ||
-			!may_write(tp) || !may_leave(tp, (uint32_t)iov->iov_len) || sk->tx_charged >= sk->sndbuf))
-		return send_any(tp, iov, iovcnt, skip, flags);
+	if (fn_unlikely(iov->iov_len - 1 >= tp->mss || !may_write(tp) || !may_leave(tp, (uint32_t)iov->iov_len) ||
+			sk->tx_charged >= sk->sndbuf))
+		return send_any(tp, iov, 1, 0, 0);
 	p = fn_tcp_tx_alloc(tp);
 	if (fn_unlikely(!p))
-		return send_any(tp, iov, iovcnt, skip, flags);
+		return send_any(tp, iov, 1, 0, 0);
 	return send_one(tp, p, iov->iov_base, (uint32_t)iov->iov_len);
+}
+
+ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
+{
+	if (iovcnt == 1 && !skip && !(flags & (MSG_OOB | MSG_MORE)))
+		return fn_tcp_write(sk, iov);
+	return send_any(fn_tcp_sk(sk), iov, iovcnt, skip, flags);
 }
 
 /* ---- sendfile: buffers that the caller fills ---- */

@@ -230,26 +230,31 @@ static __attribute__((noinline)) ssize_t recv_any(struct fn_sock *sk, const stru
 	return want ? nothing(tp) : 0;
 }
 
-/* The one packet that waits fits into the one element: no walking. A listener's receive queue is empty. */
-ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags,
-		    uint64_t *rxtime)
+/* The one packet that waits fits: no walking. A listener's receive queue is empty. */
+ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov)
 {
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	struct fn_pkt *p = sk->rxq.head;
 	uint32_t n;
 
-	if (fn_unlikely(!p || p->next || iovcnt != 1 || flags || tp->urg_data || iov->iov_len < skip + p->len))
-		return recv_any(sk, iov, iovcnt, skip, flags, rxtime);
+	if (fn_unlikely(!p || p->next || tp->urg_data || iov->iov_len < p->len))
+		return recv_any(sk, iov, 1, 0, 0, NULL);
 	n = p->len;
-	memcpy((uint8_t *)iov->iov_base + skip, p->data, n);
-	if (rxtime)
-		*rxtime = p->time;
+	memcpy(iov->iov_base, p->data, n);
 	tp->copied_seq += n;
 	sk->rxq = (struct fn_pktq){ 0 };
 	sk->rx_charged -= p->truesize;
 	fn_pkt_free(p);
 	fn_tcp_after_read(tp, n);
 	return n;
+}
+
+ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags,
+		    uint64_t *rxtime)
+{
+	if (iovcnt == 1 && !skip && !flags && !rxtime)
+		return fn_tcp_read(sk, iov);
+	return recv_any(sk, iov, iovcnt, skip, flags, rxtime);
 }
 
 /* ---- questions ---- */

@@ -25,8 +25,8 @@ static struct fn_file files[FDS];
 static struct double_state state = { .internal_fd = -1, .exit_fd = -1 };
 
 /* Never to be had: every call of quick.h goes the long way, where the operations are. */
-static struct fn_lock taken = { 1 };
-struct fn_engine fn_engine = { .lock = &taken };
+static struct fn_shared taken = { .lock = { 1 } };
+struct fn_engine fn_engine = { .lock = &taken.lock, .shared = &taken };
 __thread struct fn_thread fn_this_thread;
 
 struct fn_fdtable fn_fdtable;
@@ -465,6 +465,7 @@ struct fn_quick fn_quick_not(int fd, bool locked)
 
 int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms, int (*slow)(int, struct epoll_event *, int, int))
 {
+	fn_guard_enter(true);
 	return slow(epfd, ev, max, ms);
 }
 
@@ -483,6 +484,8 @@ ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 	return -EAGAIN;
 }
 
+ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov) { return -EAGAIN; }
+ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov) { return -EAGAIN; }
 ssize_t fn_tcp_recv_on(struct fn_file *f, const struct iovec *iov, ssize_t n) { return n; }
 
 ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, size_t want, unsigned flags,

@@ -16,8 +16,8 @@
 #include "tcp_fixture.h"
 
 struct fn_engine fn_engine;
-static struct fn_lock engine_lock;
 static struct fn_shared shared;
+#define engine_lock shared.lock
 static struct fn_file files[16];
 static unsigned file_count;
 static int stack_reaches = 1;	/* what the policy says of a destination */

@@ -9,6 +9,7 @@ enum { CONN = 5, UDP = 6, NONE = 7 };
 static _Atomic(struct fn_file *) table[16];
 struct fn_fdtable fn_fdtable = { .file = table, .size = 16 };
 __thread struct fn_thread fn_this_thread;
+__thread struct fn_guard fn_this_guard;
 
 static struct fn_sock *peer;
 static struct fn_file *conn;
@@ -159,11 +160,11 @@ Test(sock_quick, nobody_waits_for_the_lock)
 	give_now(peer, 10);
 	cr_assert(fn_lock_try(&engine_lock));
 	engine_lock.word = 0;	/* fn_fd_get_slow() wants it free; the attempt below must not find it so */
-	fn_engine.lock = &(struct fn_lock){ 1 };
+	fn_engine.shared = &(struct fn_shared){ .lock = { 1 } };
 	q = fn_quick_recv(CONN, &(struct iovec){ buf, 4 });
 	expect_not(q, conn);
 	conn->refs = 1;
 	expect_not(fn_quick_send(CONN, &(struct iovec){ buf, 4 }), conn);
-	fn_engine.lock = &engine_lock;
+	fn_engine.shared = &shared;
 	cr_expect_eq(fn_tcp_readable(conn->sk), 10);
 }
