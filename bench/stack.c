@@ -4,7 +4,7 @@
  * What is counted is the server's side, from NIC rx to NIC tx; the wire's work and the client's are left out.
  * Run natively it prints nanoseconds; under callgrind (bench/stack, the script) the counted region is dumped a phase.
  *
- * Usage: stack-core PHASE ROUNDS, PHASE: rr crr in out idle.
+ * Usage: stack-core PHASE ROUNDS, PHASE: rr crr in out tso idle; tso is out with devices that cut.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -186,7 +186,8 @@ static ssize_t write_server(int fd, const void *buf, size_t n)
 	return fn_guard_left(q.ret);
 }
 
-static void setup(void)
+/* tso: the devices cut what is sent. */
+static void setup(bool tso)
 {
 	static const struct fn_stack_ops server_ops = { .ready = fn_engine_ready }, client_ops = { .ready = no_ready };
 	static struct fn_nic_ops counted;
@@ -201,6 +202,8 @@ static void setup(void)
 	fn_config.nnics = 1;
 	fn_config.nics[0].ip4 = SERVER_IP;
 	fn_config.nics[0].ip4_mask = htonl(0xffffff00);
+	if (tso)
+		pc.caps |= FN_NIC_TX_TSO | FN_NIC_TX_SEGS;
 	wire = fn_pair_create(&pc);
 	bare = counted = *fn_pair_nic(wire, 0)->ops;
 	counted.rx = wire_rx;
@@ -438,20 +441,21 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(long rounds);
 	} phases[] = {
-		{ "rr", phase_rr }, { "crr", phase_crr }, { "in", phase_in }, { "out", phase_out }, { "idle", phase_idle },
+		{ "rr", phase_rr }, { "crr", phase_crr }, { "in", phase_in }, { "out", phase_out }, { "tso", phase_out },
+		{ "idle", phase_idle },
 	};
 	long rounds = argc > 2 ? atol(argv[2]) : 10000;
 
 	for (size_t i = 0; i < sizeof(phases) / sizeof(*phases); i++) {
 		if (argc < 2 || strcmp(argv[1], phases[i].name))
 			continue;
-		setup();
+		setup(!strcmp(argv[1], "tso"));
 		phases[i].run(rounds);
 		if (strcmp(argv[1], "idle"))
 			printf("%s %ld rounds: %.0f ns each (with the wire's work at the server's end)\n", argv[1],
 			       rounds, (double)counted_ns / (double)rounds);
 		return 0;
 	}
-	fprintf(stderr, "usage: stack-core rr|crr|in|out|idle ROUNDS\n");
+	fprintf(stderr, "usage: stack-core rr|crr|in|out|tso|idle ROUNDS\n");
 	return 2;
 }

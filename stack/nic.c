@@ -53,6 +53,13 @@ fn_inline void pkt_move_data(struct fn_pkt *p, int32_t n)
 	p->pkt_len -= (uint32_t)n;
 }
 
+/* A staged packet's further buffers: to be freed as it is, whoever owns them. */
+static void chain_queued(struct fn_pkt *seg, bool queued)
+{
+	for (; seg; seg = seg->seg)
+		seg->flags = (uint16_t)((seg->flags & ~FN_PKT_QUEUED) | (queued ? FN_PKT_QUEUED : FN_PKT_SENT));
+}
+
 /* The device left packets first … n-1 in the queue. */
 static fn_cold uint64_t tx_left(struct fn_pkt **q, unsigned first, unsigned n)
 {
@@ -60,6 +67,7 @@ static fn_cold uint64_t tx_left(struct fn_pkt **q, unsigned first, unsigned n)
 
 	for (; first < n; first++) {
 		q[first]->flags |= FN_PKT_QUEUED;
+		chain_queued(q[first]->seg, true);
 		bytes += q[first]->pkt_len;
 	}
 	return bytes;
@@ -88,6 +96,8 @@ static unsigned nic_tx_burst(struct fn_nic *nic, struct fn_pkt **q, unsigned n)
 		}
 		bytes += p->pkt_len;
 		p->flags = (uint16_t)((p->flags & ~FN_PKT_QUEUED) | FN_PKT_SENT);
+		if (fn_unlikely(p->seg != NULL))
+			chain_queued(p->seg, false);
 	}
 	sent = nic->ops->tx(nic, q, (uint16_t)n);
 	if (fn_unlikely(sent < n))
@@ -134,7 +144,7 @@ bool fn_nic_flush(struct fn_nic *nic)
 	uint32_t bytes;
 	bool kept;
 
-	if (nic->txq_len != 1)
+	if (nic->txq_len != 1 || fn_unlikely(p->seg != NULL))
 		return flush_many(nic);
 	kept = p->flags & FN_PKT_KEEP;
 	pkt_move_data(p, -off);

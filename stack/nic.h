@@ -32,7 +32,9 @@ struct fn_nic_ops {
 	uint16_t (*rx)(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n);
 	/*
 	 * Send up to n packets; returns how many the device took. One it took is released by the device, or, with
-	 * FN_PKT_KEEP, stays the caller's as well: its bytes do not change while .in_flight says so.
+	 * FN_PKT_KEEP, stays the caller's as well: its bytes do not change while .in_flight says so. Of a chain whose
+	 * first buffer is without FN_PKT_KEEP each other buffer is treated by its own flag, and one that stays the
+	 * caller's comes back without .seg.
 	 */
 	uint16_t (*tx)(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n);
 	/* A buffer to send from: data at buf + FN_PKT_HEADROOM, len 0. NULL when there is none (counted by the caller). */
@@ -64,7 +66,8 @@ struct fn_nic {
 	uint32_t caps;			/* enum fn_nic_cap */
 	uint32_t mtu;			/* largest IP packet, bytes */
 	uint32_t tx_payload;		/* bytes a transmit buffer holds behind FN_PKT_HEADROOM */
-	uint32_t tso_max;		/* largest payload with FN_PKT_TX_TSO */
+	uint32_t tso_max;		/* largest payload with FN_PKT_TX_TSO, below 64 KiB; 0: none (any more) */
+	uint16_t tso_segs;		/* buffers of such a packet at most, the headers' one included */
 	uint8_t mac[6];
 	uint8_t index;			/* in the stack's table */
 	bool up;
@@ -87,7 +90,7 @@ struct fn_nic {
 
 /*
  * Give back one reference to p and to the buffers chained by .seg, as the device would after sending it: behind a first
- * buffer without FN_PKT_KEEP, a chained one that has the flag stays its owner's.
+ * buffer without FN_PKT_KEEP, a chained one that has the flag stays its owner's, and is taken out of the chain.
  */
 void fn_pkt_free_slow(struct fn_pkt *p);	/* a chain, or one that is staged */
 fn_inline void fn_pkt_free(struct fn_pkt *p)

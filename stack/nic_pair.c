@@ -379,6 +379,8 @@ static void tx_one(struct pair_end *e, struct fn_pkt *p)
 			loan_add(e, p);
 		if (!keep_all && !(p->flags & FN_PKT_KEEP))
 			buf_release(e, p->priv);
+		else if (!keep_all)
+			p->seg = NULL;
 	}
 }
 
@@ -438,6 +440,7 @@ static void conf_defaults(struct fn_pair_conf *c)
 	c->mtu = c->mtu ? c->mtu : 1500;
 	c->buffers = c->buffers ? c->buffers : 4096;
 	c->buf_payload = c->buf_payload ? c->buf_payload : 2048 - FN_PKT_HEADROOM;
+	c->tso_segs = c->tso_segs ? c->tso_segs : UINT16_MAX;
 	c->queue = c->queue ? c->queue : 1024;
 }
 
@@ -455,6 +458,7 @@ static int end_init(struct fn_pair *w, unsigned index)
 	e->w = w;
 	e->nic = (struct fn_nic){.ops = &pair_ops, .caps = w->conf.caps, .mtu = w->conf.mtu, .up = true,
 		.tx_payload = w->conf.buf_payload, .tso_max = w->conf.caps & FN_NIC_TX_TSO ? FN_PAIR_TSO_MAX : 0,
+		.tso_segs = w->conf.tso_segs,
 		.mac = {2, 0, 0, 0, 0, (uint8_t)(index + 1)}, .priv = e};
 	snprintf(e->nic.name, sizeof(e->nic.name), "pair%u", index);
 	e->loan_max = 2 * n;

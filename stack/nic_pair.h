@@ -15,6 +15,7 @@ struct fn_pair_conf {
 	uint32_t mtu;			/* 0: 1500 */
 	uint32_t buffers;		/* packet buffers an end, an eighth for receiving alone; 0: 4096 */
 	uint32_t buf_payload;		/* payload room of a buffer; 0: 2048 - headroom */
+	uint16_t tso_segs;		/* buffers of a TSO packet; 0: any number */
 	uint32_t queue;			/* frames in flight a direction; 0: 1024, beyond it they are dropped */
 	uint64_t delay_ns;		/* one way */
 	uint64_t jitter_ns;		/* added uniformly; does not reorder unless reorder_ppm does */

@@ -585,9 +585,11 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 		return NULL;
 	s->nic.ops = &shm_ops;
 	s->nic.priv = s;
-	s->nic.caps = FN_NIC_NO_ARP | FN_NIC_LOSSLESS | FN_NIC_TX_SEGS | FN_NIC_TX_IP_CSUM | FN_NIC_TX_TCP_CSUM |
-		      FN_NIC_TX_UDP_CSUM | FN_NIC_RX_CSUM;
+	s->nic.caps = FN_NIC_NO_ARP | FN_NIC_LOSSLESS | FN_NIC_TX_SEGS | FN_NIC_TX_TSO | FN_NIC_TX_IP_CSUM |
+		      FN_NIC_TX_TCP_CSUM | FN_NIC_TX_UDP_CSUM | FN_NIC_RX_CSUM;
 	s->nic.mtu = 65535;
+	s->nic.tso_max = 65535 - HEAD_MAX;	/* nobody cuts it: the peer gets it whole */
+	s->nic.tso_segs = PLACES_MAX;
 	s->nic.tx_payload = FN_SHM_BUF - FN_PKT_HEADROOM;
 	s->nic.mac[0] = 2;
 	memcpy(s->nic.name, "fabric", 7);

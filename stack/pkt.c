@@ -16,6 +16,8 @@ void fn_pkt_free_slow(struct fn_pkt *p)
 		next = p->seg;
 		if (all || p == first || !(p->flags & FN_PKT_KEEP))
 			p->nic->ops->free(p->nic, p);
+		else
+			p->seg = NULL;
 	}
 }
 

@@ -591,6 +591,13 @@ void fn_tcp_sync_mss(struct fn_tcp *tp);
 void fn_tcp_prepare(struct fn_tcp *tp);
 /* First transmission of p, which then stands in rtxq; -E*: p is in no queue. */
 int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p);
+/* Several segments may leave as one packet now: the device cuts it up, and nothing unusual is to be told. */
+bool fn_tcp_may_run(const struct fn_tcp *tp);
+/*
+ * First transmission of the first n > 1 segments of sndq, in one packet, after fn_tcp_may_run(): all but the last are .mss
+ * long, so that what the device cuts are these segments. Then they stand in rtxq; -E*: they are where they were.
+ */
+int fn_tcp_send_run(struct fn_tcp *tp, unsigned n);
 /* Put headers before p's payload and send it again; p stays in its queue. */
 int fn_tcp_transmit(struct fn_tcp *tp, struct fn_pkt *p);
 /* The same from a copy, for p's own buffer is still in flight. */

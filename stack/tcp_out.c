@@ -181,11 +181,12 @@ fn_inline void fill_head(struct fn_tcp *tp, struct fn_tcp_head *h, struct fn_pkt
 		h->th.csum = fn_cksum_fold((uint64_t)sum + w[0] + w[1] + w[2] + ts[0] + ts[1] + payload_sum(p));
 }
 
-/* The template in front of p's payload, where .data stays, and what is the segment's own; out. */
+/* The template in front of p's payload, where .data stays, and what is the segment's own; out. With TSO p is the first of a
+ * chain, and the header is of all of it. */
 fn_inline int send_plain(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t seq)
 {
 	unsigned hlen = tp->head_len;
-	uint32_t payload = p->len, total = FN_IP4_LEN + hlen + payload;
+	uint32_t payload = p->pkt_len, total = FN_IP4_LEN + hlen + payload;
 	struct fn_tcp_head *h = (struct fn_tcp_head *)(p->data - FN_IP4_LEN - hlen);
 
 	/* without timestamps the template's last words would lie on the payload */
@@ -236,11 +237,31 @@ static fn_cold void restart_idle(struct fn_tcp *tp, uint64_t idle)
 	tp->cwnd = fn_max(tp->cwnd, least);
 }
 
+/* p has left for the first time. */
+fn_inline void note_sent(struct fn_tcp *tp, struct fn_pkt *p, uint64_t now)
+{
+	p->time = p->first_time = now;
+	fn_pktq_push(&tp->rtxq, p);
+	tp->snd_nxt = p->end_seq;
+	if (p->len < tp->mss)
+		tp->snd_sml = p->end_seq;
+	tp->sk.st->stats.tcp_bytes_out += p->len;
+	tp->f.prr_out += fn_pkt_span(p);
+}
+
+fn_inline void note_time(struct fn_tcp *tp, uint64_t now, bool idle)
+{
+	tp->lsndtime = now;
+	if (now - tp->ack_ts < tp->ato)	/* an answer within the ACK's delay: a dialogue */
+		tp->pingpong = true;
+	if (idle || tp->rtx_kind != FN_RTX_RTO)
+		fn_tcp_rearm_rto(tp);
+}
+
 int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p)
 {
-	struct fn_stack *st = tp->sk.st;
 	bool idle = tp->snd_una == tp->snd_nxt;
-	uint64_t now = st->now;
+	uint64_t now = tp->sk.st->now;
 	int err;
 
 	if (idle && fn_unlikely(now - tp->lsndtime > tp->rto) && !tp->lossless)
@@ -249,18 +270,68 @@ int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p)
 	err = send_any(tp, p, p->tcp_flags | FN_TCP_ACK, p->seq);
 	if (fn_unlikely(err))
 		return err;
-	p->time = p->first_time = now;
-	fn_pktq_push(&tp->rtxq, p);
-	tp->snd_nxt = p->end_seq;
-	tp->lsndtime = now;
-	if (p->len < tp->mss)
-		tp->snd_sml = p->end_seq;
-	if (now - tp->ack_ts < tp->ato)	/* an answer within the ACK's delay: a dialogue */
-		tp->pingpong = true;
-	st->stats.tcp_bytes_out += p->len;
-	tp->f.prr_out += fn_pkt_span(p);
-	if (idle || tp->rtx_kind != FN_RTX_RTO)
-		fn_tcp_rearm_rto(tp);
+	note_sent(tp, p, now);
+	note_time(tp, now, idle);
+	return 0;
+}
+
+/* ---- TSO: the device cuts ---- */
+
+bool fn_tcp_may_run(const struct fn_tcp *tp)
+{
+	return tp->path.nic->tso_max && tp->head_len && !tp->sums && !tp->sack_out && tp->snd_up == tp->snd_una &&
+	       fn_ip4_flow_open(tp->sk.st, &tp->path, FN_IP4_LEN + tp->head_len + tp->mss) &&
+	       (tp->snd_una != tp->snd_nxt || tp->sk.st->now - tp->lsndtime <= tp->rto);
+}
+
+/* The first n of sndq in a chain behind h; the device owns no header of theirs. Returns the flags of all of them. */
+static uint8_t link_run(struct fn_tcp *tp, struct fn_pkt *h, unsigned n)
+{
+	struct fn_pkt **link = &h->seg, *p = tp->sndq.head;
+	uint8_t flags = 0;
+
+	for (; n; n--, p = p->next) {
+		p->flags |= FN_PKT_KEEP | FN_PKT_QUEUED;
+		h->pkt_len += p->len;
+		flags |= p->tcp_flags;
+		*link = p;
+		link = &p->seg;
+	}
+	*link = NULL;
+	return flags;
+}
+
+static fn_cold int run_refused(struct fn_tcp *tp, unsigned n, int err)
+{
+	for (struct fn_pkt *p = tp->sndq.head; n; n--, p = p->next)
+		p->flags &= (uint16_t)~FN_PKT_QUEUED;
+	return err;
+}
+
+int fn_tcp_send_run(struct fn_tcp *tp, unsigned n)
+{
+	struct fn_stack *st = tp->sk.st;
+	bool idle = tp->snd_una == tp->snd_nxt;
+	struct fn_pkt *h = fn_nic_alloc(tp->path.nic);
+	uint8_t flags;
+	int err;
+
+	if (!h)
+		return -ENOBUFS;
+	flags = link_run(tp, h, n);
+	h->tso_mss = tp->mss;
+	h->flags |= FN_PKT_TX_TSO;
+	err = send_plain(tp, h, flags | FN_TCP_ACK, tp->sndq.head->seq);
+	if (fn_unlikely(err))
+		return run_refused(tp, n, err);
+	st->stats.tcp_out += n;
+	st->stats.tcp_tso++;
+	st->stats.tcp_tso_segs += n;
+	tp->segs_out += n;
+	fn_tcp_ack_sent(tp);
+	for (; n; n--)
+		note_sent(tp, fn_pktq_pop(&tp->sndq), st->now);
+	note_time(tp, st->now, idle);
 	return 0;
 }
 

@@ -61,7 +61,7 @@ void fn_tcp_sync_mss(struct fn_tcp *tp)
 
 /* Minshall's form of Nagle's algorithm, as Linux has it: hold a small segment back while an earlier small one is not
  * acknowledged. */
-static bool nagle_allows(const struct fn_tcp *tp, const struct fn_pkt *p, uint8_t nonagle)
+static bool nagle_allows(const struct fn_tcp *tp, const struct fn_pkt *p, uint8_t nonagle, bool idle)
 {
 	if (p->len >= tp->mss || p->next || p->tcp_flags & FN_TCP_FIN)
 		return true;
@@ -69,7 +69,7 @@ static bool nagle_allows(const struct fn_tcp *tp, const struct fn_pkt *p, uint8_
 		return true;
 	if (nonagle & FN_NAGLE_CORK)
 		return false;
-	if (nonagle & FN_NAGLE_OFF || tp->snd_una == tp->snd_nxt)
+	if (nonagle & FN_NAGLE_OFF || idle)
 		return true;
 	return !(fn_seq_gt(tp->snd_sml, tp->snd_una) && fn_seq_leq(tp->snd_sml, tp->snd_nxt));
 }
@@ -99,6 +99,29 @@ fn_inline bool fits_cwnd(const struct fn_tcp *tp, const struct fn_pkt *p)
 	uint32_t pipe = fn_tcp_pipe(tp);
 
 	return !pipe || (pipe < tp->cwnd && tp->cwnd - pipe >= fn_min(p->len, (uint32_t)tp->mss));
+}
+
+/*
+ * How many of the first segments of sndq may leave together: the first one may leave, and all but the last of them are full.
+ * So each segment that the device makes is one of rtxq's, and loss recovery needs to know nothing of TSO.
+ */
+static unsigned run_length(const struct fn_tcp *tp, uint8_t nonagle)
+{
+	const struct fn_nic *nic = tp->path.nic;
+	uint32_t pipe = fn_tcp_pipe(tp), cwnd = fn_max(tp->cwnd, pipe + tp->mss);
+	uint32_t left = fn_min(fn_tcp_wnd_end(tp) - tp->sndq.head->seq, cwnd - pipe);
+	const struct fn_pkt *p;
+	unsigned n = 0;
+
+	left = fn_min(left, nic->tso_max);
+	for (p = tp->sndq.head; p && n + 1u < nic->tso_segs; p = p->next, n++) {
+		if (p->len > tp->mss || fn_pkt_span(p) > left || !p->len)
+			return n;
+		if (p->len < tp->mss)
+			return n + nagle_allows(tp, p, nonagle, false);
+		left -= fn_pkt_span(p);
+	}
+	return n;
 }
 
 static bool fin_missing(const struct fn_tcp *tp)
@@ -142,6 +165,7 @@ bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle)
 		queue_fin(tp);
 	nonagle |= tp->nonagle;
 	while ((p = tp->sndq.head)) {
+		unsigned n;
 		int err;
 
 		if (!fits_cwnd(tp, p)) {
@@ -152,9 +176,10 @@ bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle)
 			break;
 		if (fn_unlikely(p->len > tp->mss) && !split(tp, &tp->sndq, p, tp->mss))
 			break;
-		if (!nagle_allows(tp, p, nonagle))
+		if (!nagle_allows(tp, p, nonagle, tp->snd_una == tp->snd_nxt))
 			break;
-		err = send_new(tp, p);
+		n = p->next && p->len == tp->mss && fn_tcp_may_run(tp) ? run_length(tp, nonagle) : 1;
+		err = n > 1 ? fn_tcp_send_run(tp, n) : send_new(tp, p);
 		if (fn_unlikely(err)) {
 			if (err == -ENOBUFS)	/* the device's queue is full: again with the next burst */
 				fn_tcp_burst_add(tp, FN_BURST_OUT);

@@ -21,7 +21,7 @@ static struct sim sim;
 static uint8_t *memory[2];
 static unsigned passed, failed;
 static struct {
-	uint64_t frames, bytes, retrans, rto, recoveries, ooo, resets, persist, reused, cookies, virtual_ns;
+	uint64_t frames, bytes, retrans, rto, recoveries, ooo, resets, persist, reused, cookies, tso, virtual_ns;
 } total;
 
 static const struct {
@@ -96,6 +96,7 @@ static void add_totals(void)
 		total.persist += st->tcp_persist;
 		total.reused += st->tcp_time_wait_reused;
 		total.cookies += st->tcp_syn_cookies_ok;
+		total.tso += st->tcp_tso_segs;
 	}
 }
 
@@ -156,11 +157,12 @@ static bool parse_setting(const char *name, const char *value)
 static void print_totals(void)
 {
 	printf("%llu frames, %llu bytes delivered, %.0f s of virtual time; %llu retransmissions, %llu RTOs, %llu fast recoveries, "
-	       "%llu out of order, %llu resets, %llu window probes, %llu TIME_WAIT reused, %llu SYN cookies\n",
+	       "%llu out of order, %llu resets, %llu window probes, %llu TIME_WAIT reused, %llu SYN cookies, %llu segments cut by "
+	       "the device\n",
 	       (unsigned long long)total.frames, (unsigned long long)total.bytes, (double)total.virtual_ns / 1e9,
 	       (unsigned long long)total.retrans, (unsigned long long)total.rto, (unsigned long long)total.recoveries,
 	       (unsigned long long)total.ooo, (unsigned long long)total.resets, (unsigned long long)total.persist,
-	       (unsigned long long)total.reused, (unsigned long long)total.cookies);
+	       (unsigned long long)total.reused, (unsigned long long)total.cookies, (unsigned long long)total.tso);
 }
 
 /* Seeds to run, and how often twice; false: a wrong argument. */

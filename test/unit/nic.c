@@ -155,6 +155,30 @@ Test(nic, no_buffer_is_counted)
 	cr_assert_eq(st.stats.drop[FN_DROP_NO_PKT_MEM], 1);
 }
 
+/* A header, and two segments of an owner who gives one up while they are staged. */
+Test(nic, a_staged_chain_holds_its_members)
+{
+	struct fn_pkt *head = frame(0, 0), *a = frame(1, FN_PKT_KEEP), *b = frame(2, FN_PKT_KEEP);
+
+	head->seg = a;
+	a->seg = b;
+	head->pkt_len = 180;
+	a->flags |= FN_PKT_QUEUED;
+	b->flags |= FN_PKT_QUEUED;
+	take = 0;
+	cr_assert_eq(fn_nic_send(&nic, head), 0);
+	cr_assert(!fn_nic_flush(&nic));
+	cr_assert(a->flags & FN_PKT_QUEUED);
+	cr_assert(b->flags & FN_PKT_QUEUED);
+	fn_pkt_free(a);
+	cr_assert_eq(freed, 0);
+	cr_assert(!(a->flags & FN_PKT_KEEP), "the transmission consumes it");
+	take = 1;
+	cr_assert(fn_nic_flush(&nic));
+	cr_assert_eq(length[0], 180);
+	cr_assert(!(b->flags & FN_PKT_QUEUED));
+}
+
 Test(nic, a_chain_is_freed_as_the_device_would)
 {
 	struct fn_pkt *head = frame(0, 0), *seg = frame(1, FN_PKT_KEEP);
@@ -162,6 +186,7 @@ Test(nic, a_chain_is_freed_as_the_device_would)
 	head->seg = seg;
 	fn_pkt_free(head);
 	cr_assert_eq(freed, 1, "the kept payload stays its owner's");
+	head->seg = seg;
 	head->flags = FN_PKT_KEEP;
 	fn_pkt_free(head);
 	cr_assert_eq(freed, 3);

@@ -262,6 +262,9 @@ Test(nic_shm, bulk_both_ways)
 
 	pair_up(&l, &a, &b);
 	bulk(a, b, 8u << 20);
+	/* several buffers of 4 KiB travel as one packet */
+	cr_expect_gt(A.st->stats.tcp_tso_segs, 4 * A.st->stats.tcp_tso);
+	cr_expect_gt(A.st->stats.tcp_tso, 100);
 	close_all(l, a, b);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Runs packet scripts: run [-p] SCRIPT…  Prints TAP and closes with "N passed, N failed". -p only reads the scripts.
+ * Runs packet scripts: run [-p|-t] SCRIPT…  Prints TAP and closes with "N passed, N failed". -p only reads the scripts; with
+ * -t the stack's device has checksum offloads and TSO, which a peer must not notice.
  * Exit status: 0 all passed, 1 some failed, 2 wrong use.
  */
 #include <stdio.h>
@@ -19,7 +20,7 @@ static void print_error(const char *error)
 	putchar('\n');
 }
 
-static bool run_one(const char *path, int number, bool parse_only)
+static bool run_one(const char *path, int number, bool parse_only, bool tso)
 {
 	static struct world w;
 	struct script s;
@@ -31,7 +32,7 @@ static bool run_one(const char *path, int number, bool parse_only)
 	} else if (parse_only) {
 		printf("ok %d - %s\n", number, path);
 	} else {
-		ok = world_open(&w, &s) && run_script(&w);
+		ok = world_open(&w, &s, tso) && run_script(&w);
 		ok = world_close(&w) && ok;
 		printf("%s %d - %s\n", ok ? "ok" : "not ok", number, path);
 		if (!ok)
@@ -44,16 +45,17 @@ static bool run_one(const char *path, int number, bool parse_only)
 
 int main(int argc, char **argv)
 {
-	bool parse_only = argc > 1 && !strcmp(argv[1], "-p");
-	int passed = 0, failed = 0;
+	bool parse_only = argc > 1 && !strcmp(argv[1], "-p"), tso = argc > 1 && !strcmp(argv[1], "-t");
+	int passed = 0, failed = 0, first = 1 + (parse_only || tso);
 
-	if (argc < 2 + parse_only || (argv[1][0] == '-' && !parse_only)) {
-		fprintf(stderr, "usage: %s [-p] SCRIPT.pkt…\n  -p  read the scripts, do not run them\n", argv[0]);
+	if (argc <= first || argv[first][0] == '-') {
+		fprintf(stderr, "usage: %s [-p|-t] SCRIPT.pkt…\n  -p  read the scripts, do not run them\n"
+			"  -t  the device has TSO\n", argv[0]);
 		return 2;
 	}
-	printf("1..%d\n", argc - 1 - parse_only);
-	for (int i = 1 + parse_only; i < argc; i++) {
-		if (run_one(argv[i], passed + failed + 1, parse_only))
+	printf("1..%d\n", argc - first);
+	for (int i = first; i < argc; i++) {
+		if (run_one(argv[i], passed + failed + 1, parse_only, tso))
 			passed++;
 		else
 			failed++;

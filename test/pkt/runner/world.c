@@ -116,7 +116,7 @@ static int no_growth(void *ctx, size_t size)
 	return -ENOMEM;
 }
 
-static bool make_stack(struct world *w, const struct settings *set)
+static bool make_stack(struct world *w, const struct settings *set, bool tso)
 {
 	static const struct fn_stack_ops ops = { .ready = on_ready };
 	struct fn_pair_conf pc = { .mtu = set->mtu };
@@ -128,6 +128,8 @@ static bool make_stack(struct world *w, const struct settings *set)
 		w->mem = NULL;
 		return false;
 	}
+	if (tso)
+		pc.caps = FN_NIC_TX_TSO | FN_NIC_TX_SEGS | FN_NIC_TX_IP_CSUM | FN_NIC_TX_TCP_CSUM | FN_NIC_TX_UDP_CSUM;
 	w->wire = fn_pair_create(&pc);
 	arena = fn_arena_init(w->mem, ARENA_SIZE, ARENA_SIZE, no_growth, NULL);
 	if (!w->wire || !arena)
@@ -145,7 +147,7 @@ static bool make_stack(struct world *w, const struct settings *set)
 	return fn_stack_add_nic(w->st, nic) == 0;
 }
 
-bool world_open(struct world *w, const struct script *s)
+bool world_open(struct world *w, const struct script *s, bool tso)
 {
 	struct settings set = { .mtu = 1500, .tolerance_usecs = 2500 };
 
@@ -164,7 +166,7 @@ bool world_open(struct world *w, const struct script *s)
 			return false;
 	}
 	w->tolerance = set.tolerance_usecs * PKT_USEC;
-	if (!make_stack(w, &set))
+	if (!make_stack(w, &set, tso))
 		return world_error(w, (struct pos){ 1, 1 }, "the stack cannot be made");
 	world_settle(w);
 	return true;

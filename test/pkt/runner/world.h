@@ -57,7 +57,7 @@ struct world {
 };
 
 /* Everything at time 0 with the script's --options. False: w->error says why. */
-bool world_open(struct world *w, const struct script *s);
+bool world_open(struct world *w, const struct script *s, bool tso);
 /* Closes what the script left open, waits until the stack has let go of it, and finds leaks (true: none). */
 bool world_close(struct world *w);
 
