@@ -53,6 +53,17 @@ static bool before_search(const char *file)
 	return true;
 }
 
+/* An exec has returned, so it has failed. */
+static int exec_failed(int ret)
+{
+	int err = errno;
+
+	if (fn_shim_active)
+		fn_guarded_void(fn_shim_exec_failed());
+	errno = err;
+	return ret;
+}
+
 static void before_privileges(void)
 {
 	if (fn_shim_active)
@@ -70,6 +81,17 @@ void fn_wrap__exit(int status)
 }
 fn_alias(_Exit, _exit);
 
+/* pthread_atfork does the work; its handlers do not learn the child's number. */
+pid_t fn_wrap_fork(void)
+{
+	pid_t pid = fn_real.fork();
+
+	if (fn_shim_active && pid)
+		fn_guarded_void(fn_shim_fork_done(pid));
+	return pid;
+}
+fn_alias(__fork, fork);
+
 /* fork() without the pthread_atfork handlers, so ours are called here. */
 pid_t fn_wrap__Fork(void)
 {
@@ -77,31 +99,34 @@ pid_t fn_wrap__Fork(void)
 
 	fn_fork_prepare();
 	pid = fn_real._Fork();
-	if (pid)
+	if (pid) {
 		fn_fork_parent();
-	else
+		if (fn_shim_active)
+			fn_guarded_void(fn_shim_fork_done(pid));
+	} else {
 		fn_fork_child();
+	}
 	return pid;
 }
 
 int fn_wrap_execve(const char *path, char *const argv[], char *const envp[])
 {
-	return before_exec(AT_FDCWD, path, 0) ? fn_real.execve(path, argv, envp) : -1;
+	return before_exec(AT_FDCWD, path, 0) ? exec_failed(fn_real.execve(path, argv, envp)) : -1;
 }
 
 int fn_wrap_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	return before_exec(dir, path, flags) ? fn_real.execveat(dir, path, argv, envp, flags) : -1;
+	return before_exec(dir, path, flags) ? exec_failed(fn_real.execveat(dir, path, argv, envp, flags)) : -1;
 }
 
 int fn_wrap_fexecve(int fd, char *const argv[], char *const envp[])
 {
-	return before_exec(fd, "", AT_EMPTY_PATH) ? fn_real.fexecve(fd, argv, envp) : -1;
+	return before_exec(fd, "", AT_EMPTY_PATH) ? exec_failed(fn_real.fexecve(fd, argv, envp)) : -1;
 }
 
 int fn_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	return before_search(file) ? fn_real.execvpe(file, argv, envp) : -1;
+	return before_search(file) ? exec_failed(fn_real.execvpe(file, argv, envp)) : -1;
 }
 
 int fn_wrap_execv(const char *path, char *const argv[])

@@ -94,15 +94,26 @@ int fn_bell_send(unsigned image, const struct fn_letter *l, int fd)
 	return 0;
 }
 
+static const struct fn_letter ring = { .kind = FN_LETTER_RING };
+
 void fn_bell_ring(uint64_t images)
 {
-	static const struct fn_letter ring = { .kind = FN_LETTER_RING };
-
 	images &= fn_engine.shared->asleep;
 	fn_engine.shared->asleep &= ~images;
 	for (unsigned i = 0; images; i++, images >>= 1)
 		if (images & 1)
 			fn_bell_send(i, &ring, -1);
+}
+
+void fn_bell_ring_one(void)
+{
+	struct fn_shared *sh = fn_engine.shared;
+
+	for (unsigned i = 0; i < FN_IMAGES; i++)
+		if (i != fn_engine.image && sh->asleep >> i & 1 && fn_bell_send(i, &ring, -1) == 0) {
+			sh->asleep &= ~(1ull << i);
+			return;
+		}
 }
 
 /* Whoever could look into this process anyway. A sender's PID tells nothing: it may have gone on to another program. */

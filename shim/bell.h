@@ -30,6 +30,8 @@ int fn_bell_need(void);
 
 /* Wake those of `images` that sleep. With the lock held; never blocks. */
 void fn_bell_ring(uint64_t images);
+/* Wake one of the others, if any sleeps. */
+void fn_bell_ring_one(void);
 
 /* A letter with a descriptor; never blocks: -EAGAIN: its bell is full, -ECONNREFUSED: it has none. With the lock held. */
 int fn_bell_send(unsigned image, const struct fn_letter *l, int fd);

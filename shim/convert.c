@@ -297,6 +297,24 @@ int fn_convert_inheritable(void)
 	return ret;
 }
 
+int fn_convert_all(void)
+{
+	int n = 0, ret = 0;
+
+	for (unsigned fd = 0; fd < fn_fdtable.top && ret == 0; fd++) {
+		struct fn_file *f = fn_fd_get((int)fd);
+
+		if (!f)
+			continue;
+		if (f->kind == FN_FILE_TCP && f->conn != FN_CONN_NONE) {
+			ret = fn_convert(f);
+			n++;
+		}
+		fn_file_put(f);
+	}
+	return ret < 0 ? ret : n;
+}
+
 /* ---- what other images have converted ---- */
 
 static void take_gift(const struct fn_sock *sk, int end)

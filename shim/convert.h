@@ -28,6 +28,9 @@ int fn_convert_fd(int fd);
  */
 int fn_convert_inheritable(void);
 
+/* All connections of this image, for a child that cannot share them: how many, or -errno. Without locks. */
+int fn_convert_all(void);
+
 /* With the engine locked: another image has converted something. Called by fn_engine_lock() (engine.h). */
 void fn_convert_catch_up(void);
 

@@ -35,7 +35,7 @@ uint64_t fn_now(void)
 
 /* ---- shared memory and files ---- */
 
-static void set_image(unsigned image)
+void fn_engine_set_image(unsigned image)
 {
 	fn_engine.image = image;
 	fn_engine.mine = 1ull << image;
@@ -49,9 +49,9 @@ static int map_shared(void *where)
 	if ((unsigned long)mem > -4096ul)
 		return -ENOMEM;
 	fn_engine.shared = mem;
-	fn_engine.lock = &fn_engine.shared->lock;
-	fn_engine.shared->pid[0] = (int)fn_sys(SYS_getpid, 0);
-	set_image(0);
+	fn_engine.lock = (struct fn_lock){ 0 };
+	fn_engine.shares = false;
+	fn_engine_set_image(0);
 	fn_engine.conversions = 0;
 	fn_engine.seen = 0;
 	return 0;
@@ -71,6 +71,34 @@ int fn_engine_init(void)
 		ret = fn_fdtable_init(fn_config.fd_base);
 	fn_lock_release(&once);
 	return ret;
+}
+
+fn_cold void fn_engine_lock_slow(void)
+{
+	struct fn_lock *l = &fn_engine.lock;
+	uint32_t word;
+
+	for (int i = 0; i < FN_LOCK_SPINS && l->word != FN_LOCK_MOVED; i++) {
+		if (!fn_lock_held(l) && fn_lock_try(l))
+			return;
+		__builtin_ia32_pause();
+	}
+	for (;;) {
+		word = 0;
+		/* as fn_lock_slow(), but a lock that has moved stays so; pairs with the store in fn_family_found() */
+		if (atomic_compare_exchange_strong(&l->word, &word, 2))
+			return;
+		if (word == FN_LOCK_MOVED)
+			break;
+		if (word == 2 || atomic_compare_exchange_strong(&l->word, &word, 2))
+			fn_sys_futex((uint32_t *)&l->word, FUTEX_WAIT, 2, NULL);
+	}
+	fn_family_lock();
+}
+
+bool fn_engine_trylock_slow(void)
+{
+	return fn_engine.shares && fn_family_trylock();
 }
 
 void fn_engine_give(struct fn_file *f, struct fn_sock *sk)
@@ -137,6 +165,7 @@ void fn_engine_take_shared(void)
 {
 	struct fn_shared *sh = fn_engine.shared;
 
+	fn_family_round(fn_engine.st->now);
 	if (sh->head - fn_engine.seen > FN_SHARED_EVENTS) {
 		fn_engine.seen = sh->head;
 		wake_all();
@@ -262,20 +291,6 @@ void fn_dual_check(uint64_t now)
 
 /* ---- fork ---- */
 
-int fn_engine_free_image(void)
-{
-	struct fn_shared *sh = fn_engine.shared;
-
-	for (int i = 0; i < FN_IMAGES; i++) {
-		if (sh->pid[i] && fn_sys(SYS_kill, sh->pid[i], 0) != -ESRCH)
-			continue;
-		/* ours until it is the new image's: another member may ask before that one runs */
-		sh->pid[i] = (int)fn_sys(SYS_getpid, 0);
-		return i;
-	}
-	return -1;
-}
-
 static void each_sock(void (*fn)(struct fn_sock *sk, uint64_t bit), uint64_t bit)
 {
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
@@ -296,17 +311,25 @@ static void image_del(struct fn_sock *sk, uint64_t bit)
 	sk->images &= ~bit;
 }
 
+bool fn_engine_any_sock(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] && fn_fdtable.file[fd]->sk)
+			return true;
+	return false;
+}
+
 int fn_engine_fork_prepare(void)
 {
 	int child;
 
-	if (!fn_engine.st)
+	if (!fn_engine.st || !fn_engine_any_sock())
 		return -1;
-	child = fn_engine_free_image();
-	if (child >= 0) {
-		each_sock(image_add, 1ull << child);
-		fn_bell_fork_prepare((unsigned)child);
-	}
+	child = fn_family_expect();
+	if (child < 0)
+		return -EAGAIN;
+	each_sock(image_add, 1ull << child);
+	fn_bell_fork_prepare((unsigned)child);
 	return child;
 }
 
@@ -315,7 +338,31 @@ void fn_engine_fork_failed(int child)
 	if (child < 0)
 		return;
 	each_sock(image_del, 1ull << child);
-	fn_engine.shared->pid[child] = 0;
+	fn_family_cancel(child);
+}
+
+/*
+ * The child shares no stack: it holds nothing there, or there was no place for it. What it has of the stack's is the
+ * kernel's from now on: a listener's other side, and for a connection a socket that is not connected.
+ */
+static void orphan(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+
+		if (!f || !f->sk)
+			continue;
+		f->sk = NULL;
+		if (f->kind == FN_FILE_LISTEN)
+			continue;
+		fn_epoll_release(f);
+		f->kind = FN_FILE_KERNEL;
+		f->ops = &fn_kernel_ops;
+	}
+	fn_family_forget();
+	map_shared(fn_engine.shared);
+	if (fn_engine.st)
+		fn_engine_lose_stack();
 }
 
 /* Threads of the parent that waited are not here. */
@@ -349,17 +396,16 @@ void fn_engine_fork_child(int child)
 	struct fn_thread *t = fn_thread_self();
 
 	fn_bell_fork_child(child >= 0);
-	if (child < 0) {
-		map_shared(fn_engine.shared);
-	} else {
-		set_image((unsigned)child);
-		fn_engine.shared->pid[child] = (int)fn_sys(SYS_getpid, 0);
-		fn_ports_child();
-	}
 	fn_fd_internal_close(t->efd);
 	t->efd = -1;
 	t->state = FN_RUNNING;
 	forget_waiters();
+	if (child >= 0 && fn_family_join(child)) {
+		fn_engine_set_image((unsigned)child);
+		fn_ports_child();
+	} else {
+		orphan();
+	}
 	forget_side();
 	fn_keeper_forget();
 }

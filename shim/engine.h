@@ -8,38 +8,18 @@
 #define FN_ENGINE_H
 
 #include "shim/conf.h"
+#include "shim/family.h"
 #include "shim/file.h"
 #include "shim/lock.h"
 #include "stack/stack.h"
 
 struct fn_thread;
 
-/*
- * What images that share a stack by fork have in common: the lock, who they are, and the events that one of them saw on
- * the others' sockets. Its own mapping, made anew in a child that shares no stack.
- */
-#define FN_IMAGES	64
-#define FN_SHARED_EVENTS 512
-struct fn_shared {
-	struct fn_lock lock;
-	uint32_t conversions;		/* of connections that more than one image held: see convert.h */
-	int32_t relay;			/* the image that is the relay, plus 1; 0: none */
-	uint64_t asleep;		/* images (a bit each) that sleep and hear their bell */
-	uint64_t rung;			/* images with letters in their bell */
-	uint64_t bell_key;		/* in the names of the bells */
-	uint32_t bells[FN_IMAGES];	/* bells that an image number has had */
-	int32_t pid[FN_IMAGES];		/* 0: free */
-	uint64_t head;			/* events written so far */
-	struct {
-		struct fn_sock *sk;
-		unsigned events;
-	} event[FN_SHARED_EVENTS];
-};
-
 struct fn_engine {
-	struct fn_lock *lock;		/* shared->lock */
+	struct fn_lock lock;		/* the stack's, while it is this image's alone */
+	bool shares;			/* it is not: shared->lock counts, .lock is FN_LOCK_MOVED */
 	struct fn_shared *shared;
-	unsigned image;			/* our number in shared->pid */
+	unsigned image;			/* our number in shared->member */
 	uint32_t conversions;		/* of shared->conversions seen so far */
 	uint64_t mine;			/* its bit in fn_sock.images; the relay: 0 */
 	bool is_relay;
@@ -78,33 +58,34 @@ int fn_engine_init(void);
  * without the lock. */
 bool fn_engine_start(void);
 
-void fn_convert_catch_up(void);	/* convert.h */
+/* In a child that does not share it: unmap the stack, close what belongs to its ports. */
+void fn_engine_lose_stack(void);
+
+/* The lock is taken by another thread, or has moved. */
+void fn_engine_lock_slow(void);
+bool fn_engine_trylock_slow(void);
 fn_inline void fn_engine_lock(void)
 {
-	fn_lock_take(fn_engine.lock);
-	if (fn_unlikely(fn_engine.conversions != fn_engine.shared->conversions))
-		fn_convert_catch_up();
+	if (fn_unlikely(!fn_lock_try(&fn_engine.lock)))
+		fn_engine_lock_slow();
 }
 
 fn_inline void fn_engine_unlock(void)
 {
-	fn_lock_release(fn_engine.lock);
+	if (fn_unlikely(fn_engine.shares))
+		fn_family_unlock();
+	else
+		fn_lock_release(&fn_engine.lock);
 }
 
-/* What other images have seen on our sockets. With the lock held. */
+/* What other images have seen on our sockets, and who of them has died. With the lock held. */
 void fn_engine_take_shared(void);
 /* Ask the kernel's sides (one system call) and wake who watches them. With the lock held. */
 void fn_dual_check(uint64_t now);
 
 fn_inline bool fn_engine_trylock(void)
 {
-	struct fn_shared *s = fn_engine.shared;
-
-	if (fn_unlikely(!fn_lock_try(&s->lock)))
-		return false;
-	if (fn_unlikely(fn_engine.conversions != s->conversions))
-		fn_convert_catch_up();
-	return true;
+	return fn_likely(fn_lock_try(&fn_engine.lock)) || fn_engine_trylock_slow();
 }
 
 /* With the lock held: one round at `now`; what it did. */
@@ -116,7 +97,7 @@ fn_inline unsigned fn_engine_poll(uint64_t now)
 	if (fn_unlikely(!st))
 		return 0;
 	/* before the round: what it raises itself is counted as seen, and the compiler has less to save */
-	if (fn_unlikely(fn_engine.seen != fn_engine.shared->head))
+	if (fn_unlikely(fn_engine.shares))
 		fn_engine_take_shared();
 	/* the clock was read before the lock was had: another thread may have been further */
 	now = fn_max(now, st->now);
@@ -133,11 +114,14 @@ void fn_engine_drop(struct fn_file *f);
 /* f gets sk; with the lock held. */
 void fn_engine_give(struct fn_file *f, struct fn_sock *sk);
 
-/* An image number that nobody has, or -1. With the lock held. */
-int fn_engine_free_image(void);
+/* Does a file of this image stand on the stack? */
+bool fn_engine_any_sock(void);
 
-/* Before fork: what the child will hold is counted; its image number, or -1 when there is no stack to share. After a fork
- * that failed: taken back. With the lock held. */
+/* This image is `image` of the family, or 0 of its own. */
+void fn_engine_set_image(unsigned image);
+
+/* Before fork: what the child will hold is counted; its image number, or -1 when there is nothing to share, -EAGAIN when
+ * there is, but no place for one more image. After a fork that failed: taken back. With the lock held. */
 int fn_engine_fork_prepare(void);
 void fn_engine_fork_failed(int child);
 /* In the child: everything of the image that named threads, or must not be the parent's. */

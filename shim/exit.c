@@ -10,6 +10,7 @@
 #include "shim/info.h"
 #include "shim/log.h"
 #include "shim/port.h"
+#include "shim/relay.h"
 #include "shim/shim.h"
 
 static bool close_all(void)
@@ -53,20 +54,30 @@ static bool drain_round(uint64_t now, uint64_t until)
 	return more;
 }
 
+/* Others of the family go on driving the stack: what was sent is on its way, the rest is theirs to send. */
+static bool leave_to_family(uint64_t now)
+{
+	bool others;
+
+	fn_engine_lock();
+	close_all();
+	fn_engine_poll(now);
+	fn_stack_flush(fn_engine.st);
+	others = fn_family_others();
+	fn_engine_unlock();
+	return others;
+}
+
 static void drain(void)
 {
 	uint64_t now, until;
 
-	if (!fn_engine.st)
+	if (!fn_engine.st || leave_to_family(fn_now()))
 		return;
-	fn_engine_lock();
-	close_all();
-	fn_engine_unlock();
 	until = fn_now() + fn_config.exit_drain_ms * FN_MSEC;
 	do
 		now = fn_now();
 	while (now < until && drain_round(now, until));
-	fn_engine.shared->pid[fn_engine.image] = 0;
 }
 
 /* What fastnet-stat cannot ask of a process any more: where its sockets went, by the names that --json has. */
@@ -98,8 +109,39 @@ void fn_shim_exit(void)
 	account();
 }
 
+/*
+ * An exec that fails ends nothing: in a family the others find out that this image has gone, and only then close what it
+ * held. Who has no family gets the relay for that. Without one, the sockets are closed beforehand.
+ */
+static bool leave_by_exec(void)
+{
+	bool survives;
+
+	fn_engine_lock();
+	survives = fn_family_others() || fn_relay_need() >= 0;
+	if (survives)
+		fn_family_leaving(true);
+	fn_engine_unlock();
+	return survives;
+}
+
+static bool leaving;
+
 void fn_shim_exec(void)
 {
-	drain();
+	if (fn_engine.st && fn_engine_any_sock())
+		leaving = leave_by_exec();
+	if (!leaving)
+		drain();
 	account();
+}
+
+void fn_shim_exec_failed(void)
+{
+	if (!leaving)
+		return;
+	leaving = false;
+	fn_engine_lock();
+	fn_family_leaving(false);
+	fn_engine_unlock();
 }

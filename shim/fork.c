@@ -5,7 +5,10 @@
  * daemon() and forkpty() pass here too. The fd table and the slabs are locked over the fork: the child's
  * copies are exact, and no lock of theirs stays held there by a thread that the child has not got.
  */
+#include <errno.h>
+
 #include "shim/bell.h"
+#include "shim/convert.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
@@ -13,41 +16,84 @@
 #include "shim/shim.h"
 #include "shim/signal.h"
 #include "shim/slab.h"
+#include "shim/wait.h"
 
-static int child_image;
+/* Of this thread's fork: its child's place in the family, and whether the locks are held. */
+static __thread int child_image = -1;
+static __thread bool prepared;
+
+/* A place for the child, with both locks held. One for which there is none gets the connections as the kernel's. */
+static int lock_and_place(void)
+{
+	int image;
+
+	for (;;) {
+		fn_engine_lock();
+		fn_lock_take(&fn_fdtable.lock);
+		image = fn_engine_fork_prepare();
+		if (image != -EAGAIN)
+			return image;
+		fn_lock_release(&fn_fdtable.lock);
+		fn_engine_unlock();
+		if (fn_convert_all() <= 0)
+			break;
+	}
+	fn_engine_lock();
+	fn_lock_take(&fn_fdtable.lock);
+	return -1;
+}
 
 void fn_shim_fork_prepare(void)
 {
 	child_image = -1;
 	if (!fn_fdtable.size)
 		return;
-	fn_engine_lock();
-	fn_lock_take(&fn_fdtable.lock);
+	child_image = lock_and_place();
 	fn_threads_fork_prepare();
-	child_image = fn_engine_fork_prepare();
 	fn_lock_take(&fn_slab_lock);
+	prepared = true;
 }
 
 void fn_shim_fork_parent(void)
 {
-	if (!fn_fdtable.size)
+	if (!prepared)
 		return;
+	prepared = false;
 	fn_lock_release(&fn_slab_lock);
 	fn_bell_fork_parent();
 	fn_threads_fork_parent();
 	fn_lock_release(&fn_fdtable.lock);
+	/* who sleeps for the stack must watch the child too */
+	if (child_image >= 0 && fn_engine.watcher)
+		fn_thread_ring(fn_engine.watcher);
 	fn_engine_unlock();
+}
+
+void fn_shim_fork_done(int pid)
+{
+	if (child_image < 0 || pid == 0)
+		return;
+	if (pid > 0) {
+		fn_family_named(child_image, pid);
+	} else {
+		fn_engine_lock();
+		fn_engine_fork_failed(child_image);
+		fn_engine_unlock();
+	}
+	child_image = -1;
 }
 
 void fn_shim_fork_child(void)
 {
-	if (!fn_fdtable.size)
+	if (!prepared)
 		return;
+	prepared = false;
 	fn_lock_release(&fn_slab_lock);
 	fn_threads_fork_child();
 	fn_lock_release(&fn_fdtable.lock);
 	/* a shared lock is the parent's to release; without a shared stack the child's is a new one */
 	fn_engine_fork_child(child_image);
+	child_image = -1;
 	fastnet_info.pid = (int32_t)fn_sys(SYS_getpid, 0);
 	fn_listen_epoch++;
 }

@@ -179,6 +179,14 @@ static struct fn_stack *stack_make(void)
 	return a ? fn_stack_create(a, &conf, &ops, NULL, fn_now()) : NULL;
 }
 
+void fn_engine_lose_stack(void)
+{
+	fn_engine.st = NULL;
+	fn_engine.ports = 0;
+	fn_ports_lose();
+	arena_drop();
+}
+
 /* Not tried again before this time: a port that cannot be had now may be had later. */
 #define RETRY_NS	(1000 * FN_MSEC)
 static uint64_t retry_at;

@@ -16,6 +16,9 @@ struct fn_lock {
 	_Atomic uint32_t word;
 };
 
+/* Never free again: another lock counts instead (engine.h). */
+#define FN_LOCK_MOVED 3
+
 /* Tries before sleeping; a hold is a few hundred ns (bench/stack), a pause about 40 ns. */
 #define FN_LOCK_SPINS 100
 

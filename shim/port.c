@@ -38,6 +38,7 @@ struct port {
 static struct port ports[FN_CONF_NICS];
 static const struct fn_plugin_ops *plugin;
 static bool changed;
+static bool lost;	/* DPDK runs in the parent, and its memory is the parent's */
 
 bool fn_ports_configured(void)
 {
@@ -321,6 +322,10 @@ static int hold_port(unsigned i)
 	const struct fn_nic_conf *c = &fn_config.nics[i];
 	int before = ports[i].holder, ret;
 
+	if (lost) {
+		record(i, FN_INFO_PORT_FAILED, 0, ECHILD);
+		return -ECHILD;
+	}
 	/*
 	 * nginx's worker, in the second half of its life, when it kept nothing of its privileges: it does not even take the
 	 * name, for it could not open the port, and would keep it from one that can.
@@ -402,6 +407,30 @@ void fn_ports_awake(void)
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		if (ports[i].port)
 			plugin->disarm(ports[i].port);
+}
+
+static void lose_port(struct port *p)
+{
+	int own[FN_PLUGIN_OWN_FDS], n;
+
+	drop_hold(p);
+	if (!p->port)
+		return;
+	n = plugin->own_fds(p->port, own, fn_array_size(own));
+	for (int i = 0; i < n; i++)
+		fn_fd_internal_close(own[i]);
+	p->port = NULL;
+	p->nic = NULL;
+	p->nfds = 0;
+}
+
+void fn_ports_lose(void)
+{
+	for (unsigned i = 0; i < fn_config.nnics; i++) {
+		if (ports[i].port)
+			lost = true;
+		lose_port(&ports[i]);
+	}
 }
 
 void fn_ports_child(void)

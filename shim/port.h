@@ -29,6 +29,10 @@ int fn_ports_holder(void);
 /* In a child of fork that shares the stack. */
 void fn_ports_child(void);
 
+/* In a child of fork that does not: descriptors are closed, and DPDK, which cannot be started twice in one process, is not
+ * used there any more. */
+void fn_ports_lose(void);
+
 /* Before the first of the others. */
 void fn_ports_init(void);
 /* The holder of a port that we want has gone since the last attempt. */

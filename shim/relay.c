@@ -240,7 +240,8 @@ static bool serve_all(void)
 /* With the lock held: nothing is left to do here, for which others rely on us. */
 static bool may_end(uint64_t now, uint64_t *since)
 {
-	if (relay.conns) {
+	/* a program that is about to exec relies on us to close what it had */
+	if (relay.conns || fn_family_somebody_leaves()) {
 		*since = 0;
 		return false;
 	}
@@ -262,10 +263,10 @@ static void sleep_until(uint64_t until, bool nap, struct pollfd *fds, unsigned n
 
 static void run(void)
 {
-	struct pollfd fds[FN_PORT_WAIT_FDS + 2];
+	struct pollfd fds[FN_PORT_WAIT_FDS + 3];
 	struct epoll_event ev[EVENTS];
-	uint64_t since = 0, now;
-	int ready = 0;
+	uint64_t since = 0, now, until;
+	int ready = 0, deaths;
 
 	for (;;) {
 		bool more, nap = false;
@@ -274,6 +275,7 @@ static void run(void)
 		fn_engine_lock();
 		now = fn_max(fn_now(), fn_engine.st->now);
 		fn_engine.shared->asleep &= ~relay.bit;
+		fn_family_woken(now);
 		fn_ports_awake();
 		take_ready(ev, ready);
 		fn_stack_poll(fn_engine.st, now);
@@ -287,30 +289,37 @@ static void run(void)
 		fn_engine.shared->asleep |= relay.bit;
 		/* armed: look again, for what came meanwhile rings nobody */
 		more |= fn_stack_poll(fn_engine.st, now) || fn_engine.seen != fn_engine.shared->head;
-		now = more ? 0 : fn_engine_deadline();
+		until = more ? 0 : fn_engine_deadline();
+		deaths = fn_family_sleep(now, &until);
 		fn_engine_unlock();
+		if (deaths >= 0)
+			fds[n++] = (struct pollfd){ .fd = deaths, .events = POLLIN };
 		fds[n++] = (struct pollfd){ .fd = relay.epfd, .events = POLLIN };
 		fds[n++] = (struct pollfd){ .fd = fn_engine.bell, .events = POLLIN };
-		sleep_until(now, nap, fds, n);
+		sleep_until(until, nap, fds, n);
 		fn_ports_tick(fn_now());
 		ready = fn_sys_epoll_check(relay.epfd, ev, EVENTS);
 	}
-	fn_engine.shared->relay = 0;
-	fn_engine.shared->pid[fn_engine.image] = 0;
+	fn_engine.shared->relay = false;
+	fn_fd_internal_close(fn_engine.bell);	/* the name is the next one's */
+	fn_engine.bell = -1;
+	fn_family_leave();
 	fn_engine_unlock();
 }
 
 /* ---- how it comes about ---- */
 
-static _Noreturn void relay_main(unsigned image, int bell)
+static _Noreturn void relay_main(int bell)
 {
 	fn_relay_leave_program(bell);
+	fn_robust_bare_child();
+	fn_family_join(FN_RELAY_IMAGE);
 	fn_engine.is_relay = true;
-	fn_engine.image = image;
+	fn_engine.image = FN_RELAY_IMAGE;
 	fn_engine.mine = 0;		/* its events come through the shared ring like everybody's: take_events() */
 	fn_engine.seen = fn_engine.shared->head;
 	fn_engine.duals = NULL;
-	relay.bit = 1ull << image;
+	relay.bit = 1ull << FN_RELAY_IMAGE;
 	relay.conns = NULL;
 	relay.epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
 	fn_ports_child();
@@ -320,7 +329,7 @@ static _Noreturn void relay_main(unsigned image, int bell)
 }
 
 /* A copy of this process with exit signal 0, all signals blocked: its PID, or -errno. */
-static int make_process(unsigned image, int bell)
+static int make_process(int bell)
 {
 	uint64_t all = ~0ull, old;
 	long pid;
@@ -331,7 +340,7 @@ static int make_process(unsigned image, int bell)
 	pid = fn_sys(SYS_clone, 0, NULL, NULL, NULL, 0);
 	fn_lock_release(&fn_slab_lock);
 	if (pid == 0)
-		relay_main(image, bell);
+		relay_main(bell);
 	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, FN_SIGSET_SIZE);
 	return (int)pid;
 }
@@ -347,29 +356,29 @@ static void reap(void)
 
 void fn_relay_lost(void)
 {
-	fn_engine.shared->relay = 0;
+	fn_engine.shared->relay = false;
+	fn_family_lost(FN_RELAY_IMAGE);
 }
 
 int fn_relay_need(void)
 {
 	struct fn_shared *sh = fn_engine.shared;
-	int image, bell, pid;
+	int bell, pid;
 
 	reap();
 	if (sh->relay)
-		return sh->relay - 1;
-	image = fn_engine_free_image();
-	if (image < 0)
-		return -EAGAIN;
-	bell = fn_bell_make((unsigned)image);
-	pid = bell < 0 ? bell : make_process((unsigned)image, bell);
+		return FN_RELAY_IMAGE;
+	fn_family_lost(FN_RELAY_IMAGE);		/* one that was killed, and nobody has looked since */
+	bell = fn_bell_make(FN_RELAY_IMAGE);
+	fn_family_expect_relay();
+	pid = bell < 0 ? bell : make_process(bell);
 	fn_fd_internal_close(bell);
 	if (pid < 0) {
-		sh->pid[image] = 0;
+		fn_family_cancel(FN_RELAY_IMAGE);
 		return pid;
 	}
 	made = pid;
-	sh->pid[image] = pid;
-	sh->relay = image + 1;
-	return image;
+	fn_family_named(FN_RELAY_IMAGE, pid);
+	sh->relay = true;
+	return FN_RELAY_IMAGE;
 }

@@ -31,11 +31,14 @@ int fn_shim_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
 void fn_shim_fork_prepare(void);
 void fn_shim_fork_parent(void);
 void fn_shim_fork_child(void);
+/* After the hooks, where the result is known: the child's PID, or -1 when there is no child. */
+void fn_shim_fork_done(int pid);
 
 /* Before exit, _exit, quick_exit and at the end of main: unsent data leaves (FASTNET_EXIT_DRAIN_MS at most). */
 void fn_shim_exit(void);
-/* Before a program image is replaced by exec: what this image holds of a shared stack is given back. */
+/* Before a program image is replaced by exec, and when it was not. */
 void fn_shim_exec(void);
+void fn_shim_exec_failed(void);
 /* Before set*id, setgroups, initgroups, chroot, capset, prctl(PR_SET_SECCOMP …): open what needs privileges. */
 void fn_shim_privileges(void);
 

@@ -134,6 +134,8 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		add_ports(s);
 		add_fd(s, fn_engine.bell);
 		fn_engine.shared->asleep |= fn_engine.mine;
+		if (fn_unlikely(fn_engine.shares))
+			add_fd(s, fn_family_sleep(fn_now(), &s->until));
 	}
 	atomic_store(&t->state, FN_ARMED);	/* pairs with the exchange in fn_thread_ring() */
 	sleepers_add(t);
@@ -156,6 +158,8 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		fn_engine.shared->asleep &= ~fn_engine.mine;
 		if (fn_unlikely(fn_engine.shared->rung & fn_engine.mine))
 			fn_convert_letters();
+		if (fn_unlikely(fn_engine.shares))
+			fn_family_woken(fn_now());
 		fn_ports_awake();
 		/* somebody must look after the ports: another sleeper at once, else the keeper by its heartbeat */
 		if (!fn_engine.sleepers || !fn_thread_ring(fn_engine.sleepers))

@@ -25,8 +25,9 @@ struct fn_thread {
 	struct fn_thread *known_next, **known_pprev;
 };
 
-/* Descriptors of our own in a sleep: the thread's bell, the image's, the kernel's sides, a held port's, the ports'. */
-#define FN_WAIT_SLOTS	(4 + FN_PORT_WAIT_FDS)
+/* Descriptors of our own in a sleep: the thread's bell, the image's, the kernel's sides, a held port's, the family's deaths,
+ * the ports'. */
+#define FN_WAIT_SLOTS	(5 + FN_PORT_WAIT_FDS)
 
 /*
  * Wait until `ready` says so. `ready` is called with the engine locked and may record its result in arg. arm and disarm

@@ -113,6 +113,9 @@ fn_inline bool fn_stack_flush(struct fn_stack *st)
 	return !st->staged || fn_stack_flush_staged(st);
 }
 
+/* Whoever held the lock died at an unknown moment: counted. With the lock held. */
+void fn_stack_recover(struct fn_stack *st);
+
 /* When fn_stack_poll() must be called even if no packet comes (ns); FN_NEVER: not at all. */
 uint64_t fn_stack_deadline(const struct fn_stack *st);
 

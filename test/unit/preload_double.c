@@ -25,8 +25,17 @@ static struct fn_file files[FDS];
 static struct double_state state = { .internal_fd = -1, .exit_fd = -1 };
 
 /* Never to be had: every call of quick.h goes the long way, where the operations are. */
-static struct fn_shared taken = { .lock = { 1 } };
-struct fn_engine fn_engine = { .lock = &taken.lock, .shared = &taken };
+struct fn_engine fn_engine = { .lock = { 1 } };
+
+bool fn_engine_trylock_slow(void)
+{
+	return false;
+}
+
+void fn_family_unlock(void)
+{
+}
+
 __thread struct fn_thread fn_this_thread;
 
 struct fn_fdtable fn_fdtable;
@@ -369,6 +378,16 @@ void fn_shim_fork_parent(void)
 void fn_shim_fork_child(void)
 {
 	call("fork_child", 0);
+}
+
+void fn_shim_fork_done(int pid)
+{
+	call("fork_done", 1, L(pid));
+}
+
+void fn_shim_exec_failed(void)
+{
+	call("exec_failed", 0);
 }
 
 void fn_shim_exit(void)

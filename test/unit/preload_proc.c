@@ -220,7 +220,8 @@ Test(preload_proc, every_fork_runs_the_hooks)
 		pid = forks[i]();
 		if (!pid)
 			child_says();
-		cr_expect_str_eq(d->log, "fork_prepare fork_parent ", "%zu", i);
+		cr_expect_str_eq(d->log, "fork_prepare fork_parent fork_done ", "%zu", i);
+		cr_expect_eq(d->arg[0], pid);
 		cr_expect_eq(status_of(pid), 1, "%zu", i);
 	}
 }
@@ -252,7 +253,8 @@ Test(preload_proc, inert_vfork_is_the_real_one)
 			d = double_returns(0);					\
 			d->exit_fd = -1;					\
 			if (call)						\
-				_exit(strcmp(d->log, "exec ") ? 101 : 100);	\
+				_exit(!strcmp(d->log, "exec exec_failed ") ? 100 : \
+				      !strcmp(d->log, "exec_failed ") ? 101 : 102); \
 		}								\
 		status_of(pid_);						\
 	})
@@ -277,7 +279,7 @@ Test(preload_proc, exec_passes_everything_on)
 }
 
 /* An exec that cannot succeed is none: a program that looks for its file in one folder after the other gives nothing up. */
-Test(preload_proc, the_shim_hears_before_exec)
+Test(preload_proc, the_shim_hears_before_exec_and_of_its_failure)
 {
 	char *argv[] = { "x", NULL }, name[] = "/tmp/fastnet-exec.XXXXXX";
 	int garbage = mkstemp(name);
@@ -288,11 +290,13 @@ Test(preload_proc, the_shim_hears_before_exec)
 	close(garbage);
 	cr_expect_eq(exec_status(execve(name, argv, argv)), 100);
 	cr_expect_eq(exec_status(execl(name, "x", NULL)), 100);
+	cr_expect_eq(exec_status(syscall(SYS_execve, name, argv, argv)), 100);
 	unlink(name);
 	cr_expect_eq(exec_status(execve("/nonexistent", argv, argv)), 101);
 	cr_expect_eq(exec_status(execve("/tmp", argv, argv)), 101);
 	cr_expect_eq(exec_status(execvp("nonexistent", argv)), 101);
 	cr_expect_eq(exec_status(execl("/nonexistent", "x", NULL)), 101);
+	cr_expect_eq(exec_status(syscall(SYS_execve, "/nonexistent", argv, argv)), 101);
 }
 
 /* ---- the end ---- */

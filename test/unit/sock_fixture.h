@@ -16,8 +16,8 @@
 #include "tcp_fixture.h"
 
 struct fn_engine fn_engine;
+#define engine_lock fn_engine.lock
 static struct fn_shared shared;
-#define engine_lock shared.lock
 static struct fn_file files[16];
 static unsigned file_count;
 static int stack_reaches = 1;	/* what the policy says of a destination */
@@ -157,6 +157,9 @@ void fn_convert_catch_up(void) { cr_assert(false, "nothing is converted here"); 
 ssize_t fn_convert_rest_send(int fd, const struct iovec *iov, int iovcnt, size_t done, unsigned flags) { return -EBADF; }
 ssize_t fn_convert_rest_recv(int fd, const struct iovec *iov, int iovcnt, size_t done, unsigned flags) { return -EBADF; }
 void fn_lock_slow(struct fn_lock *l) { cr_assert(false, "the lock is taken twice"); }
+void fn_engine_lock_slow(void) { cr_assert(false, "the engine's lock is taken twice"); }
+bool fn_engine_trylock_slow(void) { return false; }
+void fn_family_unlock(void) { cr_assert(false, "no test here shares its stack"); }
 bool fn_thread_ring(struct fn_thread *t) { return false; }
 void fn_watch_add(struct fn_file *f, struct fn_watch *w) { }
 void fn_watch_del(struct fn_watch *w) { }
@@ -224,7 +227,7 @@ static void sock_setup(void)
 	tcp_setup();
 	A.st->ops.ready = file_events;
 	fn_engine.st = A.st;
-	fn_engine.lock = &engine_lock;
+	fn_engine.lock = (struct fn_lock){ 0 };
 	fn_engine.shared = &shared;
 	file_count = 0;
 	stack_reaches = 1;
