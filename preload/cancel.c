@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Cancellation of threads. Deferred cancellation acts where a call of ours begins or waits (shim/signal.c); libc tells
+ * Threads that are cancelled, or end. Deferred cancellation acts where a call of ours begins or waits (shim/signal.c); libc tells
  * nobody of it, so who cancels a thread wakes it. Asynchronous cancellation would act in the midst of our calls: they
  * switch it off while they last, and the thread carries a mark that it wants it.
  */
@@ -16,6 +16,21 @@ int fn_wrap_pthread_cancel(pthread_t thread)
 	if (!ret && fn_shim_active)
 		fn_guarded_void(fn_shim_cancelled(thread));
 	return ret;
+}
+
+/* The end of a thread that returns from its function passes nowhere here; but the main one's is exit(). */
+void fn_wrap_pthread_exit(void *value)
+{
+	if (fn_shim_active)
+		fn_guarded_void(fn_shim_thread_exit());
+	fn_real.pthread_exit(value);
+}
+
+void fn_wrap_thrd_exit(int result)
+{
+	if (fn_shim_active)
+		fn_guarded_void(fn_shim_thread_exit());
+	fn_real.thrd_exit(result);
 }
 
 /* In a handler that runs at the end of a call libc's own type is the deferred one: the mark counts. */

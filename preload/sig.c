@@ -7,13 +7,15 @@
  *
  * No lock: a handler may call sigaction(), and the trampoline reads one word. SIG_DFL and SIG_IGN go straight to the
  * kernel and leave the table alone. A table a process, copied by fork as the kernel copies its own; exec resets both.
- * Faults are not our business: nobody waits in one, and Java and Go live on them. Raw rt_sigaction is not seen.
+ * Faults are not our business, though shim/crash.c reports those that nobody handles: nobody waits in one, and Java and Go
+ * live on them. Raw rt_sigaction is not seen.
  */
 #include <stdatomic.h>
 #include <string.h>
 
 #include "preload/guard.h"
 #include "preload/sig.h"
+#include "shim/crash.h"
 
 typedef void info_handler(int sig, siginfo_t *info, void *context);
 
@@ -147,8 +149,12 @@ int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *ol
 	uintptr_t was;
 	int ret;
 
-	if (!concerned(sig))
-		return fn_real.sigaction(sig, act, old);
+	if (!concerned(sig)) {
+		ret = fn_real.sigaction(sig, act, old);
+		if (!ret && old && fn_crash_handles((uintptr_t)old->sa_handler))
+			*old = (struct sigaction){ .sa_handler = SIG_DFL };
+		return ret;
+	}
 	before = table_get(sig);
 	if (act && is_function((uintptr_t)act->sa_handler)) {
 		ours = *act;
@@ -182,8 +188,10 @@ static fn_sighandler *set_handler(fn_sighandler *(*next)(int, fn_sighandler *), 
 	struct before before;
 	fn_sighandler *old;
 
-	if (!concerned(sig))
-		return next(sig, handler);
+	if (!concerned(sig)) {
+		old = next(sig, handler);
+		return fn_crash_handles((uintptr_t)old) ? SIG_DFL : old;
+	}
 	before = table_get(sig);
 	if (function) {
 		table_set(sig, PLAIN, (uintptr_t)handler);

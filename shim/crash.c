@@ -79,13 +79,18 @@ static void handler(int sig, siginfo_t *info, void *context)
 
 	/* the instruction runs again under the default action, so that a core shows where it was */
 	sigaction(sig, &dfl, NULL);
-	if (ip < text_start || ip >= text_end)
-		return;
-	fn_log(FN_LOG_ERROR, "signal %d inside libfastnet.so at +%#lx, address %p", sig,
-	       (unsigned long)(ip - text_start), info->si_addr);
-	backtrace(uc);
+	if (ip >= text_start && ip < text_end) {
+		fn_log(FN_LOG_ERROR, "signal %d inside libfastnet.so at +%#lx, address %p", sig,
+		       (unsigned long)(ip - text_start), info->si_addr);
+		backtrace(uc);
+	}
 	if (info->si_code <= 0)	/* sent, not raised by an instruction: it does not come again by itself */
 		fn_sys(SYS_tgkill, fn_sys(SYS_getpid, 0), fn_sys(SYS_gettid, 0), sig);
+}
+
+bool fn_crash_handles(uintptr_t h)
+{
+	return h == (uintptr_t)handler;
 }
 
 static void open_libunwind(void)

@@ -3,7 +3,13 @@
 #ifndef FN_CRASH_H
 #define FN_CRASH_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* With the first stack: opens libunwind, and takes the fault signals that the program has left at their default. */
 void fn_crash_init(void);
+
+/* Is h, a handler that the kernel has, the one that reports crashes? The program had none. */
+bool fn_crash_handles(uintptr_t h);
 
 #endif

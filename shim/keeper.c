@@ -9,14 +9,17 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include "shim/engine.h"
+#include "shim/last.h"
 #include "shim/port.h"
 #include "shim/shim.h"
 #include "shim/wait.h"
 
 #define TICK_NS		(2 * FN_MSEC)	/* half of it, on average, is what an ACK waits when the program computes */
 #define PARK_TICKS	10		/* ticks under a sleeping watcher before the keeper parks */
+#define LAST_NS		(20 * FN_MSEC)	/* so often it asks whether the program's last thread has ended */
 
 enum keeper_word { TICKING, PARKED, STOPPING };
 
@@ -24,6 +27,8 @@ static struct {
 	pthread_t thread;
 	bool running;
 	_Atomic(uint32_t) word;		/* enum keeper_word; a futex */
+	_Atomic(bool) main_ends;	/* the main thread has called pthread_exit() */
+	uint64_t asked;			/* ns: whether the last thread has ended */
 } keeper;
 
 static void nap(const struct timespec *ts, uint32_t expected)
@@ -35,6 +40,16 @@ static void nap(const struct timespec *ts, uint32_t expected)
 static uint64_t polls(void)
 {
 	return __atomic_load_n(&fn_engine.polls, __ATOMIC_RELAXED);
+}
+
+/* libc ends the process with its last thread, and counts the keeper: so the keeper does it, with libc's status. */
+static void end_with_program(uint64_t now)
+{
+	if (fn_likely(!keeper.main_ends) || now - keeper.asked < LAST_NS)
+		return;
+	keeper.asked = now;
+	if (fn_last_ended())
+		exit(0);
 }
 
 /* Drive until somebody else does. */
@@ -49,6 +64,7 @@ static void take_over(void)
 		bool rx_nap = false;
 		unsigned n;
 
+		end_with_program(now);
 		fn_engine_lock();
 		fn_engine_poll(now);
 		mine = polls();
@@ -77,6 +93,7 @@ static void *keeper_main(void *arg)
 
 		nap(&tick, TICKING);
 		fn_ports_tick(fn_now());
+		end_with_program(fn_now());
 		if (fn_engine.watcher) {
 			if (++idle >= PARK_TICKS && atomic_compare_exchange_strong(&keeper.word, &ticking, PARKED)) {
 				/* pairs with fn_keeper_wake(): the watcher clears itself, then looks at the word */
@@ -138,8 +155,17 @@ void fn_keeper_need(void)
 
 void fn_keeper_forget(void)
 {
-	keeper.running = false;
+	keeper.running = keeper.main_ends = false;
 	fn_engine.no_keeper = true;
+}
+
+void fn_shim_thread_exit(void)
+{
+	if (fn_sys(SYS_gettid, 0) != fn_sys(SYS_getpid, 0))
+		return;
+	/* a sleeping watcher wakes it when it ends */
+	keeper.main_ends = true;
+	fn_shim_together();
 }
 
 void fn_shim_alone(void)

@@ -46,6 +46,9 @@ void fn_shim_privileges(void);
 void fn_shim_alone(void);
 void fn_shim_together(void);
 
+/* The calling thread is about to end by pthread_exit(). The main one's end is not the process's, nor must ours delay that. */
+void fn_shim_thread_exit(void);
+
 /* A handler of the program is about to run, as the kernel called it. True: not now; the signal comes again when the call
  * in progress is left. Async-signal-safe. */
 bool fn_shim_signal(int sig, siginfo_t *info, void *context);

@@ -63,8 +63,10 @@ bool fn_shim_signal(int sig, siginfo_t *info, void *context)
 
 	if (fn_likely(!g->depth))
 		return false;
-	/* of several at once the kernel runs the last one's handler first: what the first one says stands in the end, as
-	 * it decides in the kernel (handle_signal, arch/x86/kernel/signal.c) */
+	/* with SA_NODEFER it would come again at once */
+	set_mask(all);
+	/* Of several at once the kernel runs the last one's handler first, and one may come in the midst of another's: what
+	 * the first one says stands in the end, as it decides in the kernel (handle_signal, arch/x86/kernel/signal.c). */
 	memcpy(&g->mask, &uc->uc_sigmask, sizeof(g->mask));
 	g->restart = fn_signal_ops.restarts && fn_signal_ops.restarts(sig);
 	put_back(sig, info);

@@ -14,6 +14,7 @@
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/quick.h"
+#include "shim/crash.h"
 #include "shim/shim.h"
 #include "shim/signal.h"
 #include "test/unit/preload.h"
@@ -503,6 +504,8 @@ ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 	return -EAGAIN;
 }
 
+bool fn_crash_handles(uintptr_t h) { return false; }
+void fn_shim_thread_exit(void) { }
 ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov) { return -EAGAIN; }
 ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov) { return -EAGAIN; }
 ssize_t fn_tcp_recv_on(struct fn_file *f, const struct iovec *iov, ssize_t n) { return n; }
