@@ -12,8 +12,8 @@ static const struct {
 	void (*run)(void);
 } sections[] = {
 	{ "connect", t_connect }, { "life", t_life },	{ "data", t_data }, { "flags", t_flags },
-	{ "block", t_block },	  { "signal", t_signal },
-		  { "epoll", t_epoll }, { "listen", t_listen }, { "options", t_options },
+	{ "block", t_block },	  { "signal", t_signal }, { "handler", t_handler }, { "eintr", t_eintr },
+	{ "thread", t_thread },	  { "epoll", t_epoll }, { "listen", t_listen }, { "options", t_options },
 	{ "fd", t_fd },		  { "file", t_file },	{ "udp", t_udp }, { "frag", t_frag },
 	{ "async", t_async },
 };

@@ -13,7 +13,6 @@ postgres_at()	# postgres_at HOW DIR: HOW is serve or peer_serve
 	as postgres "$1" postgres -D "$2" -c listen_addresses='*' -c unix_socket_directories="$2" -c fsync=off
 }
 
-known postgres port "the SIGCHLD handler forks while the port is being opened: deadlock on the engine's lock"
 slow
 row postgres "PostgreSQL: initdb, fork per connection; pgbench from the other side, also with -C; cancel, COPY" initdb pgbench psql
 postgres()

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Threads that end in or out of waits, and processes that are stopped and go on in the midst of one. */
+#include <pthread.h>
+#include <sys/ptrace.h>
+#include <threads.h>
+
+#include "oracle.h"
+
+static char buf[4096];
+static volatile int cleanup_ran;
+static __thread char own[64];
+
+static void cleanup(void *arg)
+{
+	cleanup_ran++;
+}
+
+/* ---- threads ---- */
+
+static void leave(int sig)
+{
+	pthread_exit((void *)5);
+}
+
+static void *waits(void *arg)
+{
+	pthread_cleanup_push(cleanup, NULL);
+	recv(*(int *)arg, own, 1, 0);
+	say("a wait ended by itself");
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void *polls(void *arg)
+{
+	pthread_cleanup_push(cleanup, NULL);
+	poll(&(struct pollfd){ .fd = *(int *)arg, .events = POLLIN }, 1, -1);
+	say("a wait ended by itself");
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void *exits(void *arg)
+{
+	pthread_cleanup_push(cleanup, NULL);
+	send(*(int *)arg, "a", 1, 0);
+	pthread_exit((void *)6);
+	pthread_cleanup_pop(0);
+}
+
+static int exits_as_c11(void *arg)
+{
+	send(*(int *)arg, "b", 1, 0);
+	thrd_exit(9);
+}
+
+/* A destructor of the program's that uses the socket when the library's own may have run. */
+static pthread_key_t key;
+
+static void late(void *arg)
+{
+	static __thread int rounds;
+
+	send(*(int *)arg, &"def"[rounds % 3], 1, 0);
+	if (++rounds < 3)
+		pthread_setspecific(key, arg);
+}
+
+static void *with_destructor(void *arg)
+{
+	pthread_setspecific(key, arg);
+	send(*(int *)arg, "c", 1, 0);
+	return (void *)7;
+}
+
+static void join(pthread_t t, const char *what)
+{
+	void *result = NULL;
+
+	pthread_join(t, &result);
+	say("%s: %ld, cleanup %d", what, (long)result, cleanup_ran);
+	cleanup_ran = 0;
+}
+
+static void signalled(void *(*body)(void *), int *fd, const char *what)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, body, fd);
+	usleep(30000);
+	pthread_kill(t, SIGUSR1);
+	join(t, what);
+}
+
+static void thread_ends(void)
+{
+	int slot, fd = connect_out(&slot), c11 = 0;
+	pthread_t t;
+	thrd_t c;
+
+	signal(SIGUSR1, leave);
+	for (int i = 0; i < 5; i++) {
+		signalled(waits, &fd, "pthread_exit from a handler in recv");
+		signalled(polls, &fd, "pthread_exit from a handler in poll");
+	}
+	signal(SIGUSR1, SIG_DFL);
+	pthread_create(&t, NULL, exits, &fd);
+	join(t, "pthread_exit");
+	thrd_create(&c, exits_as_c11, &fd);
+	thrd_join(c, &c11);
+	say("thrd_exit: %d", c11);
+	pthread_key_create(&key, late);
+	pthread_create(&t, NULL, with_destructor, &fd);
+	join(t, "a destructor that sends");
+	pthread_key_delete(key);
+	say("peer has %ld", peer("recv %d 6", slot));
+	peer("send %d 3", slot);
+	GET(recv(fd, buf, 10, 0), buf);
+	close(fd);
+}
+
+/* A thousand threads that come and go leave no descriptor behind. */
+static void *short_wait(void *arg)
+{
+	poll(&(struct pollfd){ .fd = *(int *)arg, .events = POLLIN }, 1, 1);
+	return NULL;
+}
+
+static int next_number(int fd)
+{
+	int n = dup(fd);
+
+	close(n);
+	return n;
+}
+
+static void many(void)
+{
+	int slot, fd = connect_out(&slot), before = next_number(fd);
+	pthread_t t[10];
+
+	for (int i = 0; i < 10; i++) {
+		for (int k = 0; k < 10; k++)
+			pthread_create(&t[k], NULL, short_wait, &fd);
+		for (int k = 0; k < 10; k++)
+			pthread_join(t[k], NULL);
+	}
+	say("numbers left behind: %d", next_number(fd) - before);
+	close(fd);
+}
+
+/* The main thread ends before the others; the process ends with the last of them. */
+static void *outlives(void *arg)
+{
+	usleep(30000);	/* the main thread is gone by then, or not: both must do */
+	send(*(int *)arg, "abcd", 4, 0);
+	return NULL;
+}
+
+static void main_ends_first(bool c11)
+{
+	int slot, fd = connect_out(&slot), status = -1, *arg = malloc(sizeof(*arg));
+	pid_t pid = fork();
+	pthread_t t;
+
+	*arg = fd;
+	if (!pid) {
+		alarm(20);
+		recv(fd, buf, 1, MSG_DONTWAIT);
+		pthread_create(&t, NULL, outlives, arg);
+		pthread_detach(t);
+		if (c11)
+			thrd_exit(3);
+		pthread_exit(NULL);
+	}
+	close(fd);
+	say("peer has %ld", peer("recv %d 4", slot));
+	waitpid(pid, &status, 0);
+	say("main thread ends first: exited %d with %d", WIFEXITED(status), WEXITSTATUS(status));
+	say("peer sees the end: %ld", peer("take %d", slot));
+	free(arg);
+}
+
+/* ---- stopped ---- */
+
+static void nothing(int sig)
+{
+	signals++;
+}
+
+enum how { RECV, POLL, POLL_TIMED, SELECT };
+static const char *const how_names[] = { "recv", "poll", "poll with a timeout", "select" };
+
+static long wait_how(enum how how, int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	fd_set set;
+
+	FD_ZERO(&set);
+	FD_SET(fd, &set);
+	return how == RECV ? recv(fd, buf, 10, 0) : how == POLL ? poll(&p, 1, -1) : how == POLL_TIMED ? poll(&p, 1, 300) :
+	       select(fd + 1, &set, NULL, NULL, NULL);
+}
+
+/* A child that waits; what it returns is its exit status, 100 and errno when that was an error. */
+static pid_t waiter(enum how how, int fd, int flags)
+{
+	pid_t pid = fork();
+	long ret;
+
+	if (pid)
+		return pid;
+	alarm(20);
+	if (flags >= 0)
+		sigaction(SIGCONT, &(struct sigaction){ .sa_handler = nothing, .sa_flags = flags }, NULL);
+	ret = wait_how(how, fd);
+	_exit(ret < 0 ? 100 + errno : (int)ret);
+}
+
+static void result(const char *what, pid_t pid)
+{
+	int status = 0;
+
+	waitpid(pid, &status, 0);
+	if (WIFEXITED(status))
+		say("%s: %s %d", what, WEXITSTATUS(status) > 100 ? error_name(WEXITSTATUS(status) - 100) : "gave",
+		    WEXITSTATUS(status) > 100 ? -1 : WEXITSTATUS(status));
+	else
+		say("%s: killed by %d", what, WTERMSIG(status));
+}
+
+/* flags: of a handler of SIGCONT, -1: none. */
+static void stopped(enum how how, int flags)
+{
+	int slot, fd = connect_out(&slot), status;
+	pid_t pid = waiter(how, fd, flags);
+
+	say("-- %s, SIGCONT %s", how_names[how], flags < 0 ? "without handler" : flags ? "restarts" : "interrupts");
+	usleep(20000);
+	for (int i = 0; i < 3; i++) {
+		kill(pid, SIGSTOP);
+		if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status)) {
+			say("has not stopped");
+			break;
+		}
+		kill(pid, SIGCONT);
+		usleep(5000);
+		if (flags == 0)
+			break;
+	}
+	if (how != POLL_TIMED && flags)
+		peer("send %d 3", slot);
+	result("went on", pid);
+	close(fd);
+}
+
+/* As gdb does it: attach, look, detach. */
+static void traced(enum how how)
+{
+	int slot, fd = connect_out(&slot), status;
+	pid_t pid = waiter(how, fd, -1);
+
+	say("-- %s, traced", how_names[how]);
+	usleep(20000);
+	for (int i = 0; i < 3; i++) {
+		if (ptrace(PTRACE_ATTACH, pid, 0, 0)) {
+			say("ptrace: %s", error_name(errno));
+			break;
+		}
+		waitpid(pid, &status, 0);
+		ptrace(PTRACE_DETACH, pid, 0, 0);
+		usleep(5000);
+	}
+	if (how != POLL_TIMED)
+		peer("send %d 3", slot);
+	result("went on", pid);
+	close(fd);
+}
+
+void t_thread(void)
+{
+	thread_ends();
+	many();
+	main_ends_first(false);
+	main_ends_first(true);
+	for (enum how how = RECV; how <= SELECT; how++) {
+		stopped(how, -1);
+		traced(how);
+	}
+	stopped(RECV, 0);
+	stopped(RECV, SA_RESTART);
+	stopped(POLL, 0);
+}
