@@ -204,7 +204,7 @@ void fn_engine_push(void)
 {
 	if (fn_unlikely(fn_engine.no_keeper))
 		fn_keeper_need();
-	if (fn_this_guard.batch <= FN_BATCH_SMALL || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
+	if (!fn_this_guard.hold || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
 		fn_stack_flush(fn_engine.st);
 }
 

@@ -151,9 +151,6 @@ fn_inline void fn_engine_kick(void)
 		fn_engine_push();
 }
 
-/* A burst goes out at once when the program works on so few events: nothing else would fill the burst. */
-#define FN_BATCH_SMALL	1
-
 /* A file gets or loses a kernel's side. With the lock held; fd is any of its numbers. */
 void fn_dual_add(struct fn_file *f, int fd);
 void fn_dual_del(struct fn_file *f);

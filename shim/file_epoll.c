@@ -568,6 +568,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 	int n;
 
 	fn_guard_enter(true);
+	fn_wait_begins(now);
 	if (fn_unlikely((unsigned)max - 1 >= MAX_EVENTS || !fn_engine_trylock()))
 		return slow(epfd, ev, max, ms);
 	f = fn_fd_peek(epfd);
@@ -579,7 +580,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 	if (fn_unlikely(!n))
 		goto slow;
 	fn_engine_unlock();
-	fn_this_guard.batch = n;
+	fn_wait_gave(n, now);
 	return (int)fn_guard_left(n);
 slow:
 	fn_engine_unlock();
@@ -658,13 +659,13 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 	}
 	if (fn_unlikely(s->listen_epoch != fn_listen_epoch))
 		attach_listeners(s);
-	fn_this_guard.batch = 0;
+	fn_this_guard.hold = false;
 	/* a wait with a mask looks itself; who does not wait gets no signal (ep_poll: timed out before signals) */
 	n = mask && !once ? 0 : look(s, epfd, ev, max);
 	if (n == 0 && !once)
 		n = wait_live(s, epfd, ev, max, deadline != FN_FOREVER ? deadline : fn_ts_deadline(ts), mask);
 	if (n > 0)
-		fn_this_guard.batch = n;
+		fn_wait_gave(n, fn_engine.st ? fn_engine.st->now : 0);
 	return n;
 }
 

@@ -102,8 +102,9 @@ static int arena_grow(void *ctx, size_t size)
 		return -ENOMEM;
 	if (fn_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &lim) == 0 && want > lim.rlim_cur)
 		return -EFBIG;	/* growing would raise SIGXFSZ */
+	/* from where it ends: what is there already would be looked at page by page again */
 	do
-		ret = (int)fn_sys(SYS_fallocate, arena.fd, 0, 0, want);
+		ret = (int)fn_sys(SYS_fallocate, arena.fd, 0, arena.backed, want - arena.backed);
 	while (ret == -EINTR);
 	if (ret < 0)
 		return ret;

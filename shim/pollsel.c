@@ -208,7 +208,7 @@ int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const 
 		return ret;
 	w.deadline = fn_ts_deadline(ts);
 	call_split(&c, fds, (unsigned)n);
-	fn_this_guard.batch = 0;
+	fn_this_guard.hold = false;
 	w.extra = c.extra;
 	w.extra_count = c.extras;
 	do {
@@ -228,7 +228,7 @@ int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const 
 	} while (ret == 0);	/* somebody else took it first */
 	call_end(&c);
 	if (ret > 0)
-		fn_this_guard.batch = ret;
+		fn_this_guard.hold = ret > 1;
 	return ret;
 }
 

@@ -26,11 +26,13 @@ enum {
 	FN_PEND_ASYNC	= 8,		/* its cancellation is asynchronous, outside our calls */
 };
 
-/* One in each thread. The first three are the hot path's. */
+/* One in each thread. The first five are the hot path's. */
 struct fn_guard {
 	uint32_t depth;			/* calls in progress: 0 in the program's own code, more when libc's code calls us */
 	_Atomic(uint8_t) pending;	/* FN_PEND_*; CANCEL is set by others */
-	int batch;			/* events that the last epoll_wait gave: see fn_engine_push() */
+	bool hold;			/* what it sends may wait for its next wait: these three are wait.h's */
+	uint8_t brisk;			/* rounds in a row in which it was back soon, FN_BRISK_ROUNDS at most */
+	uint64_t woke;			/* ns: when its last wait gave it events */
 	uint64_t mask;			/* SIGNAL: the mask that was in force */
 	uint64_t mask_after;		/* that of before a call that brought one of its own */
 	bool masked;			/* .mask_after counts */

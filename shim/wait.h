@@ -70,6 +70,35 @@ fn_inline uint64_t fn_timeo_deadline(uint64_t timeo)
 /* Deadline of a relative timeout as ppoll takes it; NULL: for ever. */
 uint64_t fn_ts_deadline(const struct timespec *ts);
 
+/*
+ * When does what a thread sends leave? One call of the device serves all that is written while the program works through
+ * a batch of events, so with several events it leaves with the next wait. With a single one too, if the program has been
+ * back in FN_BRISK_NS each time lately: the next wait comes at once, and an answer and the close after it are one segment.
+ * Who does not come back as expected is late by the keeper's tick at most.
+ */
+#define FN_BRISK_NS	50000	/* as long as an idle thread spins */
+#define FN_BRISK_ROUNDS	16
+
+/* A wait begins. */
+fn_inline void fn_wait_begins(uint64_t now)
+{
+	struct fn_guard *g = &fn_this_guard;
+
+	if (fn_unlikely(now - g->woke >= FN_BRISK_NS))
+		g->brisk = 0;
+	else if (g->brisk < FN_BRISK_ROUNDS)
+		g->brisk++;
+}
+
+/* A wait has given n events. */
+fn_inline void fn_wait_gave(int n, uint64_t now)
+{
+	struct fn_guard *g = &fn_this_guard;
+
+	g->woke = now;
+	g->hold = n > 1 || g->brisk == FN_BRISK_ROUNDS;
+}
+
 /* Ring a thread: it leaves its sleep, or does not enter it. False: it was not asleep. */
 bool fn_thread_ring(struct fn_thread *t);
 extern __thread struct fn_thread fn_this_thread;

@@ -59,6 +59,8 @@
 
 /* The poll that tells of a new connection, and the one that tells of its request. */
 #define FN_ACK_ROUNDS		2
+/* ns: how long the ACK of a connection that waits to be accepted is held; the wheel adds a tick at most. */
+#define FN_TCP_ACCEPT_ACK	FN_MSEC
 
 /* fn_tcp.burst: why it stands in the burst list */
 #define FN_BURST_ACK		1	/* decide about the ACK */
@@ -602,6 +604,8 @@ int fn_tcp_send_run(struct fn_tcp *tp, unsigned n);
 int fn_tcp_transmit(struct fn_tcp *tp, struct fn_pkt *p);
 /* The same from a copy, for p's own buffer is still in flight. */
 int fn_tcp_transmit_copy(struct fn_tcp *tp, const struct fn_pkt *p);
+/* Flags to a segment that is staged (FN_PKT_QUEUED): its header is changed in place. */
+void fn_tcp_add_flags(struct fn_pkt *p, uint8_t flags);
 /* A bare segment: ACK, RST; seq as given. */
 int fn_tcp_send_bare(struct fn_tcp *tp, uint8_t flags, uint32_t seq);
 void fn_tcp_send_ack(struct fn_tcp *tp);

@@ -4,7 +4,8 @@
  * connections whose last segment was in it. Owns the burst list.
  *
  * An ACK that quickack mode wants at once is held for a few rounds: the program, woken by the same burst, most often
- * answers first, and the answer carries it. If it does not, the polls that it spins with send it, or the timer.
+ * answers first, and the answer carries it. If it does not, the polls that it spins with send it, or the timer. The rounds
+ * begin when the program accepts the connection: before, it could not answer; but it has two milliseconds at most.
  */
 #include "tcp.h"
 
@@ -57,6 +58,17 @@ void fn_tcp_hold_ack(struct fn_tcp *tp, uint8_t rounds)
 	fn_tcp_burst_add(tp, FN_BURST_ACK);
 }
 
+static void hold_quick(struct fn_tcp *tp)
+{
+	if (fn_likely(!tp->accept_queued)) {
+		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
+		return;
+	}
+	tp->ack |= FN_ACK_HELD;
+	tp->held = FN_ACK_ROUNDS;
+	fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now + FN_TCP_ACCEPT_ACK);
+}
+
 /* RFC 9293 3.8.6.3 and RFC 5681 4.2, with Linux's quickack (__tcp_ack_snd_check). */
 static void decide_ack(struct fn_tcp *tp)
 {
@@ -76,7 +88,7 @@ static void decide_ack(struct fn_tcp *tp)
 		return;
 	}
 	if (tp->quick && !tp->pingpong) {
-		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
+		hold_quick(tp);
 		return;
 	}
 	delay_ack(tp);

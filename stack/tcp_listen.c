@@ -79,6 +79,8 @@ struct fn_sock *fn_tcp_accept(struct fn_sock *listener, void *user)
 	if (!tp)
 		return NULL;
 	tp->sk.user = user;
+	if (tp->ack & FN_ACK_SCHED && tp->sk.tcp_state != FN_TCP_CLOSED)
+		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
 	listener->st->stats.sock_created++;
 	return &tp->sk;
 }

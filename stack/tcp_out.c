@@ -284,7 +284,7 @@ bool fn_tcp_may_run(const struct fn_tcp *tp)
 	       (tp->snd_una != tp->snd_nxt || tp->sk.st->now - tp->lsndtime <= tp->rto);
 }
 
-/* The first n of sndq in a chain behind h; the device owns no header of theirs. Returns the flags of all of them. */
+/* The first n of sndq in a chain behind h; they have no header of their own (.l4 0). Returns the flags of all of them. */
 static uint8_t link_run(struct fn_tcp *tp, struct fn_pkt *h, unsigned n)
 {
 	struct fn_pkt **link = &h->seg, *p = tp->sndq.head;
@@ -292,6 +292,7 @@ static uint8_t link_run(struct fn_tcp *tp, struct fn_pkt *h, unsigned n)
 
 	for (; n; n--, p = p->next) {
 		p->flags |= FN_PKT_KEEP | FN_PKT_QUEUED;
+		p->l4 = 0;
 		h->pkt_len += p->len;
 		flags |= p->tcp_flags;
 		*link = p;
@@ -339,6 +340,17 @@ int fn_tcp_transmit(struct fn_tcp *tp, struct fn_pkt *p)
 {
 	p->flags |= FN_PKT_KEEP;
 	return send_pkt(tp, p, p->tcp_flags | FN_TCP_ACK, p->seq);
+}
+
+/* RFC 1624: the sum changes by what the word of the flags does. */
+void fn_tcp_add_flags(struct fn_pkt *p, uint8_t flags)
+{
+	struct fn_tcp_hdr *th = (struct fn_tcp_hdr *)(p->buf + p->l4);
+	uint32_t sum = (uint16_t)~fn_be16(th->csum) + (uint32_t)(flags & ~th->flags);
+
+	th->flags |= flags;
+	if (!(p->flags & FN_PKT_TX_TCP_CSUM))	/* else the device makes it */
+		th->csum = fn_be16((uint16_t)~(sum + (sum >> 16)));
 }
 
 int fn_tcp_transmit_copy(struct fn_tcp *tp, const struct fn_pkt *p)

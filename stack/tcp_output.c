@@ -129,11 +129,28 @@ static bool fin_missing(const struct fn_tcp *tp)
 	return !tp->fin_queued && FIN_STATES >> tp->sk.tcp_state & 1;
 }
 
-/* On the last unsent segment, else in a segment of its own. */
+/* The FIN on the last segment sent, if the device has not got it yet; the program wrote and closed within one burst. */
+static bool fin_on_staged(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = tp->rtxq.tail;
+
+	if (!p || !(p->flags & FN_PKT_QUEUED) || !p->l4 || p->retrans || p->sack & (uint8_t)~FN_SEG_SUM ||
+	    p->end_seq != tp->snd_nxt || !fn_seq_lt(p->end_seq, fn_tcp_wnd_end(tp)))
+		return false;
+	fn_tcp_add_flags(p, FN_TCP_FIN);
+	p->tcp_flags |= FN_TCP_FIN;
+	tp->snd_nxt = tp->write_seq = ++p->end_seq;
+	tp->fin_queued = true;
+	return true;
+}
+
+/* On the last segment that has not left, else in a segment of its own. */
 static fn_cold bool queue_fin(struct fn_tcp *tp)
 {
 	struct fn_pkt *p = tp->sndq.tail;
 
+	if (!p && fin_on_staged(tp))
+		return true;
 	if (!p) {
 		p = fn_tcp_tx_alloc(tp);
 		if (!p)

@@ -426,6 +426,64 @@ Test(tcp_segment, a_fin_is_sent_again_until_acknowledged)
 	cr_assert_eq(st->tcp_pool.used, 0);	/* an orphan is not kept for ever */
 }
 
+/* Written and closed before the device was given anything: one segment, with the right sum, and it counts as a FIN. */
+static void write_and_close(void)
+{
+	struct fn_sock *sk = accepted(plain_opts, 4);
+	struct iovec iov = {"bye", 3};
+
+	cr_assert_eq(fn_tcp_send(sk, &iov, 1, 0, 0), 3);
+	fn_sock_close(sk);
+	expect_none();
+	settle();
+	expect_seg(F | K, 1, 1, 3);
+	expect_none();
+	pass(300 * MS);
+	expect_seg(F | K, 1, 1, 3);		/* again, for nobody has acknowledged it */
+	put(.flags = K, .seq = 1, .ack = 5);
+	cr_assert_eq(st->tcp_pool.used, 0);
+	cr_assert_eq(st->tcp->tw_pool.used, 1);
+	put(.flags = F | K, .seq = 1, .ack = 5);
+	expect_seg(K, 5, 2, 0);
+	put(.flags = R, .seq = 2);
+}
+
+Test(tcp_segment, close_marks_the_segment_that_has_not_left)
+{
+	write_and_close();
+	peer_ts = true;
+	peer_port++;
+	my_isn = 0;
+	write_and_close();
+}
+
+Test(tcp_segment, what_has_left_gets_no_fin)
+{
+	struct fn_sock *sk = accepted(plain_opts, 4);
+	struct iovec iov = {"bye", 3};
+	char b;
+
+	say(sk, "one", 3, 0);
+	fn_sock_close(sk);
+	settle();
+	expect_seg(K, 1, 1, 3);
+	expect_seg(F | K, 4, 1, 0);
+	put(.flags = R | K, .seq = 1, .ack = 5);
+	/* nor does a segment that fills the peer's window */
+	peer_port++;
+	my_isn = 0;
+	sk = accepted(plain_opts, 4);
+	put(.flags = K, .seq = 1, .ack = 1, .win = 3, .data = "x", .len = 1);
+	expect_seg(K, 1, 2, 0);
+	hear(sk, &b, 1, 0);
+	cr_assert_eq(fn_tcp_send(sk, &iov, 1, 0, 0), 3);
+	fn_sock_close(sk);
+	settle();
+	expect_seg(K, 1, 2, 3);
+	put(.flags = K, .seq = 2, .ack = 4, .win = 3);
+	expect_seg(F | K, 4, 2, 0);
+}
+
 Test(tcp_segment, urgent_data)
 {
 	struct fn_sock *sk = accepted(plain_opts, 4);

@@ -160,6 +160,59 @@ Test(tcp_timing, the_first_ack_waits_for_a_server_that_polls_once_more)
 	fn_sock_close(sk);
 }
 
+/* A request that comes before its connection is accepted. */
+static struct fn_sock *early_request(void)
+{
+	struct fn_sock *l = make_listener(5);
+
+	put(.flags = S, .opt = plain_opts, .opt_len = 4);
+	expect_seg(S | K, 0, 1, 0);
+	put(.flags = K | P, .seq = 1, .ack = 1, .data = "ping", .len = 4);
+	return l;
+}
+
+Test(tcp_timing, the_first_ack_waits_for_accept)
+{
+	struct fn_sock *l = early_request(), *sk;
+	struct iovec iov = {"pong", 4};
+
+	pass(MS / 2);
+	sk = fn_tcp_accept(l, &events);
+	polls = 1;
+	settle();
+	expect_none();
+	cr_assert_eq(fn_tcp_send(sk, &iov, 1, 0, 0), 4);
+	settle();
+	expect_seg(K, 1, 5, 4);
+	fn_sock_close(sk);
+	fn_sock_close(l);
+}
+
+Test(tcp_timing, the_first_ack_waits_for_accept_no_longer_than_two_ms)
+{
+	struct fn_sock *l = early_request(), *sk;
+
+	pass(MS / 2);
+	expect_none();
+	pass(2 * MS);
+	expect_seg(K, 1, 5, 0);
+	sk = fn_tcp_accept(l, &events);
+	settle();
+	expect_none();
+	fn_sock_close(sk);
+	fn_sock_close(l);
+}
+
+Test(tcp_timing, who_accepts_and_does_not_answer_acks_soon)
+{
+	struct fn_sock *l = early_request(), *sk = fn_tcp_accept(l, &events);
+
+	settle();
+	expect_seg(K, 1, 5, 0);
+	fn_sock_close(sk);
+	fn_sock_close(l);
+}
+
 Test(tcp_timing, keepalive_probes_and_gives_up)
 {
 	struct fn_sock *sk = accepted(plain_opts, 4);

@@ -205,6 +205,28 @@ Test(tcp_tso, a_connection_ends_while_its_segments_are_staged)
 }
 
 /* The queue is full: the run is refused as a whole, and goes later as if nothing had been. */
+/* close() finds a segment staged, and a run of them, whose header is not theirs. */
+Test(tcp_tso, fin_joins_a_staged_segment_but_no_run)
+{
+	static const uint8_t two[2 * 1448];
+
+	start();
+	cr_assert_eq(write_to(s, two, 3, 0), 3);
+	cr_assert_eq(fn_sock_shutdown(s, FN_SHUT_WR), 0);
+	cr_assert_eq(((struct fn_tcp *)s)->rtxq.count, 1);
+	cr_assert_eq(write_to(c, two, sizeof(two), 0), sizeof(two));
+	cr_assert_eq(A.st->stats.tcp_tso, 1);
+	cr_assert_eq(fn_sock_shutdown(c, FN_SHUT_WR), 0);
+	cr_assert_eq(((struct fn_tcp *)c)->rtxq.count, 3);
+	pass(10 * MS);
+	cr_assert_eq(bad, 0);
+	cr_assert_eq(fn_tcp_readable(s), sizeof(two));
+	cr_assert_eq(fn_tcp_readable(c), 3);
+	cr_assert(fn_sock_poll(s) & fn_sock_poll(c) & POLLHUP);
+	cr_assert_eq(A.st->stats.tcp_retrans + B.st->stats.tcp_retrans, 0);
+	finish();
+}
+
 Test(tcp_tso, a_full_queue_refuses_a_run)
 {
 	static uint8_t data[14480];
