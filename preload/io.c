@@ -44,7 +44,7 @@ static ssize_t write_iov(struct fn_file *f, int fd, const struct iovec *iov, int
 {
 	ssize_t bytes = iov_bytes(iov, count);
 
-	return bytes < 0 ? bytes : fn_op(f, send, fd, iov, count, flags);
+	return bytes <= 0 ? bytes : fn_op(f, send, fd, iov, count, flags);
 }
 
 static ssize_t recv_msg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)

@@ -174,7 +174,7 @@ struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb,
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg)
 {
 	fn_engine_lock();
-	fn_epoll_forget(f);
+	fn_epoll_to_kernel(f);
 	f->kind = FN_FILE_KERNEL;
 	f->ops = &fn_kernel_ops;
 	f->reason = (uint8_t)reason;
@@ -200,12 +200,16 @@ static int copy_name(struct fn_file *f, int fd)
 {
 	struct sockaddr_storage own;
 	struct fn_ep ep;
+	int ret;
 
 	if (!get_name(fd, &own) || fn_addr_get(f, FN_ADDR_BIND, (void *)&own, sizeof(own), &ep) != FN_ADDR_IP4 || !ep.port)
 		return 0;
 	if (!fn_stack_is_local(fn_engine.st, ep.ip4))
 		ep.ip4 = 0;
-	return fn_sock_bind(f->sk, &ep);
+	ret = fn_sock_bind(f->sk, &ep);
+	if (f->any_port)	/* SOCK_BINDPORT_LOCK is not set: a disconnect gives it up */
+		f->sk->opts &= (uint16_t)~FN_SO_BOUND_PORT;
+	return ret;
 }
 
 /* f gets a stack socket with the options and the name of the kernel's; its kind does not change yet. */
@@ -226,6 +230,7 @@ static int make_sock(struct fn_file *f, int fd, enum fn_sock_kind kind)
 	fn_engine_lock();
 	if (ret == 0)
 		ret = copy_name(f, fd);
+	f->sk->shut = f->shut;
 	if (ret < 0)
 		fn_engine_drop(f);
 	fn_engine_unlock();
@@ -283,6 +288,7 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 		ret = (int)fn_sys(SYS_bind, fd, addr, len);
 	if (ret < 0 || f->type != SOCK_DGRAM)
 		return ret;
+	f->any_port = kind == FN_ADDR_IP4 && !ep.port;
 	v = fn_decide(f, fd, FN_POLICY_LISTEN, addr);
 	if (!v.stack)
 		fn_decide_kernel(f, fd, v.reason, v.arg);
@@ -316,6 +322,22 @@ static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr
 		return FN_TO_KERNEL;
 	}
 	return ret < 0 ? ret : fn_tcp_file_connect(f, fd, &to);
+}
+
+int fn_decide_ended(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int flags = f->flags, ret;
+
+	/* the kernel's side of a listener never waits; what the program sees is the file's */
+	fn_sys_fcntl(fd, F_SETFL, flags);
+	ret = socket_connect(f, fd, addr, len);
+	fn_engine_lock();
+	if (f->kind == FN_FILE_LISTEN)	/* an address that neither side takes */
+		fn_sys_fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	else
+		fn_dual_del(f);
+	fn_engine_unlock();
+	return ret;
 }
 
 static int socket_listen(struct fn_file *f, int fd, int backlog)
@@ -386,6 +408,14 @@ static int socket_setsockopt(struct fn_file *f, int fd, int level, int name, con
 	return ret;
 }
 
+/* inet_shutdown() marks a socket before it says that it is not connected. */
+static int socket_shutdown(struct fn_file *f, int fd, int how)
+{
+	if (how >= SHUT_RD && how <= SHUT_RDWR)
+		f->shut |= (uint8_t)(how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
+	return FN_TO_KERNEL;
+}
+
 static unsigned socket_poll(struct fn_file *f, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP };
@@ -406,6 +436,7 @@ const struct fn_file_ops fn_socket_ops = {
 	.connect = socket_connect,
 	.listen = socket_listen,
 	.sendmsg = socket_sendmsg,
+	.shutdown = socket_shutdown,
 	.setsockopt = socket_setsockopt,
 	.poll = socket_poll,
 	.release = socket_release,

@@ -18,4 +18,10 @@ struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb,
 /* Can the engine be had for a connect? False: *reason, *arg say why not. */
 bool fn_decide_engine(enum fn_reason *reason, uint32_t *arg);
 
+/*
+ * connect(2) on what was a listener: the socket is undecided once more, and goes where the policy says, its registrations
+ * with it. Called without locks; as an operation.
+ */
+int fn_decide_ended(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len);
+
 #endif

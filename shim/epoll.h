@@ -11,11 +11,8 @@
  * to the user-space halves (a fired EPOLLONESHOT stays disarmed). With the lock held. */
 void fn_epoll_accelerate(struct fn_file *f);
 
-/* f goes to the kernel for good: the notes about its registrations are dropped. With the lock held. */
-void fn_epoll_forget(struct fn_file *f);
-
-/* f was on the stack and is the kernel's from now on, under the same numbers: its registrations move to the kernel's sets.
- * With the lock held. */
+/* f is the kernel's from now on, under the same numbers: registrations that were ours move to the kernel's sets, notes
+ * about those that the kernel has are dropped. With the lock held. */
 void fn_epoll_to_kernel(struct fn_file *f);
 
 /* The last reference of f is gone: it leaves every set. With the lock held. */

@@ -75,6 +75,16 @@ bool fn_fd_install(int fd, struct fn_file *f)
 	return true;
 }
 
+int fn_fd_number(const struct fn_file *f, int fd)
+{
+	if (fd >= 0 && fn_fdtable.file[fd] == f)
+		return fd;
+	for (unsigned i = 0; i < fn_fdtable.top; i++)
+		if (fn_fdtable.file[i] == f)
+			return (int)i;
+	return -1;
+}
+
 struct fn_file *fn_fd_remove(int fd)
 {
 	if ((unsigned)fd >= fn_fdtable.size)

@@ -36,6 +36,9 @@ fn_inline struct fn_file *fn_fd_get(int fd)
 	return fn_fd_ours(fd) ? fn_fd_get_slow(fd) : NULL;
 }
 
+/* fd, or another number of f when fd stands for it no more; -1: none. With the engine locked. */
+int fn_fd_number(const struct fn_file *f, int fd);
+
 /* Make room for entries; -ENOMEM. Called before the first fn_fd_install(). */
 int fn_fdtable_init(unsigned floor);
 

@@ -103,7 +103,9 @@ struct fn_file {
 	int backlog;			/* of listen(), cut to somaxconn */
 	bool waited;			/* a listener on which this image has waited: it wants a stack side */
 	bool accept_turn;		/* the kernel's side goes first */
-	bool ended;			/* a listener that shutdown() has ended: the kernel's answers hold */
+	bool ended;			/* a listener that shutdown() or connect() has ended: the kernel's answers hold */
+	uint8_t shut;			/* FN_SHUT_* of an undecided socket: connect() does not undo them */
+	bool any_port;			/* of datagrams: bind() left the port open */
 	int owner, owner_sig;		/* F_SETOWN (a group is negative), F_SETSIG */
 	int async_fd;			/* the number with which O_ASYNC was set */
 	struct fn_watch async;		/* sends the signals of O_ASYNC and of an owner (async.c) */

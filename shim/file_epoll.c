@@ -20,12 +20,13 @@
 #include "shim/slab.h"
 #include "shim/wait.h"
 
+/* An armed registration has FN_POLL_STATE among what it wants, so that one test tells which events concern it. */
 #define PRIVATE_BITS	(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
 #define EXCLUSIVE_OK	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
 #define MAX_NESTS	4		/* EP_MAX_NESTS of fs/eventpoll.c */
 #define MAX_EVENTS	(INT_MAX / sizeof(struct epoll_event))	/* EP_MAX_EVENTS */
-/* A busy stack does not starve the kernel's members: they are asked at least once in so many waits. */
-#define KERNEL_EVERY	16
+/* A busy stack does not starve the kernel's members: waits ask them when they have not been asked for so long (0.15 µs). */
+#define KERNEL_EVERY_NS	20000
 
 struct item {
 	void *link;			/* the slab's */
@@ -50,7 +51,7 @@ struct fn_set {
 	unsigned count, live;
 	struct item *ready_head, *ready_tail;
 	bool has_kernel;		/* members of the kernel may exist */
-	unsigned since_kernel;		/* waits since the kernel's were asked */
+	uint64_t kernel_due;		/* when the kernel's are to be asked again */
 	unsigned listen_epoch;		/* fn_listen_epoch when its listeners were looked at */
 	_Atomic(unsigned) kernel_waiters; /* threads in the kernel's epoll_wait, from before the set went live */
 	int bell;			/* internal eventfd that brings them up; 0: none */
@@ -176,14 +177,23 @@ static void item_free(struct item *it)
 
 static void set_goes_live(struct fn_set *s);
 
-/* From now on events of the file reach the item; what is true already counts as an event. */
-static void item_go_live(struct item *it)
+/* What the program wants to hear from now on, if it is anything: a ONESHOT that has fired stays as it is. */
+static void item_arm(struct item *it)
+{
+	if (it->ev.events & ~(unsigned)PRIVATE_BITS)
+		it->ev.events |= FN_POLL_STATE;
+}
+
+/* From now on events of the file reach the item; what is true already counts as an event, unless it was told. */
+static void item_go_live(struct item *it, bool told)
 {
 	it->live = true;
+	item_arm(it);
 	if (it->set->live++ == 0)
 		set_goes_live(it->set);
 	fn_watch_add(it->file, &it->watch);
-	item_wake(&it->watch, it->file->ops->poll(it->file, it->fd));
+	if (!told)
+		item_wake(&it->watch, it->file->ops->poll(it->file, it->fd));
 }
 
 /* ---- decisions about a member ---- */
@@ -216,35 +226,36 @@ static void read_kernel_item(int epfd, int fd, struct epoll_event *ev)
 /* A number of the set's: the kernel's calls want one. -1: none (the set is being closed). */
 static int set_number(const struct fn_set *s)
 {
-	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
-		if (fn_fdtable.file[fd] == s->file)
-			return (int)fd;
-	return -1;
+	return fn_fd_number(s->file, -1);
+}
+
+/* Has the kernel told its edge? With nothing on its ready list that is certain; else it is told once more. */
+static bool was_told(const struct item *it, int epfd)
+{
+	struct pollfd pfd = { .fd = epfd, .events = POLLIN };
+	struct timespec zero = { 0, 0 };
+
+	return it->ev.events & EPOLLET && fn_sys_ppoll(&pfd, 1, &zero, NULL) == 0;
 }
 
 void fn_epoll_accelerate(struct fn_file *f)
 {
 	for (struct item *it = f->epoll_items; it; it = it->next_of_file) {
 		int epfd = set_number(it->set);
+		bool told = false;
 
 		if (it->live)
 			continue;
 		if (epfd >= 0) {
+			told = was_told(it, epfd);
 			read_kernel_item(epfd, it->fd, &it->ev);
 			fn_sys_epoll_ctl(epfd, EPOLL_CTL_DEL, it->fd, NULL);
 		}
-		item_go_live(it);
+		item_go_live(it, told);
 	}
 }
 
-void fn_epoll_forget(struct fn_file *f)
-{
-	while (f->epoll_items) {
-		f->epoll_items->set->has_kernel = true;
-		item_free(f->epoll_items);
-	}
-}
-
+/* The kernel has those that are only noted. */
 void fn_epoll_to_kernel(struct fn_file *f)
 {
 	while (f->epoll_items) {
@@ -252,7 +263,8 @@ void fn_epoll_to_kernel(struct fn_file *f)
 		int epfd = set_number(it->set);
 
 		/* a number that was closed while another one of the file lives: nothing says which it would be now */
-		if (epfd >= 0 && fn_fdtable.file[it->fd] == f)
+		it->ev.events &= ~FN_POLL_STATE;
+		if (it->live && epfd >= 0 && fn_fdtable.file[it->fd] == f)
 			fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, it->fd, &it->ev);
 		it->set->has_kernel = true;
 		item_free(it);
@@ -350,7 +362,7 @@ static int ctl_live(struct fn_set *s, int op, int fd, struct fn_file *member, co
 		if (!it)
 			return -ENOMEM;
 		it->ev.events |= EPOLLERR | EPOLLHUP;
-		item_go_live(it);
+		item_go_live(it, false);
 		return 0;
 	}
 	if (!it)
@@ -363,6 +375,7 @@ static int ctl_live(struct fn_set *s, int op, int fd, struct fn_file *member, co
 		return -EINVAL;
 	it->ev = *ev;
 	it->ev.events |= EPOLLERR | EPOLLHUP;
+	item_arm(it);
 	item_wake(&it->watch, member->ops->poll(member, fd));
 	return 0;
 }
@@ -500,7 +513,6 @@ static int ask_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int ma
 {
 	int n;
 
-	s->since_kernel = 0;
 	n = max > 0 ? fn_sys_epoll_check(epfd, ev, max) : 0;
 	return n > 0 ? n : 0;
 }
@@ -536,16 +548,26 @@ static void call_disarm(struct fn_wait *w)
 		fn_file_wake(c->set->file, EPOLLIN | EPOLLRDNORM);
 }
 
+/* Is it the kernel's turn? */
+fn_inline bool kernel_turn(struct fn_set *s, uint64_t now)
+{
+	if (!s->has_kernel || now < s->kernel_due)
+		return false;
+	s->kernel_due = now + KERNEL_EVERY_NS;
+	return true;
+}
+
 /* One look at both halves, the kernel's bounded to its share: with the stack driven once. */
 static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 {
+	uint64_t now = fn_now();
 	int n, from_kernel = 0;
 
 	/* its turn comes before a busy stack's events, with half of the room */
-	if (s->has_kernel && ++s->since_kernel >= KERNEL_EVERY)
+	if (kernel_turn(s, now))
 		from_kernel = ask_kernel(s, epfd, ev, (max + 1) / 2);
 	fn_engine_lock();
-	fn_engine_poll(fn_now());
+	fn_engine_poll(now);
 	n = harvest(s, ev + from_kernel, max - from_kernel);
 	fn_engine_unlock();
 	if (n + from_kernel == 0 && s->has_kernel)
@@ -554,9 +576,9 @@ static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 }
 
 /* Is nobody else to be asked this time? A set that was never live has no epoch; in one that is not, nothing is ready. */
-fn_inline bool quick_set(struct fn_set *s)
+fn_inline bool quick_set(struct fn_set *s, uint64_t now)
 {
-	return s->listen_epoch == fn_listen_epoch && !(s->has_kernel && ++s->since_kernel >= KERNEL_EVERY);
+	return s->listen_epoch == fn_listen_epoch && !(s->has_kernel && now >= s->kernel_due);
 }
 
 int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
@@ -572,7 +594,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 	if (fn_unlikely((unsigned)max - 1 >= MAX_EVENTS || !fn_engine_trylock()))
 		return slow(epfd, ev, max, ms);
 	f = fn_fd_peek(epfd);
-	if (fn_unlikely(!f || f->kind != FN_FILE_EPOLL || !quick_set(f->set)))
+	if (fn_unlikely(!f || f->kind != FN_FILE_EPOLL || !quick_set(f->set, now)))
 		goto slow;
 	s = f->set;
 	fn_engine_poll(now);

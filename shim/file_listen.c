@@ -355,6 +355,8 @@ static unsigned listen_poll(struct fn_file *f, int fd)
 	struct timespec zero = { 0, 0 };
 	unsigned events = f->sk ? fn_sock_poll(f->sk) : 0;
 
+	/* a registration's number may be closed while another one of the listener lives */
+	pfd.fd = fd = fn_fd_number(f, fd);
 	if (f->ended)
 		return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? (unsigned short)pfd.revents : 0;
 	if (kernel_side_readable(f, fd))
@@ -377,18 +379,47 @@ static int listen_again(struct fn_file *f, int fd, int backlog)
 	return 0;
 }
 
-/* shutdown(SHUT_RD) ends listening on Linux; the kernel's half says what the call returns. */
+/* It listens no more, and says so to who waits. */
+static void end_listening(struct fn_file *f)
+{
+	fn_engine_lock();
+	fn_engine_drop(f);
+	fn_engine_kick();
+	f->ended = true;
+	fn_file_wake(f, FN_POLL_STATE | POLLIN | POLLHUP | POLLRDHUP);
+	fn_engine_unlock();
+}
+
+/* shutdown(SHUT_RD) ends listening on Linux; the kernel's half says what the call returns, and who waits looks anyway. */
 static int listen_shutdown(struct fn_file *f, int fd, int how)
 {
+	bool before = f->ended;
 	int ret = (int)fn_sys(SYS_shutdown, fd, how);
 
-	fn_engine_lock();
 	if (ret == 0 && how != SHUT_WR) {
-		fn_engine_drop(f);
-		f->ended = true;
-		fn_file_wake(f, POLLIN | POLLHUP | POLLRDHUP);
+		end_listening(f);
+	} else if (ret != -EINVAL) {
+		fn_engine_lock();
+		fn_file_wake(f, FN_POLL_STATE);
+		fn_engine_unlock();
 	}
-	fn_engine_unlock();
+	if (before && how >= SHUT_RD && how <= SHUT_RDWR)
+		f->shut |= (uint8_t)(how + 1);	/* for the next connect() */
+	return ret;
+}
+
+/* connect(AF_UNSPEC) ends it, too; what has ended may connect. */
+static int listen_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int ret;
+
+	if (f->ended && addr && len >= sizeof(addr->sa_family) && addr->sa_family != AF_UNSPEC)
+		return fn_decide_ended(f, fd, addr, len);
+	ret = (int)fn_sys(SYS_connect, fd, addr, len);
+	if (ret == 0) {		/* nothing else succeeds on a listener */
+		end_listening(f);
+		f->shut = 0;	/* tcp_disconnect */
+	}
 	return ret;
 }
 
@@ -462,6 +493,7 @@ static void listen_release(struct fn_file *f)
 
 const struct fn_file_ops fn_listen_ops = {
 	.bind = listen_bind,
+	.connect = listen_connect,
 	.accept = listen_accept,
 	.listen = listen_again,
 	.shutdown = listen_shutdown,

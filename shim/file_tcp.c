@@ -38,7 +38,9 @@ struct data_wait {
 	struct fn_watch watch;
 	struct fn_thread *thread;
 	struct fn_file *file;
-	size_t need;
+	size_t need;		/* 0: whatever happens ends the wait */
+	bool peek;
+	bool woken;
 };
 
 static bool data_wake(struct fn_watch *watch, unsigned events)
@@ -46,7 +48,8 @@ static bool data_wake(struct fn_watch *watch, unsigned events)
 	struct data_wait *d = fn_container_of(watch, struct data_wait, watch);
 
 	(void)events;
-	return fn_thread_ring(d->thread);
+	d->woken = true;
+	return d->thread && fn_thread_ring(d->thread);
 }
 
 static bool data_ready(struct fn_wait *w)
@@ -55,8 +58,10 @@ static bool data_ready(struct fn_wait *w)
 	unsigned events = fn_sock_poll(d->file->sk);
 	size_t readable = fn_tcp_readable(d->file->sk);
 
-	if (events & ENDED || readable >= d->need)
+	if (events & ENDED || readable >= fn_max(d->need, (size_t)1) || (!d->peek && fn_tcp_must_skip(d->file->sk)))
 		return true;
+	if (!d->need)
+		return d->woken || events & POLLIN;
 	/* at the urgent mark nothing counts as readable, though the bytes behind it are; before it, it ends a read */
 	return d->need == 1 ? events & POLLIN : readable && events & POLLPRI;
 }
@@ -78,14 +83,34 @@ static void data_disarm(struct fn_wait *w)
  * Until `need` bytes can be read, or no more will come: 0, -EAGAIN (deadline), -EINTR. A call that has taken something
  * already is ended by any handler, for it has a result.
  */
-static int wait_data(struct fn_file *f, size_t need, uint64_t deadline, bool begun)
+static int wait_data(struct fn_file *f, size_t need, uint64_t deadline, bool begun, bool peek)
 {
-	struct data_wait d = { .watch = { .wake = data_wake }, .file = f, .need = need };
+	struct data_wait d = { .watch = { .wake = data_wake }, .file = f, .need = need, .peek = peek };
 	struct fn_wait w = { .ready = data_ready, .arm = data_arm, .disarm = data_disarm, .arg = &d,
 			     .deadline = deadline };
 	int ret = fn_wait(&w, deadline == FN_FOREVER && !begun);
 
 	return ret == 1 ? 0 : ret == 0 ? -EAGAIN : ret;
+}
+
+static void any_arm(struct fn_wait *w)
+{
+	((struct data_wait *)w->arg)->thread = w->thread;
+}
+
+/* Until anything happens to f, noticed from the beginning on. */
+static void wait_any(struct fn_file *f, uint64_t deadline)
+{
+	struct data_wait d = { .watch = { .wake = data_wake }, .file = f, .peek = true };
+	struct fn_wait w = { .ready = data_ready, .arm = any_arm, .arg = &d, .deadline = deadline };
+
+	fn_engine_lock();
+	fn_watch_add(f, &d.watch);
+	fn_engine_unlock();
+	fn_wait(&w, false);
+	fn_engine_lock();
+	fn_watch_del(&d.watch);
+	fn_engine_unlock();
 }
 
 /* ---- receiving ---- */
@@ -118,8 +143,11 @@ static ssize_t recv_nothing(struct fn_file *f, unsigned flags)
 	struct rx rx = { .iov = &one, .iovcnt = 1, .flags = (flags & MSG_OOB) | MSG_PEEK };
 	ssize_t n = try_recv(f, &rx, 0);
 
+	/* an urgent byte that stands in the queue is as good as any */
+	if (n == -EAGAIN && f->sk->rxq.head)
+		return 0;
 	if (n == -EAGAIN && !dont_wait(f, flags) && !(flags & MSG_OOB)) {
-		wait_data(f, 1, fn_timeo_deadline(f->rcvtimeo), true);
+		wait_any(f, fn_timeo_deadline(f->rcvtimeo));
 		n = 0;
 	}
 	if (fn_converted(f) && n < 0)
@@ -154,7 +182,7 @@ static ssize_t peek_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 	if (n > 0 && (size_t)n >= target)
 		return n;
 	do {
-		ret = wait_data(f, target, deadline, n > 0);
+		ret = wait_data(f, target, deadline, n > 0, true);
 		if (fn_converted(f))
 			return FN_TO_KERNEL;
 		n = try_recv(f, rx, 0);
@@ -187,7 +215,7 @@ static fn_cold ssize_t recv_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 			got += (size_t)n;
 		if (got >= target && got)
 			return (ssize_t)got;
-		ret = more_to_read(f) ? 0 : wait_data(f, 1, deadline, got > 0);
+		ret = more_to_read(f) ? 0 : wait_data(f, 1, deadline, got > 0, false);
 		if (fn_converted(f))
 			return got ? recv_converted(rx, got) : FN_TO_KERNEL;
 		if (ret)
@@ -493,8 +521,8 @@ static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, s
 		return -EFAULT;
 	if (addr->sa_family == AF_UNSPEC)
 		return disconnect(f);
-	if (f->conn == FN_CONN_DONE)
-		return -EISCONN;
+	if (f->conn == FN_CONN_DONE || f->conn == FN_CONN_ENDING)
+		return f->conn == FN_CONN_DONE ? -EISCONN : -EINVAL;
 	if (f->conn == FN_CONN_BUSY)
 		return connect_wait(f, fd, -EALREADY);
 	kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
@@ -535,6 +563,12 @@ static int tcp_listen(struct fn_file *f, int fd, int backlog)
 	return -EINVAL;		/* connected, or it would not be a file of this kind */
 }
 
+/* What shutdown() makes of a connect() whose outcome nobody has asked for (inet_shutdown). */
+static enum fn_conn shut_connecting(const struct fn_sock *sk)
+{
+	return sk->tcp_state == FN_TCP_SYN_SENT ? FN_CONN_NONE : sk->tcp_state == FN_TCP_CLOSED ? FN_CONN_ENDING : FN_CONN_DONE;
+}
+
 static int tcp_shutdown(struct fn_file *f, int fd, int how)
 {
 	int err;
@@ -543,6 +577,8 @@ static int tcp_shutdown(struct fn_file *f, int fd, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	fn_engine_lock();
+	if (f->conn == FN_CONN_BUSY)
+		f->conn = shut_connecting(f->sk);
 	err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
 	fn_engine_kick();
 	fn_engine_unlock();

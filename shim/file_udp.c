@@ -394,19 +394,27 @@ static int connect_kernel(struct fn_file *f, int fd, const struct sockaddr *addr
 	return err;
 }
 
-/* Each connect() dissolves what was before, on the other side as well. */
-static int dissolve(struct fn_file *f, int fd)
+/*
+ * Each connect() dissolves what was before, on the other side as well. `all`: to AF_UNSPEC, which also gives up a port that
+ * bind() did not name (__udp_disconnect).
+ */
+static void dissolve(struct fn_file *f, int fd, bool all)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	uint16_t opts;
 
-	if (f->side == FN_SIDE_KERNEL)
+	if (f->side == FN_SIDE_KERNEL || (all && f->any_port && f->dual))
 		fn_sys(SYS_connect, fd, &none, sizeof(none));
 	fn_engine_lock();
-	if (f->side == FN_SIDE_STACK)
+	opts = f->sk->opts;
+	if (!all)
+		f->sk->opts |= FN_SO_BOUND_PORT;
+	if (all || f->side == FN_SIDE_STACK)
 		fn_sock_disconnect(f->sk);
+	if (!all)
+		f->sk->opts = opts;
 	f->side = FN_SIDE_ANY;
 	fn_engine_unlock();
-	return 0;
 }
 
 static int udp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
@@ -416,7 +424,7 @@ static int udp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, s
 
 	if (kind < 0)
 		return kind;
-	dissolve(f, fd);
+	dissolve(f, fd, kind == FN_ADDR_UNSPEC);
 	if (kind == FN_ADDR_UNSPEC)
 		return 0;
 	if (kind == FN_ADDR_IP4 && fn_udp_route(f, &to))

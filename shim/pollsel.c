@@ -50,7 +50,7 @@ static bool member_wake(struct fn_watch *w, unsigned events)
 {
 	struct member *m = fn_container_of(w, struct member, watch);
 
-	return events & (m->events | ALWAYS) && fn_thread_ring(m->thread);
+	return events & (m->events | ALWAYS | FN_POLL_STATE) && fn_thread_ring(m->thread);
 }
 
 static bool call_ready(struct fn_wait *w)

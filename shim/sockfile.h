@@ -14,6 +14,7 @@ enum fn_conn {
 	FN_CONN_DONE,		/* SS_CONNECTED */
 	FN_CONN_BUSY,		/* SS_CONNECTING */
 	FN_CONN_NONE,		/* SS_UNCONNECTED */
+	FN_CONN_ENDING,		/* SS_DISCONNECTING: only connect(AF_UNSPEC) makes it new */
 };
 
 /* Which side of a datagram socket is in use (fn_file.side). */

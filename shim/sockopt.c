@@ -22,7 +22,7 @@ enum how { HOW_UNKNOWN, HOW_STACK, HOW_FILE, HOW_FACT, HOW_IDLE, HOW_OTHER };
 enum form {
 	/* of STACK and FILE */
 	FORM_BOOL, FORM_INT, FORM_BYTE, FORM_TTL, FORM_PMTU, FORM_SNDBUF, FORM_RCVBUF, FORM_LOWAT, FORM_LINGER, FORM_CC,
-	FORM_TIMEO, FORM_STAMP, FORM_FLAG, FORM_FLAG6, FORM_V6ONLY, FORM_CORK,
+	FORM_RECVERR, FORM_TIMEO, FORM_STAMP, FORM_FLAG, FORM_FLAG6, FORM_V6ONLY, FORM_CORK,
 	/* of FACT: who knows */
 	FORM_KERNEL, FORM_TYPE, FORM_DOMAIN, FORM_PROTOCOL, FORM_ERROR, FORM_PEERNAME, FORM_MEMINFO, FORM_COOKIE,
 	FORM_MTU, FORM_INFO,
@@ -168,6 +168,8 @@ static bool is_foreign(const struct fn_file *f, const struct row *r, const void 
 	memcpy(&v, value, fn_min(len, sizeof(v)));
 	if (r->form == FORM_PMTU)	/* TCP of the stack sends with DF whatever is said */
 		return f->type == SOCK_STREAM && v != IP_PMTUDISC_WANT && v != IP_PMTUDISC_DO;
+	if (r->form == FORM_RECVERR)	/* a queue of errors, which the stack has none of */
+		return f->type == SOCK_DGRAM && v;
 	return r->form == FORM_CC && fn_optval_cc(value, len) < 0;
 }
 
@@ -288,6 +290,7 @@ static int set_value(struct fn_file *f, int fd, const struct row *r, int name, i
 		return set_file(f, fd, r, !!value);
 	switch (r->form) {
 	case FORM_BOOL:
+	case FORM_RECVERR:
 		return set_stack(f, r, !!value);
 	case FORM_SNDBUF:
 	case FORM_RCVBUF:
@@ -314,6 +317,7 @@ static int set_served(struct fn_file *f, int fd, const struct row *r, int name, 
 	case FORM_BYTE:
 	case FORM_TTL:
 	case FORM_PMTU:
+	case FORM_RECVERR:
 	case FORM_FLAG:
 		err = fn_optval_get_byte(value, len, r->form == FORM_TTL, &v);
 		break;

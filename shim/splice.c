@@ -61,11 +61,19 @@ static int wait_room(struct fn_file *f, int fd, uint64_t *deadline, bool begun)
 }
 
 /* in_fd's own position is used: it must have one (splice_direct_to_actor: FMODE_LSEEK). */
-static int check_seekable(int in_fd)
+static ssize_t check_seekable(int in_fd)
 {
 	long pos = fn_sys(SYS_lseek, in_fd, 0, SEEK_CUR);
 
-	return pos >= 0 ? 0 : pos == -ESPIPE ? -EINVAL : (int)pos;
+	return pos == -ESPIPE ? -EINVAL : pos;
+}
+
+/* Is there nothing to send at *off, or in_fd's own position? Linux reads the file before it looks at the connection. */
+static bool at_end(int in_fd, const off_t *off)
+{
+	struct iovec iov = { &(char){ 0 }, 1 };
+
+	return fn_sys(SYS_preadv, in_fd, &iov, 1, off ? *off : fn_sys(SYS_lseek, in_fd, 0, SEEK_CUR), 0) == 0;
 }
 
 static ssize_t sendfile_error(ssize_t n)
@@ -93,6 +101,8 @@ ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 			done += (size_t)n;
 			continue;
 		}
+		if (n < 0 && !done && at_end(in_fd, off))
+			return 0;
 		if (n == -EAGAIN && full)
 			n = wait_room(f, fd, &deadline, done);
 		else if (n == 0)

@@ -343,7 +343,7 @@ static bool file_wake(struct fn_watch *watch, unsigned events)
 {
 	struct file_wait *fw = fn_container_of(watch, struct file_wait, watch);
 
-	return events & (fw->events | POLLERR | POLLHUP) && fn_thread_ring(fw->thread);
+	return events & (fw->events | POLLERR | POLLHUP | FN_POLL_STATE) && fn_thread_ring(fw->thread);
 }
 
 static bool file_ready(struct fn_wait *w)

@@ -167,6 +167,8 @@ int fn_sock_setopt(struct fn_sock *sk, enum fn_opt opt, int value)
 		return set_flag(sk, FN_SO_REUSEPORT, value);
 	case FN_OPT_BROADCAST:
 		return set_flag(sk, FN_SO_BROADCAST, value);
+	case FN_OPT_RECVERR:
+		return set_flag(sk, FN_SO_RECVERR, value);
 	case FN_OPT_TTL:
 		err = set_ttl(sk, value);
 		break;
@@ -202,6 +204,9 @@ int fn_sock_getopt(struct fn_sock *sk, enum fn_opt opt, int *value)
 		return 0;
 	case FN_OPT_BROADCAST:
 		*value = !!(sk->opts & FN_SO_BROADCAST);
+		return 0;
+	case FN_OPT_RECVERR:
+		*value = !!(sk->opts & FN_SO_RECVERR);
 		return 0;
 	case FN_OPT_TTL:
 		*value = sk->ttl;

@@ -90,6 +90,7 @@ enum fn_sock_flag {
 	FN_SO_IN_BOUND		= 1 << 11,	/* stands in its local port's chain */
 	FN_SO_IN_CONN		= 1 << 12,	/* stands in the table of connections */
 	FN_SO_LISTENING		= 1 << 13,	/* found by fn_demux_bound() before sockets that are only bound */
+	FN_SO_RECVERR		= 1 << 14,	/* IP_RECVERR (TCP): what ICMP says fails an open connection */
 };
 
 #define FN_SHUT_RD	1	/* shutdown(SHUT_RD), or FIN received: reads end */
@@ -135,6 +136,12 @@ void fn_sock_close(struct fn_sock *sk);
 bool fn_tcp_unsent(const struct fn_sock *sk);
 
 /* ---- state ---- */
+
+/*
+ * Beside the events that are told: the state has changed, so that whatever somebody waits for may be true now, whether it
+ * is among the events or not (a wake-up without a key, Linux's sk_state_change). No EPOLL* or POLL* bit.
+ */
+#define FN_POLL_STATE	(1u << 25)
 
 /* Level-triggered POLLIN POLLPRI POLLOUT POLLERR POLLHUP POLLRDHUP (same values as EPOLL*, plus POLLRDNORM POLLWRNORM
  * POLLRDBAND as tcp_poll and datagram_poll of Linux set them). */
@@ -185,6 +192,8 @@ size_t fn_tcp_outq(const struct fn_sock *sk);
 size_t fn_tcp_outq_unsent(const struct fn_sock *sk);
 /* sockatmark(3): the next byte read is the urgent one. */
 bool fn_tcp_at_mark(const struct fn_sock *sk);
+/* A read would find nothing and yet take something: the urgent byte, which it skips. */
+bool fn_tcp_must_skip(const struct fn_sock *sk);
 
 /* What recvmsg tells about a datagram. */
 struct fn_udp_meta {
@@ -216,7 +225,7 @@ enum fn_opt {
 	FN_OPT_SNDBUF,		/* already doubled and cut to wmem_max by the caller */
 	FN_OPT_RCVBUF, FN_OPT_RCVLOWAT,
 	FN_OPT_LINGER,		/* -1: off, else seconds */
-	FN_OPT_TTL, FN_OPT_TOS, FN_OPT_MTU_DISCOVER, FN_OPT_MTU,
+	FN_OPT_TTL, FN_OPT_TOS, FN_OPT_MTU_DISCOVER, FN_OPT_MTU, FN_OPT_RECVERR,
 	FN_OPT_NODELAY, FN_OPT_CORK, FN_OPT_QUICKACK, FN_OPT_MAXSEG,
 	FN_OPT_KEEPIDLE, FN_OPT_KEEPINTVL, FN_OPT_KEEPCNT,	/* seconds, seconds, count */
 	FN_OPT_SYNCNT, FN_OPT_LINGER2, FN_OPT_USER_TIMEOUT,	/* count, seconds, ms */

@@ -130,6 +130,9 @@ uint64_t fn_stack_random(struct fn_stack *st);
 /* Count a drop and free the packet; returns -reason, so that a ladder of checks reads `return fn_drop(st, p, …)`. */
 fn_cold int fn_drop(struct fn_stack *st, struct fn_pkt *p, enum fn_drop reason);
 
+/* What new data is told as: somebody who waits for urgent data looks, too (sock_def_readable). */
+#define FN_POLL_DATA	(POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND)
+
 /* Tell the shim. */
 fn_inline void fn_sock_ready(struct fn_sock *sk, unsigned events)
 {

@@ -9,8 +9,6 @@
 
 #include "tcp.h"
 
-#define WAKE_ALL	(POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLHUP | POLLRDHUP)
-
 /* ---- connect ---- */
 
 /* Bind what bind() left open, or see whether the 4-tuple is free. -EADDRNOTAVAIL as Linux. */
@@ -107,6 +105,7 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	struct fn_stack *st = sk->st;
 	struct fn_path path;
+	uint8_t shut;
 	int err = connect_allowed(tp);
 
 	if (err)
@@ -116,7 +115,10 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 	err = fn_path_to(st, &path, remote, sk->opts & FN_SO_BOUND_ADDR ? sk->local.ip4 : 0, FN_IPPROTO_TCP);
 	if (err)
 		return err;
+	shut = sk->shut;
 	forget(tp);
+	sk->shut = shut;	/* what shutdown() has said before stays (tcp_v4_connect) */
+	sk->error = 0;		/* tcp_connect_init */
 	err = pick_port(tp, path.src, remote);
 	if (err)
 		return err;
@@ -139,11 +141,12 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 #define NEED_RESET	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_CLOSE_WAIT | 1u << FN_TCP_FIN_WAIT1 | \
 			 1u << FN_TCP_FIN_WAIT2 | 1u << FN_TCP_SYN_RCVD)
 
-/* RFC 9293 3.10.5; tcp_disconnect. */
+/* RFC 9293 3.10.5; tcp_disconnect. The port's number stays to be seen, but is free (__inet_put_port). */
 int fn_tcp_disconnect(struct fn_sock *sk)
 {
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	unsigned state = sk->tcp_state;
+	uint16_t port = sk->local.port;
 
 	if (state == FN_TCP_LISTEN) {
 		fn_tcp_listen_stop(tp);
@@ -157,6 +160,7 @@ int fn_tcp_disconnect(struct fn_sock *sk)
 	}
 	fn_tcp_done(tp);
 	forget(tp);
+	sk->local.port = port;
 	return 0;
 }
 
@@ -208,7 +212,7 @@ int fn_tcp_shutdown(struct fn_sock *sk, unsigned how)
 	sk->shut |= (uint8_t)how;
 	if (how & FN_SHUT_WR && close_state(tp))
 		fn_tcp_send_fin(tp);
-	fn_sock_ready(sk, WAKE_ALL);
+	fn_sock_ready(sk, FN_POLL_STATE);
 	return state == FN_TCP_CLOSED ? -ENOTCONN : 0;
 }
 

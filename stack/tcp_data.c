@@ -154,7 +154,7 @@ void fn_tcp_rx_trim(struct fn_tcp *tp, struct fn_pkt *p, uint32_t n)
 
 static void fin_wakes(struct fn_tcp *tp)
 {
-	unsigned events = POLLIN | POLLRDNORM | POLLRDHUP;
+	unsigned events = FN_POLL_STATE | FN_POLL_DATA | POLLRDHUP;
 
 	if (tp->sk.shut == (FN_SHUT_RD | FN_SHUT_WR))
 		events |= POLLHUP;
@@ -242,7 +242,7 @@ void fn_tcp_urg(struct fn_tcp *tp, const struct fn_pkt *p, const struct fn_tcp_s
 	if (off >= seg->len)
 		return;
 	tp->urg_data = (uint16_t)(FN_URG_VALID | byte_at(p, off));
-	fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM | POLLPRI);
+	fn_sock_ready(&tp->sk, FN_POLL_DATA);
 }
 
 /* ---- seventh: text ---- */
@@ -261,7 +261,7 @@ static int in_order(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg
 
 	if (tp->sk.rx_charged + p->truesize > tp->sk.rcvbuf && tp->sk.rxq.head &&
 	    p->pkt_len > fn_pkt_tailroom(tp->sk.rxq.tail)) {
-		fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM);
+		fn_sock_ready(&tp->sk, FN_POLL_DATA);
 		return drop_and_ack(tp, p, FN_DROP_TCP_RCVBUF);
 	}
 	if (data) {
@@ -279,7 +279,7 @@ static int in_order(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg
 	if (fin)
 		fn_tcp_fin(tp);
 	else if (data && fn_tcp_data_ready(tp))
-		fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM);
+		fn_sock_ready(&tp->sk, FN_POLL_DATA);
 	return 0;
 }
 

@@ -135,7 +135,7 @@ fn_inline void take_data(struct fn_tcp *tp, struct fn_pkt *p, const struct fast 
 		fn_tcp_rcv_rtt(tp, len, fs->tsecr);
 	fn_tcp_burst_add(tp, FN_BURST_ACK);
 	if (fn_tcp_data_ready(tp))
-		fn_sock_ready(&tp->sk, POLLIN | POLLRDNORM);
+		fn_sock_ready(&tp->sk, FN_POLL_DATA);
 }
 
 fn_inline void take(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_hdr *th, const struct fast *fs)

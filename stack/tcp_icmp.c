@@ -4,6 +4,7 @@
  * them (tcp_v4_err), and the path MTU (RFC 1191).
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "tcp.h"
 
@@ -22,11 +23,20 @@ static int frag_needed(struct fn_tcp *tp, uint32_t mtu)
 	return 0;
 }
 
+/* IP_RECVERR: the program hears of it at once, the connection goes on (tcp_v4_err). */
+static fn_cold void fail_open(struct fn_tcp *tp, int err)
+{
+	tp->sk.error = err;
+	fn_sock_ready(&tp->sk, POLLERR);
+}
+
 /* An attempt fails with the error; an open connection only remembers it (RFC 9293 MUST-56, RFC 5461). */
 static void hard_or_soft(struct fn_tcp *tp, int err)
 {
 	if (tp->sk.tcp_state == FN_TCP_SYN_SENT || tp->sk.tcp_state == FN_TCP_SYN_RCVD)
 		fn_tcp_abort(tp, err);
+	else if (tp->sk.opts & FN_SO_RECVERR)
+		fail_open(tp, err);
 	else
 		tp->sk.soft_error = err;
 }

@@ -185,7 +185,7 @@ static int syn_rcvd_ack(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp
 		fn_tcp_listen_enqueue(lp, tp);
 		return 0;
 	}
-	fn_sock_ready(&tp->sk, POLLOUT | POLLWRNORM);
+	fn_sock_ready(&tp->sk, FN_POLL_STATE | POLLOUT | POLLWRNORM);
 	fn_tcp_late_close(tp);
 	return 0;
 }
@@ -199,7 +199,7 @@ static int enter_fin_wait2(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_
 	fn_tcp_set_state(tp, FN_TCP_FIN_WAIT2);
 	tp->sk.shut |= FN_SHUT_WR;
 	if (!tp->dead) {
-		fn_sock_ready(&tp->sk, POLLOUT | POLLWRNORM);
+		fn_sock_ready(&tp->sk, FN_POLL_STATE);
 		return 0;
 	}
 	if (tp->linger2 < 0 || (seg->len && fn_seq_gt(seg->seq + seg->len, tp->rcv_nxt))) {
@@ -273,6 +273,9 @@ static int text(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
 	struct fn_stack *st = tp->sk.st;
 	unsigned bit = 1u << tp->sk.tcp_state;
 
+	fn_pkt_pull(p, (seg->th->off >> 4) * 4u);
+	if (fn_unlikely(seg->flags & FN_TCP_URG || tp->urg_data & FN_URG_NOTYET))
+		fn_tcp_urg(tp, p, seg);		/* sixth: URG; what is dropped or reset below is told, too */
 	/* behind the peer's FIN nothing can be new */
 	if (bit & AFTER_FIN && seg->seq != seg->end_seq && fn_seq_geq(seg->seq, tp->rcv_nxt))
 		return fn_drop(st, p, FN_DROP_TCP_CLOSED);
@@ -283,9 +286,6 @@ static int text(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
 		fn_tcp_abort(tp, bit & 1u << FN_TCP_CLOSE_WAIT ? EPIPE : ECONNRESET);
 		return fn_drop(st, p, FN_DROP_TCP_CLOSED);
 	}
-	fn_pkt_pull(p, (seg->th->off >> 4) * 4u);
-	if (fn_unlikely(seg->flags & FN_TCP_URG || tp->urg_data & FN_URG_NOTYET))
-		fn_tcp_urg(tp, p, seg);		/* sixth: URG */
 	return fn_tcp_data(tp, p, seg);
 }
 

@@ -50,7 +50,7 @@ void fn_tcp_listen_enqueue(struct fn_tcp *lp, struct fn_tcp *tp)
 		lp->l.accept_head = tp;
 	lp->l.accept_tail = tp;
 	lp->l.accept_len++;
-	fn_sock_ready(&lp->sk, POLLIN | POLLRDNORM);
+	fn_sock_ready(&lp->sk, FN_POLL_DATA);
 }
 
 static struct fn_tcp *dequeue(struct fn_tcp *lp)

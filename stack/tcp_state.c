@@ -146,7 +146,7 @@ void fn_tcp_done(struct fn_tcp *tp)
 	if (tp->dead)
 		fn_tcp_burst_add(tp, FN_BURST_DEAD);
 	else
-		fn_sock_ready(&tp->sk, tp->sk.error ? ALL_EVENTS : ALL_EVENTS & ~POLLERR);
+		fn_sock_ready(&tp->sk, FN_POLL_STATE | (tp->sk.error ? ALL_EVENTS : ALL_EVENTS & ~POLLERR));
 }
 
 void fn_tcp_abort(struct fn_tcp *tp, int err)

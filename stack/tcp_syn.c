@@ -48,7 +48,7 @@ static int established(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *s
 	fn_tcp_set_state(tp, FN_TCP_ESTABLISHED);
 	tp->ack |= FN_ACK_SCHED | FN_ACK_NOW;
 	fn_tcp_burst_add(tp, FN_BURST_ACK);
-	fn_sock_ready(&tp->sk, POLLOUT | POLLWRNORM);
+	fn_sock_ready(&tp->sk, FN_POLL_STATE | POLLOUT | POLLWRNORM);
 	if (!seg->len && !(seg->flags & FN_TCP_FIN)) {
 		fn_pkt_free(p);
 		return 0;

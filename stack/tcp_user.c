@@ -275,8 +275,8 @@ size_t fn_tcp_outq(const struct fn_sock *sk)
 {
 	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
 
-	if (sk->tcp_state == FN_TCP_SYN_SENT || sk->tcp_state == FN_TCP_SYN_RCVD || sk->tcp_state == FN_TCP_LISTEN ||
-	    sk->tcp_state == FN_TCP_CLOSED)
+	/* what a reset connection had not delivered is still counted */
+	if (sk->tcp_state == FN_TCP_SYN_SENT || sk->tcp_state == FN_TCP_SYN_RCVD || sk->tcp_state == FN_TCP_LISTEN)
 		return 0;
 	return tp->write_seq - tp->snd_una;
 }
@@ -293,6 +293,13 @@ bool fn_tcp_at_mark(const struct fn_sock *sk)
 	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
 
 	return tp->urg_data && tp->urg_seq == tp->copied_seq;
+}
+
+bool fn_tcp_must_skip(const struct fn_sock *sk)
+{
+	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
+
+	return fn_tcp_at_mark(sk) && urgent_hidden(tp) && sk->rxq.head;
 }
 
 /* tcp_stream_is_readable */

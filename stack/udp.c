@@ -142,7 +142,7 @@ int fn_udp_disconnect(struct fn_sock *sk)
 int fn_udp_shutdown(struct fn_sock *sk, unsigned how)
 {
 	sk->shut |= (uint8_t)how;
-	fn_sock_ready(sk, fn_udp_poll(sk));
+	fn_sock_ready(sk, FN_POLL_STATE);
 	return sk->remote.port || sk->remote.ip4 ? 0 : -ENOTCONN;
 }
 
@@ -157,17 +157,17 @@ static uint32_t chain_truesize(const struct fn_pkt *p)
 	return n;
 }
 
-/* Queue p, whose headers are in front of .data; as Linux, one datagram may exceed the buffer. */
+/* Queue p, whose headers are in front of .data; as Linux, one datagram may exceed the buffer, and shutdown() stops none. */
 static int udp_queue(struct fn_stack *st, struct fn_sock *sk, struct fn_pkt *p)
 {
-	if (sk->rx_charged > sk->rcvbuf || sk->shut & FN_SHUT_RD)
+	if (sk->rx_charged > sk->rcvbuf)
 		return fn_drop(st, p, FN_DROP_UDP_RCVBUF);
 	if (p->seg)
 		p->truesize = chain_truesize(p);
 	sk->rx_charged += p->truesize;
 	fn_pktq_push(&sk->rxq, p);
 	st->stats.udp_in++;
-	fn_sock_ready(sk, POLLIN | POLLRDNORM);
+	fn_sock_ready(sk, FN_POLL_DATA);
 	return 0;
 }
 
@@ -460,16 +460,20 @@ static void header_build(struct fn_pkt *p, const struct fn_path *path, uint16_t 
 		h->csum = 0xffff;
 }
 
-/* The checks before anything is sent, in Linux's order (udp_sendmsg). */
-static ssize_t send_check(struct fn_sock *sk, const struct fn_ep *to)
+/* Is there a destination (udp_sendmsg)? */
+static ssize_t check_to(const struct fn_sock *sk, const struct fn_ep *to)
 {
-	if (sk->shut & FN_SHUT_WR)
-		return -EPIPE;
-	if (fn_unlikely(sk->error))
-		return -fn_sock_take_error(sk);
 	if (!to)
 		return sk->remote.port || sk->remote.ip4 ? 0 : -EDESTADDRREQ;
 	return to->port ? 0 : -EINVAL;
+}
+
+/* The socket's own state is looked at when the datagram is made (sock_alloc_send_pskb). */
+static ssize_t check_state(struct fn_sock *sk)
+{
+	if (fn_unlikely(sk->error))
+		return -fn_sock_take_error(sk);
+	return sk->shut & FN_SHUT_WR ? -EPIPE : 0;
 }
 
 static uint8_t path_ttl(const struct fn_sock *sk, uint32_t dst)
@@ -502,6 +506,8 @@ static ssize_t udp_transmit(struct fn_udp *u, const struct iovec *iov, size_t le
 	if (err == -EMSGSIZE || err == -EHOSTUNREACH)
 		return err;
 	st->stats.udp_out++;
+	/* the device has its buffer: an edge for who waits to write (sock_wfree), whether there was no room before or not */
+	fn_sock_ready(&u->sk, POLLOUT | POLLWRNORM | POLLWRBAND);
 	return (ssize_t)len;	/* what the device or ARP's queue refused is lost, and counted */
 }
 
@@ -514,7 +520,7 @@ ssize_t fn_udp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, con
 
 	if (len < 0)
 		return len;
-	err = send_check(sk, to);
+	err = check_to(sk, to);
 	if (!err)
 		err = udp_autobind(sk);
 	if (err)
@@ -528,6 +534,9 @@ ssize_t fn_udp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, con
 		return err == -EADDRNOTAVAIL ? -EINVAL : err;
 	if (!may_broadcast(sk, to->ip4))
 		return -EACCES;
+	err = check_state(sk);
+	if (err)
+		return err;
 	return udp_transmit(u, iov, (size_t)len, to->port);
 }
 

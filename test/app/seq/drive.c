@@ -13,8 +13,7 @@
 #define FAILURES	8	/* so many are shrunk and printed */
 
 static struct subject native = { .pid = 0 }, fast = { .pid = 0 };
-static int passed, failed, unstable, skipped, number;
-static const char *known_path;	/* differences that are known: names of rows and scripts */
+static int passed, failed, unstable, number;
 static bool verbose;	/* the traces of those that are the same, too */
 
 /* ---- one subject ---- */
@@ -196,24 +195,6 @@ static bool comes_back(const struct script *s)
 	return back;
 }
 
-/* A line of the list that begins with the name and a tab; the reason follows. */
-static bool is_known(const char *name)
-{
-	FILE *f = known_path ? fopen(known_path, "r") : NULL;
-	char line[256];
-	bool found = false;
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = !strncmp(line, name, strlen(name)) && line[strlen(name)] == '\t';
-	if (f)
-		fclose(f);
-	if (found) {
-		skipped++;
-		printf("ok %d - %s # SKIP known: %s", ++number, name, strchr(line, '\t') + 1);
-	}
-	return found;
-}
-
 /* true: the same. */
 static bool check(const char *name, struct script *s)
 {
@@ -221,8 +202,7 @@ static bool check(const char *name, struct script *s)
 	bool ok = same(s, &a, &b);
 
 	if (!ok && comes_back(s)) {
-		if (!is_known(name))
-			failure(name, s);
+		failure(name, s);
 	} else if (!ok) {
 		unstable++;
 		printf("# %s: once different, then the same\n", name);
@@ -309,8 +289,6 @@ int run_drive(int argc, char **argv)
 	for (int i = 2; i < argc; i++) {
 		if (!strcmp(argv[i], "verbose"))
 			verbose = true;
-		else if (!strncmp(argv[i], "known=", 6))
-			known_path = argv[i] + 6;
 		else if (!strcmp(argv[i], "table"))
 			table();
 		else if (sscanf(argv[i], "%llu-%llu", &from, &to) == 2)
@@ -326,6 +304,6 @@ int run_drive(int argc, char **argv)
 		failed++;
 		printf("not ok %d - too many are unstable\n", ++number);
 	}
-	printf("%d passed, %d failed, %d skipped\n", passed + unstable, failed, skipped);
+	printf("%d passed, %d failed\n", passed + unstable, failed);
 	return failed != 0;
 }

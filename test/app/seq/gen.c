@@ -16,6 +16,9 @@ static struct {
 	bool nonblock[PLACES];
 	int slot[PLACES];	/* of the peer, of a connection */
 	int slots;
+	bool inherited[PLACES];	/* made before the fork */
+	bool kernels[PLACES];	/* has gone to the kernel with a connect */
+	bool gone;		/* a peer has gone: how soon that is seen is open */
 	int pending;		/* connections of the peer's that nobody has accepted, to any listener */
 	bool child;
 } g;
@@ -105,6 +108,7 @@ static void is(int h, enum kind kind, bool nonblock)
 	g.kind[h] = kind;
 	g.nonblock[h] = nonblock;
 	g.slot[h] = -1;
+	g.inherited[h] = g.kernels[h] = false;
 }
 
 static long size(void)
@@ -172,11 +176,16 @@ static void connect_somewhere(void)
 	long target = PICK(T_PEER, T_PEER, T_PEER, T_CLOSED, T_CLOSED, T_LOOP, T_UNSPEC, T_UNSPEC, T_SHORT, T_MAPPED,
 			   T_FOREIGN);
 
-	if (h < 0)
+	/* each image decides for itself about a socket that two have, and what is the kernel's stays so (OPEN) */
+	if (h < 0 || g.kernels[h] || (g.inherited[h] && g.kind[h] != CONN))
 		return new_stream();
 	if (once_in(12) && g.nonblock[h])
 		target = T_DARK;
+	/* the laboratory's kernel cannot send from the port's address (OPEN) */
+	if (target == T_LOOP && g.kind[h] == DGRAM)
+		target = T_PEER;
 	OP(actor(), V_connect, h, target);
+	g.kernels[h] = target == T_LOOP;
 	if (target == T_PEER && g.kind[h] == STREAM) {
 		is(h, CONN, g.nonblock[h]);
 		g.slot[h] = g.slots++;
@@ -272,12 +281,21 @@ static void send_bytes(void)
 	long n = size(), f = send_flags();
 	long target = g.kind[h < 0 ? 0 : h] == DGRAM ? PICK(T_PEER, T_PEER, T_PEER, T_CLOSED, T_NULL) :
 		      PICK(T_NULL, T_NULL, T_PEER);
+	bool several;
 
 	if (h < 0)
 		return new_connection();
 	if (g.kind[h] == DGRAM)
 		f &= ~MSG_MORE;		/* several calls for one datagram: not served */
-	switch (below(7)) {
+	/* what MSG_MORE holds back, if it is less than a segment, and nothing is sent before it */
+	if (f & MSG_MORE && n > 1400)
+		n = 1400;
+	/* of several messages, how many go out before a reset or an ICMP error is back is open */
+	if (g.kind[h] == DGRAM)
+		several = target == T_PEER;
+	else
+		several = !g.gone && !(f & MSG_MORE);
+	switch (below(several ? 7 : 6)) {
 	case 0: case 1: OP(who, V_send, h, n, f); break;
 	case 2: OP(who, V_write, h, n); break;
 	case 3: OP(who, V_writev, h, n); break;
@@ -285,6 +303,9 @@ static void send_bytes(void)
 	case 5: OP(who, V_sendmsg, h, n, f, target); break;
 	case 6: OP(who, V_sendmmsg, h, n, f, target); break;
 	}
+	/* whether what waits for more goes with the next segment that comes is open: more is said at once */
+	if (f & MSG_MORE)
+		OP(who, once_in(4) ? V_shutdown : V_send, h, SHUT_WR, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Much at once: only by calls that wait until all of it is taken, for how much fits is left open. */
@@ -292,7 +313,7 @@ static void send_much(void)
 {
 	int h = of_kind(CONN);
 
-	if (h >= 0 && !g.nonblock[h])
+	if (h >= 0 && !g.nonblock[h] && !g.gone)
 		OP(patient(), once_in(2) ? V_write : V_send, h, PICK(50000, 200000, 1000000), 0);
 }
 
@@ -327,8 +348,8 @@ static void peer_acts(void)
 	switch (below(14)) {
 	case 0: script_add(g.s, "peer oob %d", s); break;
 	case 1: script_add(g.s, "peer shut %d", s); break;
-	case 2: script_add(g.s, "peer close %d", s); break;
-	case 3: script_add(g.s, "peer rst %d", s); break;
+	case 2: script_add(g.s, "peer close %d", s); g.gone = true; break;
+	case 3: script_add(g.s, "peer rst %d", s); g.gone = true; break;
 	case 4: script_add(g.s, "peer hold %d %d", s, below(2)); break;
 	default: script_add(g.s, "peer send %d %ld", s, PICK(1, 1, 5, 10, 100, 1400, 1400, 6000)); break;
 	}
@@ -350,7 +371,8 @@ static void end_something(void)
 
 	if (h < 0)
 		return;
-	if (!once_in(3)) {
+	/* a registration that outlives the image's last number of a connection is not served (OPEN) */
+	if (!once_in(3) || (g.child && g.inherited[h])) {
 		OP(actor(), V_shutdown, h, PICK(SHUT_RD, SHUT_WR, SHUT_WR, SHUT_RDWR, SHUT_RDWR, 7));
 		return;
 	}
@@ -368,18 +390,20 @@ static void numbers(void)
 	case 0: case 1:
 		to = vacant();
 		OP(who, V_dup, h, to);
-		g.kind[to] = g.kind[h], g.slot[to] = g.slot[h], g.nonblock[to] = g.nonblock[h];
+		g.kind[to] = g.kind[h], g.slot[to] = g.slot[h], g.nonblock[to] = g.nonblock[h], g.inherited[to] = g.inherited[h], g.kernels[to] = g.kernels[h];
 		break;
 	case 2:
 		to = below(PLACES);
+		if (g.child && g.inherited[to])
+			return;
 		OP(who, once_in(2) ? V_dup2 : V_dup3, h, to, SOCK_CLOEXEC);
 		if (g.kind[to] != NONE)
-			g.kind[to] = g.kind[h], g.slot[to] = g.slot[h], g.nonblock[to] = g.nonblock[h];
+			g.kind[to] = g.kind[h], g.slot[to] = g.slot[h], g.nonblock[to] = g.nonblock[h], g.inherited[to] = g.inherited[h], g.kernels[to] = g.kernels[h];
 		break;
 	case 3:
 		to = vacant();
 		OP(who, V_dupfd, h, to, PICK(0, 10, 40));
-		g.kind[to] = g.kind[h], g.slot[to] = g.slot[h], g.nonblock[to] = g.nonblock[h];
+		g.kind[to] = g.kind[h], g.slot[to] = g.slot[h], g.nonblock[to] = g.nonblock[h], g.inherited[to] = g.inherited[h], g.kernels[to] = g.kernels[h];
 		break;
 	case 4: OP(who, V_getfl, h); break;
 	case 5:
@@ -503,6 +527,7 @@ static void processes(void)
 	if (!g.child) {
 		OP(once_in(3) ? 1 : 0, V_fork, 0);
 		g.child = true;
+		memset(g.inherited, true, sizeof(g.inherited));
 	} else if (once_in(3)) {
 		OP(A_CHILD, V_exit, 0);
 		g.child = false;

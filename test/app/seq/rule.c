@@ -5,6 +5,8 @@
  */
 #include "seq.h"
 
+#define MUCH	40000	/* a send buffer takes less at once */
+
 static bool nonblocking(int fd)
 {
 	int fl = fcntl(fd, F_GETFL);
@@ -27,6 +29,12 @@ bool may_sleep(const struct op *op)
 		return verbs[op->verb].net && !(flags && op->arg[flags - args] & MSG_DONTWAIT) &&
 		       (op->actor == A_CHILD || !nonblocking(fd));
 	}
+}
+
+/* How much of a lot a call takes that does not wait is open. */
+bool takes_some(const struct op *op)
+{
+	return (op->verb == V_write || op->verb == V_send) && op->arg[1] > MUCH && nonblocking(actors_world()->fd[op->arg[0]]);
 }
 
 static bool used(long handle)

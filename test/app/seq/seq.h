@@ -139,6 +139,7 @@ extern __thread volatile int sigpipes;
 
 /* ---- rule.c ---- */
 bool may_sleep(const struct op *op);
+bool takes_some(const struct op *op);
 /* Does it end a number that a blocked call uses? */
 bool takes_away(const struct op *op);
 

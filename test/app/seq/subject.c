@@ -179,6 +179,17 @@ static bool own_verb(const struct op *op)
 	return op->verb == V_signal || op->verb == V_exit;
 }
 
+/*
+ * The call sleeps: until what the network has under way has arrived, or for longer? Only the latter is blocked; how soon
+ * the peer answers is open.
+ */
+static bool comes_back(const struct op *op)
+{
+	s.slept |= op->verb == V_accept || op->verb == V_accept4;
+	quiet();
+	return actor_settle(op->actor);
+}
+
 static void run_line(const char *line, int number)
 {
 	struct op op;
@@ -193,15 +204,14 @@ static void run_line(const char *line, int number)
 		run_order(strchr(line, ' ') + 1);
 	} else if (!own_verb(&op)) {
 		net = verbs[op.verb].net && op.verb != V_epctl && (op.verb != V_epwait || op.arg[1]);
-		if (any_blocked() && (may_sleep(&op) || takes_away(&op)))
+		if (takes_some(&op) || (any_blocked() && (may_sleep(&op) || takes_away(&op))))
 			printf("left open\n");
 		else if (!actor_issue(op.actor, &op, number))
 			printf("busy\n");
-		else if (actor_await(op.actor))
+		else if (actor_await(op.actor) || comes_back(&op))
 			outcome(&op, actor_result(op.actor));
 		else
 			printf("blocked\n");
-		s.slept |= actor_blocked(op.actor) && (op.verb == V_accept || op.verb == V_accept4);
 		actor_watch_child();
 	}
 	if (!net && !any_blocked())
