@@ -57,6 +57,8 @@ struct dpdk_port {
 	bool accept_partial;		/* FN_PORT_CSUM_AUTO on a virtual interface */
 	bool trust_all;
 	bool tx_linear;			/* the device takes single buffers only */
+	bool tx_prepare;		/* packets with offloads are shown to the driver first */
+	bool tso_refused;		/* it did not want one; to be told */
 	bool rx_intr;			/* arm and disarm use rx interrupts */
 	uint32_t frame_max;		/* largest frame that is not oversize */
 	uint32_t reserve;		/* buffers kept for receiving */

@@ -179,23 +179,41 @@ static void tx_segment(struct fn_pkt *p, struct rte_mbuf *m)
 	m->tx_offload = 0;
 }
 
-/* The packet as a chain of mbufs. The device's reference is one more when the stack keeps its own. */
-static struct rte_mbuf *tx_mbuf(struct fn_pkt *p)
+/*
+ * The packet's further buffers behind its first mbuf; returns how many. The stack's chain is taken apart, for a buffer
+ * that the stack keeps may be given back to it alone; tx_undo() finds it again in the mbufs.
+ */
+static uint16_t tx_chain(struct fn_pkt *p, struct rte_mbuf *last)
 {
-	struct rte_mbuf *m = pkt_mbuf(p), *last = m;
-	bool keep = p->flags & FN_PKT_KEEP;
-	uint16_t segs = 1;
+	struct fn_pkt *next = p->seg, *s;
+	uint16_t segs = 0;
 
-	tx_segment(p, m);
-	if (keep)
-		rte_mbuf_refcnt_update(m, 1);
-	for (struct fn_pkt *s = p->seg; fn_unlikely(s != NULL); s = s->seg, segs++) {
+	p->seg = NULL;
+	for (; (s = next); segs++) {
+		next = s->seg;
+		s->seg = NULL;
 		tx_segment(s, pkt_mbuf(s));
-		if (keep)
+		pkt_mbuf(s)->nb_segs = 1;
+		if (s->flags & FN_PKT_KEEP)
 			rte_mbuf_refcnt_update(pkt_mbuf(s), 1);
 		last = last->next = pkt_mbuf(s);
 	}
 	last->next = NULL;
+	return segs;
+}
+
+/* The packet as a chain of mbufs. The device's reference is one more when the stack keeps its own, buffer by buffer. */
+static struct rte_mbuf *tx_mbuf(struct fn_pkt *p)
+{
+	struct rte_mbuf *m = pkt_mbuf(p);
+	uint16_t segs = 1;
+
+	tx_segment(p, m);
+	if (p->flags & FN_PKT_KEEP)
+		rte_mbuf_refcnt_update(m, 1);
+	m->next = NULL;
+	if (fn_unlikely(p->seg != NULL))
+		segs = (uint16_t)(segs + tx_chain(p, m));
 	m->nb_segs = segs;
 	m->pkt_len = segs == 1 ? p->len : p->pkt_len;
 	if (p->flags & (FN_PKT_TX_IP_CSUM | FN_PKT_TX_TCP_CSUM | FN_PKT_TX_UDP_CSUM | FN_PKT_TX_TSO))
@@ -206,9 +224,12 @@ static struct rte_mbuf *tx_mbuf(struct fn_pkt *p)
 /* The device did not take it: what tx_mbuf() did is undone. */
 static void tx_undo(struct fn_pkt *p)
 {
-	for (; p; p = p->seg) {
-		struct rte_mbuf *m = pkt_mbuf(p);
+	struct rte_mbuf *m = pkt_mbuf(p), *next;
 
+	for (; m; m = next) {
+		next = m->next;
+		p = rte_mbuf_to_priv(m);
+		p->seg = next ? rte_mbuf_to_priv(next) : NULL;
 		m->next = NULL;
 		m->nb_segs = 1;
 		if (p->flags & FN_PKT_KEEP)
@@ -233,11 +254,14 @@ static fn_cold struct rte_mbuf *tx_linear_copy(struct dpdk_port *port, const str
 	return m;
 }
 
-static void tx_consume(struct fn_pkt *p)
+/* As the device would release it. */
+static fn_cold void tx_consume(struct fn_pkt *p)
 {
 	for (struct fn_pkt *next; p; p = next) {
 		next = p->seg;
-		rte_pktmbuf_free_seg(pkt_mbuf(p));
+		p->seg = NULL;
+		if (!(p->flags & FN_PKT_KEEP))
+			rte_pktmbuf_free_seg(pkt_mbuf(p));
 	}
 }
 
@@ -251,9 +275,40 @@ static fn_cold uint16_t tx_copied(struct dpdk_port *port, struct fn_pkt *p)
 		rte_pktmbuf_free(m);
 		return 0;
 	}
-	if (!(p->flags & FN_PKT_KEEP))
-		tx_consume(p);
+	tx_consume(p);
 	return 1;
+}
+
+/* The driver will never take p: it is gone, as on a bad wire, and if it was to be cut, no other will be. */
+static fn_cold void tx_drop(struct fn_nic *nic, struct fn_pkt *p)
+{
+	struct dpdk_port *port = nic->priv;
+
+	if (p->flags & FN_PKT_TX_TSO) {
+		nic->tso_max = 0;
+		port->tso_refused = true;
+	}
+	tx_consume(p);
+}
+
+/* n packets to the device. What rte_eth_tx_prepare() refuses is dropped, and counts as sent. */
+static uint16_t tx_burst(struct fn_nic *nic, struct fn_pkt **burst, struct rte_mbuf **m, uint16_t n)
+{
+	struct dpdk_port *port = nic->priv;
+	uint16_t ready = n, sent;
+
+	if (port->tx_prepare)
+		ready = rte_eth_tx_prepare(port->id, 0, m, n);
+	sent = ready ? rte_eth_tx_burst(port->id, 0, m, ready) : 0;
+	if (fn_likely(sent == n))
+		return n;
+	for (uint16_t i = sent; i < n; i++)
+		tx_undo(burst[i]);
+	if (!ready) {
+		tx_drop(nic, burst[0]);
+		sent = 1;
+	}
+	return sent;
 }
 
 static uint16_t dpdk_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
@@ -269,11 +324,9 @@ static uint16_t dpdk_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 		m[i] = tx_mbuf(burst[i]);
 		bytes += m[i]->pkt_len;
 	}
-	sent = i ? rte_eth_tx_burst(port->id, 0, m, i) : 0;
-	for (uint16_t j = sent; j < i; j++) {
+	sent = i ? tx_burst(nic, burst, m, i) : 0;
+	for (uint16_t j = sent; j < i; j++)
 		bytes -= m[j]->pkt_len;
-		tx_undo(burst[j]);
-	}
 	if (fn_unlikely(i < n) && sent == i) {
 		uint32_t len = burst[i]->pkt_len;
 		uint16_t one = tx_copied(port, burst[i]);

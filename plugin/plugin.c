@@ -64,6 +64,15 @@ static void report_oversize(struct dpdk_port *p)
 	p->oversize_told = p->pub.oversize;
 }
 
+static void report_tso(struct dpdk_port *p)
+{
+	if (!p->tso_refused)
+		return;
+	p->tso_refused = false;
+	fn_log(FN_PLUGIN_WARNING, "%s: the driver has refused a packet that the device was to cut (TSO): there will be no more",
+	       p->pub.nic->name);
+}
+
 static void op_arm(struct fn_port *port)
 {
 	dpdk_wake_arm(port_of(port));
@@ -99,6 +108,7 @@ static void op_tick(struct fn_port *port)
 		p->pub.nic->stats.rx_errors = stats.ierrors;
 	}
 	report_oversize(p);
+	report_tso(p);
 }
 
 static void op_close(struct fn_port *port)

@@ -11,7 +11,7 @@
 
 #include "stack/nic.h"
 
-#define FN_PLUGIN_ABI		1
+#define FN_PLUGIN_ABI		2
 #define FN_PLUGIN_SYMBOL	"fastnet_nic_plugin"
 #define FN_PLUGIN_FDS		16	/* descriptors that fn_plugin_ops.wait_fds gives at most */
 #define FN_PLUGIN_OWN_FDS	80	/* and .own_fds */
@@ -46,6 +46,13 @@ enum fn_port_csum {
 	FN_PORT_CSUM_TRUST,	/* all count as good */
 };
 
+/* Whether the device cuts large TCP packets into segments. */
+enum fn_port_tso {
+	FN_PORT_TSO_AUTO,	/* where the device does it, not where its driver would in software */
+	FN_PORT_TSO_ON,		/* wherever the driver says that it can */
+	FN_PORT_TSO_OFF,
+};
+
 /* One port of the configuration. Strings live for the call of .open only. */
 struct fn_port_conf {
 	const char *name;	/* for messages and fn_nic.name */
@@ -60,6 +67,7 @@ struct fn_port_conf {
 	bool pci;		/* one of them is a PCI device: the bus is scanned */
 	enum fn_port_huge hugepages;
 	enum fn_port_csum csum;
+	enum fn_port_tso tso;
 	int numa_node;		/* -1: the device's */
 	int fd_floor;		/* descriptors opened here get numbers from here on if the limit allows (192); 0: any */
 };

@@ -21,6 +21,7 @@
 #define RING_DEFAULT	1024	/* descriptors a queue where the device has no preference */
 #define POOL_CACHE	RTE_MEMPOOL_CACHE_MAX_SIZE
 #define RSS_KEY_LEN	40
+#define TSO_BUFFERS	64u	/* of a packet that the device cuts: 64 KiB in segments of 1,448 bytes are 46 */
 
 /* What .open works on. */
 struct opening {
@@ -173,11 +174,16 @@ static int make_pool(struct opening *o)
 /* tap's and af_packet's "offloads" are loops in the driver: the stack sums while it copies, which is cheaper. */
 static uint64_t tx_offloads(const struct opening *o)
 {
-	uint64_t want = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	uint64_t sums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+	uint64_t segs = RTE_ETH_TX_OFFLOAD_MULTI_SEGS, tso = segs | sums | RTE_ETH_TX_OFFLOAD_TCP_TSO, want = segs;
+	bool device = o->port->driver == DRIVER_OTHER;
 
-	if (o->port->driver == DRIVER_OTHER)
-		want |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |
-			RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	if (device)
+		want |= sums;
+	/* a segment that the device makes needs its checksums, and the stack's chain of buffers */
+	if ((o->info.tx_offload_capa & tso) == tso &&
+	    (o->conf->tso == FN_PORT_TSO_ON || (o->conf->tso == FN_PORT_TSO_AUTO && device)))
+		want |= tso;
 	return want & o->info.tx_offload_capa;
 }
 
@@ -211,7 +217,7 @@ static uint32_t caps_of(uint64_t tx, uint64_t rx, bool rss)
 		caps |= FN_NIC_TX_UDP_CSUM;
 	if (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 		caps |= FN_NIC_TX_SEGS;
-	if (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO && tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+	if (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO)
 		caps |= FN_NIC_TX_TSO;
 	if (rx & (RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM))
 		caps |= FN_NIC_RX_CSUM;
@@ -266,6 +272,19 @@ static int configure_start(const struct opening *o, struct rte_eth_conf *ec)
 	return rc;
 }
 
+/* How large a packet may be that the device cuts, and of how many buffers. */
+static void settle_tso(struct opening *o)
+{
+	const struct rte_eth_desc_lim *lim = &o->info.tx_desc_lim;
+	uint32_t segs = fn_min(TSO_BUFFERS, (uint32_t)(lim->nb_seg_max ? lim->nb_seg_max : UINT16_MAX));
+
+	o->nic->tso_max = UINT16_MAX - FN_PKT_HEADROOM;		/* IPv4's length field counts the headers too */
+	o->nic->tso_segs = (uint16_t)segs;
+	/* net_tap holds each segment against the MTU with its Ethernet header, and would never take a full one */
+	if (o->port->driver == DRIVER_TAP)
+		o->nic->mtu -= RTE_ETHER_HDR_LEN;
+}
+
 static int start_device(struct opening *o)
 {
 	struct dpdk_port *port = o->port;
@@ -298,7 +317,9 @@ static int start_device(struct opening *o)
 	if (rc)
 		return fail(o, rc, "the device cannot be started");
 	o->nic->caps = caps_of(ec.txmode.offloads, ec.rxmode.offloads, use_rss(o));
-	o->nic->tso_max = o->nic->caps & FN_NIC_TX_TSO ? 65535 - FN_PKT_HEADROOM : 0;
+	if (o->nic->caps & FN_NIC_TX_TSO)
+		settle_tso(o);
+	port->tx_prepare = o->nic->caps & (FN_NIC_TX_TSO | FN_NIC_TX_TCP_CSUM | FN_NIC_TX_UDP_CSUM);
 	port->tx_linear = !(o->nic->caps & FN_NIC_TX_SEGS);
 	return 0;
 }

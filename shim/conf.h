@@ -33,6 +33,13 @@ enum fn_nic_csum {
 	FN_NIC_CSUM_TRUST,	/* all count as good */
 };
 
+/* Whether the device cuts TCP segments: the values of enum fn_port_tso. */
+enum fn_nic_tso {
+	FN_NIC_TSO_AUTO,	/* where it does so in hardware */
+	FN_NIC_TSO_ON,		/* also where its driver does it in software */
+	FN_NIC_TSO_OFF,
+};
+
 /* One DPDK port, from a [nic NAME] section or one part of FASTNET_NIC. Addresses in network byte order. */
 struct fn_nic_conf {
 	char name[FN_NIC_NAME];
@@ -45,6 +52,7 @@ struct fn_nic_conf {
 	uint32_t queues;		/* 0: what the device needs */
 	uint32_t buffers;		/* packet buffers; 0: what the plugin thinks right */
 	enum fn_nic_csum csum;
+	enum fn_nic_tso tso;
 	unsigned line;			/* in the file, for messages; 0: from FASTNET_NIC */
 };
 

@@ -6,8 +6,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-enum nic_key { TYPE, DEVARGS, ADDRESS, GATEWAY, MAC, MTU, QUEUES, BUFFERS, CSUM };
-static const char nic_keys[] = "type|devargs|address|gateway|mac|mtu|queues|buffers|csum";
+enum nic_key { TYPE, DEVARGS, ADDRESS, GATEWAY, MAC, MTU, QUEUES, BUFFERS, CSUM, TSO };
+static const char nic_keys[] = "type|devargs|address|gateway|mac|mtu|queues|buffers|csum|tso";
 #define SEEN(key)	(1u << (key))
 #define OPEN		(1u << 31)
 
@@ -103,6 +103,13 @@ static void set_key(struct fn_conf_parse *p, enum nic_key key, const char *value
 			fn_conf_expected(p, "one of auto|verify|trust", value);
 		else
 			n->csum = (enum fn_nic_csum)word;
+		break;
+	case TSO:
+		word = fn_conf_word(value, "auto|on|off");
+		if (word < 0)
+			fn_conf_expected(p, "one of auto|on|off", value);
+		else
+			n->tso = (enum fn_nic_tso)word;
 		break;
 	}
 }

@@ -262,7 +262,7 @@ static void port_conf(struct fn_port_conf *pc, const struct fn_nic_conf *c, cons
 		.name = c->name, .devargs = c->devargs, .eal_args = fn_config.eal_args,
 		.mac = c->has_mac ? c->mac : NULL, .rss_key = st->rss_key, .mtu = c->mtu, .queues = c->queues,
 		.buffers = c->buffers, .ports = fn_config.nnics, .hugepages = (enum fn_port_huge)fn_config.hugepages,
-		.csum = (enum fn_port_csum)c->csum, .numa_node = -1, .fd_floor = FN_FD_INTERNAL,
+		.csum = (enum fn_port_csum)c->csum, .tso = (enum fn_port_tso)c->tso, .numa_node = -1, .fd_floor = FN_FD_INTERNAL,
 	};
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		pc->pci |= is_pci(&fn_config.nics[i]);

@@ -173,7 +173,7 @@ void fn_tcp_check_probe(struct fn_tcp *tp)
 
 bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle)
 {
-	bool sent = false;
+	bool sent = false, cuts = tp->path.nic && tp->path.nic->tso_segs;
 	struct fn_pkt *p;
 
 	if (!(CAN_SEND >> tp->sk.tcp_state & 1))
@@ -195,7 +195,7 @@ bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle)
 			break;
 		if (!nagle_allows(tp, p, nonagle, tp->snd_una == tp->snd_nxt))
 			break;
-		n = p->next && p->len == tp->mss && fn_tcp_may_run(tp) ? run_length(tp, nonagle) : 1;
+		n = cuts && p->next && p->len == tp->mss && fn_tcp_may_run(tp) ? run_length(tp, nonagle) : 1;
 		err = n > 1 ? fn_tcp_send_run(tp, n) : send_new(tp, p);
 		if (fn_unlikely(err)) {
 			if (err == -ENOBUFS)	/* the device's queue is full: again with the next burst */

@@ -70,6 +70,14 @@ static void parse_csum(struct host_options *o, const char *text)
 		o->conf.csum = FN_PORT_CSUM_TRUST;
 }
 
+static void parse_tso(struct host_options *o, const char *text)
+{
+	if (!strcmp(text, "on"))
+		o->conf.tso = FN_PORT_TSO_ON;
+	else if (!strcmp(text, "off"))
+		o->conf.tso = FN_PORT_TSO_OFF;
+}
+
 static void parse_one(struct host_options *o, const char *arg)
 {
 	const char *v;
@@ -84,6 +92,8 @@ static void parse_one(struct host_options *o, const char *arg)
 		o->conf.buffers = (uint32_t)atoi(v);
 	else if ((v = value_of(arg, "csum")))
 		parse_csum(o, v);
+	else if ((v = value_of(arg, "tso")))
+		parse_tso(o, v);
 	else if ((v = value_of(arg, "eal")))
 		o->conf.eal_args = v;
 	else if ((v = value_of(arg, "huge")))

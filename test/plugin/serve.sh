@@ -62,6 +62,24 @@ serve_gso()
 	fi
 }
 
+# A driver that cuts in software: what it cuts is what the stack would have sent.
+serve_tso()
+{
+	wire_check "starts with TSO" serve_start tso=on
+	wire_check "takes 50 MB" serve_upload 50000000
+	wire_check "gives them back" serve_download
+	wire_check "echoes them" serve_echo
+	wire_check "ends" lab_stop_server
+	wire_check "most segments were cut by the driver" serve_cut
+}
+
+serve_cut()
+{
+	grep -E '^stat tcp_(tso|out|retrans)' "$LAB_TMP/server.log"
+	[ "$(serve_figure stat tcp_tso_segs)" -gt $(($(serve_figure stat tcp_out) / 2)) ] &&
+		[ "$(serve_figure stat tcp_tso_segs)" -gt $(($(serve_figure stat tcp_tso) * 3)) ]
+}
+
 serve_no_drops()
 {
 	grep '^drop' "$LAB_TMP/server.log"
@@ -88,6 +106,7 @@ serve_test()
 	wire_check "uses no processor time while idle" wire_idle
 	wire_check "ends" lab_stop_server
 	wire_check "no packet was damaged" serve_no_drops
+	[ "$kind" != tap ] || serve_tso
 	echo "1..$wire_number"
 	exit $wire_failed
 }

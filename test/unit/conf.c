@@ -233,7 +233,7 @@ Test(conf, nul_bytes_do_not_end_a_line_early)
 
 Test(conf, nic_section)
 {
-	text(NIC "gateway = 10.9.0.1\nmac = 02:00:00:00:0a:0B\nmtu = 9000\nqueues = 2\nbuffers = 4096\ncsum = trust\n");
+	text(NIC "gateway = 10.9.0.1\nmac = 02:00:00:00:0a:0B\nmtu = 9000\nqueues = 2\nbuffers = 4096\ncsum = trust\ntso = off\n");
 	cr_assert_eq(nsaid, 0, "%s", said[0]);
 	cr_assert_eq(conf.nnics, 1);
 	cr_expect_str_eq(conf.nics[0].name, "eth0");
@@ -247,6 +247,7 @@ Test(conf, nic_section)
 	cr_expect_eq(conf.nics[0].queues, 2);
 	cr_expect_eq(conf.nics[0].buffers, 4096);
 	cr_expect_eq(conf.nics[0].csum, FN_NIC_CSUM_TRUST);
+	cr_expect_eq(conf.nics[0].tso, FN_NIC_TSO_OFF);
 }
 
 Test(conf, nic_defaults)
@@ -258,6 +259,7 @@ Test(conf, nic_defaults)
 	cr_expect_eq(conf.nics[0].mtu, 0);
 	cr_expect_eq(conf.nics[0].queues, 0);
 	cr_expect_eq(conf.nics[0].csum, FN_NIC_CSUM_AUTO);
+	cr_expect_eq(conf.nics[0].tso, FN_NIC_TSO_AUTO);
 	cr_expect_eq(conf.nics[0].line, 2);
 }
 
