@@ -155,6 +155,7 @@ void dpdk_numa_bind(void *addr, size_t len, int node);
 /* ---- port.c ---- */
 int dpdk_port_open(const struct fn_port_conf *conf, struct fn_nic *nic, struct dpdk_port **port, char *err,
 		   size_t errlen);
+int dpdk_port_prepare(const struct fn_port_conf *conf, char *err, size_t errlen);
 void dpdk_port_close(struct dpdk_port *port);
 
 /* ---- nic_dpdk.c ---- */

@@ -24,6 +24,7 @@
 
 static struct {
 	bool tried;
+	pid_t owner;		/* who started it */
 	int rc;
 	char err[256];
 	bool hugepages;
@@ -218,8 +219,14 @@ int dpdk_eal_init(const struct fn_port_conf *conf, const struct dpdk_devargs *de
 	if (eal.tried) {
 		if (eal.rc)
 			snprintf(err, errlen, "%s", eal.err);
+		/* its memory is shared with the parent, and with whatever other children open */
+		if (!eal.rc && eal.owner != getpid()) {
+			snprintf(err, errlen, "DPDK was started before a fork");
+			return -EBUSY;
+		}
 		return eal.rc;
 	}
+	eal.owner = getpid();
 	snprintf(err, errlen, "DPDK's EAL cannot start: out of memory");
 	dpdk_fds_snapshot(&before);
 	eal.rc = eal_start(conf, dev, err, errlen);

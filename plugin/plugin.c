@@ -29,6 +29,11 @@ static int op_open(const struct fn_port_conf *conf, struct fn_nic *nic, struct f
 	return rc;
 }
 
+static int op_prepare(const struct fn_port_conf *conf, char *err, size_t errlen)
+{
+	return dpdk_port_prepare(conf, err, errlen);
+}
+
 static int copy_fds(const int *from, int n, int *to, int max)
 {
 	n = fn_min(n, max);
@@ -48,7 +53,7 @@ static int op_own_fds(const struct fn_port *port, int *fds, int max)
 	const struct dpdk_port *p = port_of_const(port);
 	int n = dpdk_eal_fds(fds, max);
 
-	return n + copy_fds(p->own_fd, p->nb_own_fd, fds + n, max - n);
+	return !p ? n : n + copy_fds(p->own_fd, p->nb_own_fd, fds + n, max - n);
 }
 
 /* What the data path may only count. */
@@ -137,6 +142,7 @@ const struct fn_plugin_ops *fastnet_nic_plugin(const struct fn_plugin_host *host
 	static struct fn_plugin_ops ops = {
 		.abi = FN_PLUGIN_ABI,
 		.open = op_open,
+		.prepare = op_prepare,
 		.close = op_close,
 		.wait_fds = op_wait_fds,
 		.arm = op_arm,

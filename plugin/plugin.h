@@ -96,6 +96,8 @@ struct fn_plugin_ops {
 	 * mask, signal dispositions and CPU affinity are as before when it returns.
 	 */
 	int (*open)(const struct fn_port_conf *conf, struct fn_nic *nic, struct fn_port **port, char *err, size_t errlen);
+	/* What .open will want of the file system is loaded now: EAL is initialised. 0 or -E* and err. */
+	int (*prepare)(const struct fn_port_conf *conf, char *err, size_t errlen);
 	/* Every buffer that the stack still holds becomes invalid. In the process that opened the port only. */
 	void (*close)(struct fn_port *port);
 	/*
@@ -109,7 +111,8 @@ struct fn_plugin_ops {
 	void (*disarm)(struct fn_port *port);
 	/* About once a second, without the stack's lock: device counters into nic->stats, link state, messages that wait. */
 	void (*tick)(struct fn_port *port);
-	/* All descriptors that EAL and this port have open (never the program's): at most max of them; how many. */
+	/* All descriptors that EAL and this port (NULL: none yet) have open, never the program's: at most max of them; how
+	 * many. */
 	int (*own_fds)(const struct fn_port *port, int *fds, int max);
 	/* In the child, before it uses a port that it shares with its parent. */
 	void (*child_after_fork)(struct fn_port *port);

@@ -499,6 +499,23 @@ int dpdk_port_open(const struct fn_port_conf *conf, struct fn_nic *nic, struct d
 	return rc;
 }
 
+int dpdk_port_prepare(const struct fn_port_conf *conf, char *err, size_t errlen)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+	int rc;
+
+	if (!o)
+		return -ENOMEM;
+	rc = dpdk_devargs_parse(&o->dev, conf, err, errlen);
+	if (!rc) {
+		dpdk_fds_plug(&o->plugged, conf->fd_floor);
+		rc = dpdk_eal_init(conf, &o->dev, err, errlen);
+		dpdk_fds_unplug(&o->plugged);
+	}
+	free(o);
+	return rc;
+}
+
 void dpdk_port_close(struct dpdk_port *port)
 {
 	if (port->owner != getpid())

@@ -84,6 +84,9 @@ fn_hidden void fn_fork_prepare(void);
 fn_hidden void fn_fork_parent(void);
 fn_hidden void fn_fork_child(void);
 
+/* A system call by which a thread gives something up (proc.c); as libc returns. */
+fn_hidden long fn_confine(long n, long a, long b, long c, long d, long e);
+
 fn_inline struct iovec fn_one_iov(const void *buf, size_t n)
 {
 	return (struct iovec){ (void *)buf, fn_min(n, FN_RW_MAX) };

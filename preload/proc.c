@@ -70,6 +70,25 @@ static void before_privileges(void)
 		fn_guarded_void(fn_shim_privileges());
 }
 
+int fn_wrap_chroot(const char *path)
+{
+	if (fn_shim_active)
+		fn_guarded_void(fn_shim_chroot());
+	return fn_real.chroot(path);
+}
+
+long fn_confine(long n, long a, long b, long c, long d, long e)
+{
+	return fn_errno(fn_guarded(false, fn_shim_confine(n, a, b, c, d, e)));
+}
+
+int fn_wrap_capset(void *hdr, const void *data)
+{
+	if (!fn_shim_active)
+		return fn_real.capset(hdr, data);
+	return (int)fn_confine(SYS_capset, (long)hdr, (long)data, 0, 0, 0);
+}
+
 /* exit() and the end of main come by on_exit() instead (init.c). */
 void fn_wrap__exit(int status)
 {
@@ -204,7 +223,9 @@ int fn_wrap_initgroups(const char *user, gid_t group)
 
 int fn_wrap_prctl(int op, unsigned long b, unsigned long c, unsigned long d, unsigned long e)
 {
-	if (op == PR_SET_SECCOMP || op == PR_CAPBSET_DROP)
+	if (op == PR_SET_SECCOMP && fn_shim_active)
+		return (int)fn_confine(SYS_prctl, op, (long)b, (long)c, (long)d, (long)e);
+	if (op == PR_CAPBSET_DROP)
 		before_privileges();
 	return fn_real.prctl(op, b, c, d, e);
 }

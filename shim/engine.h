@@ -120,6 +120,9 @@ bool fn_engine_any_sock(void);
 /* This image is `image` of the family, or 0 of its own. */
 void fn_engine_set_image(unsigned image);
 
+/* The arena does not grow any more; what it is to have it has now. */
+void fn_arena_fix(void);
+
 /* Before fork: what the child will hold is counted; its image number, or -1 when there is nothing to share, -EAGAIN when
  * there is, but no place for one more image. After a fork that failed: taken back. With the lock held. */
 int fn_engine_fork_prepare(void);

@@ -22,8 +22,6 @@
 #include "shim/info.h"
 #include "shim/log.h"
 #include "shim/port.h"
-#include "shim/reserve.h"
-#include "shim/shim.h"
 #include "shim/sockopt.h"
 #include "shim/wait.h"
 
@@ -163,42 +161,35 @@ void fn_listen_retry(void)
 	attach_all(true);
 }
 
-static bool has_listeners(void)
-{
-	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
-		if (fn_fdtable.file[fd] && fn_fdtable.file[fd]->kind == FN_FILE_LISTEN)
-			return true;
-	return false;
-}
-
-void fn_shim_privileges(void)
-{
-	if (fn_config.early_open)
-		fn_engine_start();
-	if (fn_fdtable.size)
-		fn_listen_attach_all();
-	if (!fn_engine.st && (fn_config.early_open || has_listeners())) {
-		fn_engine_lock();
-		fn_reserve_take();
-		fn_engine_unlock();
-	}
-}
-
 /* ---- accept ---- */
 
-/* A number for an accepted connection: a dup of one unconnected socket of the listener's family. */
-static int accepted_number(const struct fn_file *listener, int flags)
+/* The unconnected socket of the listener's family, of which numbers for accepted connections are dups. */
+static int base_socket(const struct fn_file *listener)
 {
-	int family = listener->domain == AF_INET6, cmd = flags & SOCK_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD;
-	int *base = &fn_engine.base_fd[family];
+	int *base = &fn_engine.base_fd[listener->domain == AF_INET6];
 
 	if (*base < 0) {
 		*base = fn_fd_internal(fn_sys_socket(listener->domain, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
-		if (*base < 0)
-			return *base;
-		fn_fd_internal_track(base);
+		if (*base >= 0)
+			fn_fd_internal_track(base);
 	}
-	return fn_sys_fcntl(*base, cmd, fn_fdtable.floor);
+	return *base;
+}
+
+static int accepted_number(const struct fn_file *listener, int flags)
+{
+	int base = base_socket(listener);
+
+	return base < 0 ? base : fn_sys_fcntl(base, flags & SOCK_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, fn_fdtable.floor);
+}
+
+void fn_listen_accept_ready(void)
+{
+	fn_engine_lock();
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] && fn_fdtable.file[fd]->kind == FN_FILE_LISTEN)
+			base_socket(fn_fdtable.file[fd]);
+	fn_engine_unlock();
 }
 
 static struct fn_file *accepted_file(const struct fn_file *listener, int flags)

@@ -32,6 +32,7 @@ static struct {
 	int fd;			/* internal */
 	uint8_t *base;
 	size_t backed;
+	bool fixed;		/* never asked for more */
 } arena = { .fd = -1 };
 
 /* ---- configuration ---- */
@@ -98,8 +99,10 @@ static int arena_grow(void *ctx, size_t size)
 	int ret;
 
 	want = (want + 4095) & ~4095ul;
-	if (size > want)
+	if (size > want || (arena.fixed && size > arena.backed))
 		return -ENOMEM;
+	if (arena.fixed)
+		return 0;
 	if (fn_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &lim) == 0 && want > lim.rlim_cur)
 		return -EFBIG;	/* growing would raise SIGXFSZ */
 	/* from where it ends: what is there already would be looked at page by page again */
@@ -110,6 +113,17 @@ static int arena_grow(void *ctx, size_t size)
 		return ret;
 	arena.backed = want;
 	return 0;
+}
+
+/* A filter does not let us grow: some more than a fresh process has, for all its life. */
+#define ARENA_FIXED	(16ul << 20)
+void fn_arena_fix(void)
+{
+	fn_engine_lock();
+	if (arena.base && !arena.fixed)
+		arena_grow(NULL, ARENA_FIXED);
+	arena.fixed = true;
+	fn_engine_unlock();
 }
 
 static struct fn_arena *arena_make(void)

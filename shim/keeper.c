@@ -26,10 +26,19 @@ enum keeper_word { TICKING, PARKED, STOPPING };
 static struct {
 	pthread_t thread;
 	bool running;
+	bool forbidden;			/* no other one may be made */
 	_Atomic(uint32_t) word;		/* enum keeper_word; a futex */
 	_Atomic(bool) main_ends;	/* the main thread has called pthread_exit() */
 	uint64_t asked;			/* ns: whether the last thread has ended */
+	_Atomic(struct job *) job;	/* waits to be done; NULL: none */
 } keeper;
+
+/* A system call that the keeper is to make. */
+struct job {
+	long n;
+	const long *arg;
+	_Atomic(uint32_t) done;		/* a futex */
+};
 
 static void nap(const struct timespec *ts, uint32_t expected)
 {
@@ -52,13 +61,29 @@ static void end_with_program(uint64_t now)
 		exit(0);
 }
 
+static void do_job(void)
+{
+	struct job *j = atomic_exchange(&keeper.job, NULL);
+
+	if (fn_likely(!j))
+		return;
+	/* what a driver allocates in each thread (TLS) is there before a seccomp filter comes */
+	fn_engine_lock();
+	fn_engine_poll(fn_now());
+	fn_engine_unlock();
+	fn_sys(j->n, j->arg[0], j->arg[1], j->arg[2], j->arg[3], j->arg[4]);
+	/* pairs with the load in fn_keeper_repeat(); the job is the other's stack: not touched afterwards but by address */
+	atomic_store(&j->done, 1);
+	fn_sys_futex((uint32_t *)&j->done, FUTEX_WAKE_PRIVATE, 1, NULL);
+}
+
 /* Drive until somebody else does. */
 static void take_over(void)
 {
 	struct pollfd fds[FN_PORT_WAIT_FDS];
 	uint64_t mine = polls();
 
-	while (keeper.word == TICKING && polls() == mine && !fn_engine.watcher) {
+	while (keeper.word == TICKING && polls() == mine && !fn_engine.watcher && !keeper.job) {
 		uint64_t now = fn_now(), left;
 		struct timespec ts;
 		bool rx_nap = false;
@@ -92,6 +117,7 @@ static void *keeper_main(void *arg)
 		uint32_t ticking = TICKING;
 
 		nap(&tick, TICKING);
+		do_job();
 		fn_ports_tick(fn_now());
 		end_with_program(fn_now());
 		if (fn_engine.watcher) {
@@ -109,6 +135,7 @@ static void *keeper_main(void *arg)
 		}
 		seen = polls();
 	}
+	do_job();
 	return NULL;
 }
 
@@ -116,14 +143,14 @@ void fn_keeper_start(void)
 {
 	sigset_t all, old;
 
-	if (keeper.running)
+	if (keeper.running || keeper.forbidden)
 		return;
 	keeper.word = TICKING;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	keeper.running = pthread_create(&keeper.thread, NULL, keeper_main, NULL) == 0;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	fn_engine.no_keeper = !keeper.running;
+	fn_engine.no_keeper = !keeper.running && !keeper.forbidden;
 	if (keeper.running)
 		pthread_setname_np(keeper.thread, "fastnet-keeper");
 }
@@ -136,7 +163,7 @@ void fn_keeper_stop(void)
 	fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAKE_PRIVATE, 1, NULL);
 	pthread_join(keeper.thread, NULL);
 	keeper.running = false;
-	fn_engine.no_keeper = true;
+	fn_engine.no_keeper = !keeper.forbidden;
 }
 
 void fn_keeper_wake(void)
@@ -153,10 +180,29 @@ void fn_keeper_need(void)
 		fn_keeper_start();
 }
 
+void fn_keeper_forbid(void)
+{
+	keeper.forbidden = true;
+	fn_engine.no_keeper = false;	/* nobody need ask for one */
+}
+
+void fn_keeper_repeat(long n, const long arg[5])
+{
+	struct job j = { .n = n, .arg = arg };
+
+	if (!keeper.running)
+		return;
+	keeper.job = &j;
+	fn_keeper_wake();
+	while (!j.done)
+		fn_sys_futex((uint32_t *)&j.done, FUTEX_WAIT_PRIVATE, 0, NULL);
+}
+
 void fn_keeper_forget(void)
 {
 	keeper.running = keeper.main_ends = false;
-	fn_engine.no_keeper = true;
+	keeper.job = NULL;
+	fn_engine.no_keeper = !keeper.forbidden;
 }
 
 void fn_shim_thread_exit(void)

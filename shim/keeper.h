@@ -10,6 +10,11 @@ void fn_keeper_stop(void);
 void fn_keeper_wake(void);
 /* Before the stack is used: start it in a child of fork, where it was forgotten. With the lock held. */
 void fn_keeper_need(void);
+/* There is not to be another one in this image and its children. */
+void fn_keeper_forbid(void);
+/* The keeper, if there is one, drives once, then makes a system call too, which concerns nobody but the calling thread.
+ * Waits for it, without the lock. */
+void fn_keeper_repeat(long n, const long arg[5]);
 /* In a forked child: the thread does not exist there. */
 void fn_keeper_forget(void);
 

@@ -21,6 +21,9 @@ void fn_listen_attach_all(void);
 /* A port has become free: those on which this image has waited before. Without the lock. */
 void fn_listen_retry(void);
 
+/* What accept() will want of the kernel beside a number is got now. Without the lock. */
+void fn_listen_accept_ready(void);
+
 /* listen() has succeeded in the kernel: f is a listener of ours from now on. */
 void fn_listen_begin(struct fn_file *f, int fd, int backlog);
 

@@ -124,6 +124,11 @@ void fn_log_keep(const int *fd)
 	sink.kept = fd;
 }
 
+void fn_log_end(void)
+{
+	sink.target = NOWHERE;
+}
+
 static void to_file(const char *line, size_t len)
 {
 	int fd;

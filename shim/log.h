@@ -16,6 +16,9 @@ int fn_log_open(void);
 /* Write to the log file through *fd as long as that is not negative; it may change. NULL: open it for each message. */
 void fn_log_keep(const int *fd);
 
+/* From now on nothing is written any more. */
+void fn_log_end(void);
+
 bool fn_log_on(enum fn_log_level level);
 
 /* One line, formatted as printf does (vsnprintf; cut at 500 bytes), with program name and PID in front. */

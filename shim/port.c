@@ -260,7 +260,7 @@ static void port_conf(struct fn_port_conf *pc, const struct fn_nic_conf *c, cons
 {
 	*pc = (struct fn_port_conf){
 		.name = c->name, .devargs = c->devargs, .eal_args = fn_config.eal_args,
-		.mac = c->has_mac ? c->mac : NULL, .rss_key = st->rss_key, .mtu = c->mtu, .queues = c->queues,
+		.mac = c->has_mac ? c->mac : NULL, .rss_key = st ? st->rss_key : NULL, .mtu = c->mtu, .queues = c->queues,
 		.buffers = c->buffers, .ports = fn_config.nnics, .hugepages = (enum fn_port_huge)fn_config.hugepages,
 		.csum = (enum fn_port_csum)c->csum, .tso = (enum fn_port_tso)c->tso, .numa_node = -1, .fd_floor = FN_FD_INTERNAL,
 	};
@@ -315,6 +315,23 @@ static int open_port(unsigned i, struct fn_stack *st)
 	record(i, FN_INFO_PORT_OPEN, 0, 0);
 	fn_log(FN_LOG_INFO, "port %s (%s) is open", c->name, c->devargs);
 	return fn_stack_add_nic(st, p->nic);
+}
+
+void fn_ports_prepare(void)
+{
+	struct fn_port_conf pc;
+	char err[256] = "";
+	int own[FN_PLUGIN_OWN_FDS], n, ret = load_plugin(err, sizeof(err));
+
+	if (ret < 0 || !fn_config.nnics)
+		return;
+	port_conf(&pc, &fn_config.nics[0], NULL);
+	ret = plugin->prepare(&pc, err, sizeof(err));
+	if (ret < 0)
+		fn_log(FN_LOG_WARNING, "port %s will not be opened after chroot: %s", fn_config.nics[0].name, err);
+	n = plugin->own_fds(NULL, own, fn_array_size(own));
+	for (int i = 0; i < n; i++)
+		fn_fd_internal_claim(own[i]);
 }
 
 static int hold_port(unsigned i)
@@ -390,11 +407,18 @@ unsigned fn_ports_wait_fds(struct pollfd *fds, unsigned max, bool *nap)
 	return n;
 }
 
+static bool still;
+
+void fn_ports_still(void)
+{
+	still = true;
+}
+
 void fn_ports_tick(uint64_t now)
 {
 	static uint64_t next;
 
-	if (now < next)
+	if (now < next || still)
 		return;
 	next = now + FN_NSEC;
 	for (unsigned i = 0; i < fn_config.nnics; i++)

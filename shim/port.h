@@ -10,6 +10,10 @@
 /* Take the configured ports that no other family of processes has; returns how many. Who has the others is recorded.
  * With the lock held. */
 int fn_ports_hold(void);
+/* Load now what opening a port takes from the file system, for it is about to go. With the lock held. */
+void fn_ports_prepare(void);
+/* The interfaces are not asked for their state any more: fn_ports_tick() does nothing. */
+void fn_ports_still(void);
 /* Open every port that is held and attach it to st; returns how many are open. With the lock held. */
 int fn_ports_open(struct fn_stack *st);
 

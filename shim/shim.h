@@ -41,6 +41,11 @@ void fn_shim_exec(void);
 void fn_shim_exec_failed(void);
 /* Before set*id, setgroups, initgroups, chroot, capset, prctl(PR_SET_SECCOMP …): open what needs privileges. */
 void fn_shim_privileges(void);
+/* Before chroot: likewise, and what lies in files. */
+void fn_shim_chroot(void);
+/* A system call by which the calling thread gives something up: capset, set*id by number, prctl(PR_SET_SECCOMP), seccomp.
+ * Made here, and of the library's thread as well; >= 0 or -errno. */
+long fn_shim_confine(long n, long a, long b, long c, long d, long e);
 
 /* Around setns and unshare, which refuse a process that has threads: the keeper stops, and starts anew. */
 void fn_shim_alone(void);

@@ -87,7 +87,7 @@ fn_inline int fn_sys_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 /* timeout_ms 0 only: never blocks. */
 fn_inline int fn_sys_epoll_check(int epfd, struct epoll_event *ev, int max)
 {
-	return (int)fn_sys(SYS_epoll_pwait, epfd, ev, max, 0, NULL, FN_SIGSET_SIZE);
+	return (int)fn_sys(SYS_epoll_wait, epfd, ev, max, 0);
 }
 
 /* ts is read by the kernel itself, at the moment of the call (glibc copies it first); mask may be NULL. */

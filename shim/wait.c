@@ -59,6 +59,11 @@ static int make_efd(struct fn_thread *t)
 	return t->efd;
 }
 
+void fn_thread_ready(void)
+{
+	make_efd(fn_thread_self());
+}
+
 static void sleepers_add(struct fn_thread *t)
 {
 	t->next = fn_engine.sleepers;

@@ -99,6 +99,9 @@ fn_inline void fn_wait_gave(int n, uint64_t now)
 	g->hold = n > 1 || g->brisk == FN_BRISK_ROUNDS;
 }
 
+/* What the calling thread will want of the kernel before it can sleep is got now. */
+void fn_thread_ready(void);
+
 /* Ring a thread: it leaves its sleep, or does not enter it. False: it was not asleep. */
 bool fn_thread_ring(struct fn_thread *t);
 extern __thread struct fn_thread fn_this_thread;

@@ -413,6 +413,17 @@ void fn_shim_together(void)
 	call("together", 0);
 }
 
+void fn_shim_chroot(void)
+{
+	call("privileges", 0);
+}
+
+long fn_shim_confine(long n, long a, long b, long c, long d, long e)
+{
+	call("privileges", 0);
+	return fn_sys(n, a, b, c, d, e);
+}
+
 void fn_shim_privileges(void)
 {
 	call("privileges", 0);
