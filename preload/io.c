@@ -4,6 +4,7 @@
  * counts, lengths, vectors; and what several messages or two descriptors in one call mean.
  */
 #include <limits.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "preload/exec.h"
@@ -413,6 +414,18 @@ int fn_wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 }
 
 /* A socket is nothing to send from: where `in` is ours the kernel says so (EINVAL, ESPIPE with an offset). */
+/* No cancellation point in libc, so its wait is none either. */
+static ssize_t send_file(struct fn_file *f, int out, int in, off_t *off, size_t n)
+{
+	ssize_t ret;
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	ret = fn_op(f, sendfile, out, in, off, n);
+	pthread_setcancelstate(state, NULL);
+	return ret;
+}
+
 ssize_t fn_wrap_sendfile(int out, int in, off_t *off, size_t n)
 {
 	struct fn_file *f;
@@ -420,7 +433,8 @@ ssize_t fn_wrap_sendfile(int out, int in, off_t *off, size_t n)
 	if (fn_likely(!fn_fd_ours(out) || fn_fd_ours(in)))
 		return fn_real.sendfile(out, in, off, n);
 	f = fn_enter(out);
-	return fn_call(f, sendfile, fn_real.sendfile(out, in, off, n), out, in, off, fn_min(n, FN_RW_MAX));
+	return fn_done_again(f, f = fn_enter(out), send_file(f, out, in, off, fn_min(n, FN_RW_MAX)),
+			     fn_real.sendfile(out, in, off, n));
 }
 fn_alias(sendfile64, sendfile);
 

@@ -146,7 +146,12 @@ void fn_guard_enter_slow(bool point)
 		unnote(FN_PEND_NEW);
 		/* who cancelled it before it was known could not tell it */
 		note(FN_PEND_CANCEL);
+		/* a lock is held there: no handler runs */
+		fn_this_guard.depth++;
+		atomic_signal_fence(memory_order_seq_cst);
 		fn_thread_register();
+		atomic_signal_fence(memory_order_seq_cst);
+		fn_this_guard.depth--;
 	}
 	if (point)
 		cancel_point();
@@ -158,11 +163,12 @@ long fn_guard_finish(long ret)
 {
 	bool again = ret == -FN_RESTART, restart = !pending(FN_PEND_SIGNAL) || fn_this_guard.restart;
 
+	/* before the handlers, for they need not come back; nothing is held any more */
+	if (pending(FN_PEND_ASYNC))
+		fn_signal_ops.canceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 	if (pending(FN_PEND_SIGNAL))
 		deliver();
 	if (again)
 		cancel_point();
-	if (pending(FN_PEND_ASYNC))
-		fn_signal_ops.canceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 	return again && !restart ? -EINTR : ret;
 }

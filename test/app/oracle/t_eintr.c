@@ -2,7 +2,9 @@
 /*
  * The table of signal(7): which waiting calls a handler ends, and which begin anew when it has SA_RESTART. Each call waits
  * for what does not come while signals do; after RESTARTS of them the handler is without SA_RESTART, which ends the rest.
+ * Then the same calls as cancellation points.
  */
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/time.h>
@@ -79,7 +81,8 @@ static long do_sendfile(int fd, int other)
 
 static const struct call writes[] = {
 	{ "write", do_write },	   { "writev", do_writev },   { "send", do_send },	  { "sendto", do_sendto },
-	{ "sendmsg", do_sendmsg }, { "sendmmsg", do_sendmmsg }, { "sendfile", do_sendfile },
+	{ "sendmsg", do_sendmsg }, { "sendmmsg", do_sendmmsg },
+	{ "sendfile", do_sendfile },	/* the last: libc has no cancellation point there */
 };
 
 static long do_accept(int fd, int other) { return accept(fd, NULL, NULL); }
@@ -172,6 +175,65 @@ static void run(const struct call *calls, int count, int fd, int other, int flag
 	}
 	signal(SIGALRM, SIG_DFL);
 }
+
+/* ---- the same calls in a thread that is cancelled ---- */
+
+struct job {
+	const struct call *call;
+	int fd, other;
+};
+
+static void *body(void *arg)
+{
+	const struct job *job = arg;
+
+	return (void *)job->call->make(job->fd, job->other);
+}
+
+static void cancel(const struct call *calls, int count, int fd, int other)
+{
+	for (int i = 0; i < count; i++) {
+		struct job job = { &calls[i], fd, other };
+		void *result = NULL;
+		pthread_t t;
+
+		while (calls == writes && send_more(fd))
+			;
+		pthread_create(&t, NULL, body, &job);
+		usleep(3000);	/* it waits by then, or is cancelled when it begins to */
+		pthread_cancel(t);
+		pthread_join(t, &result);
+		say("%s: %s", calls[i].name, result == PTHREAD_CANCELED ? "cancelled" : "came back");
+	}
+}
+
+static void *uncancelled(void *arg)
+{
+	struct job *job = arg;
+	long ret = body(arg) != NULL;
+
+	say("%s goes on", job->call->name);
+	pthread_testcancel();
+	return (void *)ret;
+}
+
+/* It comes back when there is room, and not before; the thread ends at the next point. */
+static void not_cancelled(int fd, int other, int slot)
+{
+	struct job job = { &writes[COUNT(writes) - 1], fd, other };
+	void *result = NULL;
+	pthread_t t;
+
+	pthread_create(&t, NULL, uncancelled, &job);
+	usleep(3000);
+	pthread_cancel(t);
+	for (int i = 0; i < 1000 && pthread_tryjoin_np(t, &result) == EBUSY; i++) {
+		peer("take %d 65536", slot);
+		usleep(1000);
+	}
+	say("%s: %s", job.call->name, result == PTHREAD_CANCELED ? "cancelled" : "came back");
+}
+#define CANCEL(calls, fd, other) cancel(calls, COUNT(calls), fd, other)
 #define RUN(calls, fd, other, flags) run(calls, COUNT(calls), fd, other, flags)
 
 /*
@@ -287,6 +349,30 @@ static void lingering(int flags)
 	TRY(fcntl(fd, F_GETFD));
 }
 
+static void cancelling(void)
+{
+	int slot, fd = connect_out(&slot), ep = epoll_create1(EPOLL_CLOEXEC), listener = listen_on(5), ends[2];
+	int full = connect_out(&slot), file = memfd_create("file", MFD_CLOEXEC);
+
+	say("-- cancelled");
+	if (pipe2(ends, O_CLOEXEC) || ftruncate(file, 4096))
+		return;
+	epoll_ctl(ep, EPOLL_CTL_ADD, fd, &(struct epoll_event){ .events = EPOLLIN });
+	CANCEL(reads, fd, ends[1]);
+	CANCEL(waits, fd, ep);
+	CANCEL(accepts, listener, -1);
+	fill(full);
+	cancel(writes, COUNT(writes) - 1, full, file);
+	not_cancelled(full, file, slot);
+	close(ends[0]);
+	close(ends[1]);
+	close(file);
+	close(full);
+	close(listener);
+	close(ep);
+	close(fd);
+}
+
 static void table(int flags, bool timed, const char *what)
 {
 	say("-- handler %s SA_RESTART%s", flags ? "with" : "without", what);
@@ -306,4 +392,5 @@ void t_eintr(void)
 		polling(flags);
 		lingering(flags);
 	}
+	cancelling();
 }

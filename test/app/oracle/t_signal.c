@@ -69,6 +69,72 @@ static void storm(int which, int sig)
 	close(handler_fd);
 }
 
+/* Several threads at work on connections of their own; the signals go to whichever the kernel likes, and to each. */
+#define THREADS		4
+#define THREAD_CALLS	1500
+
+struct worker {
+	pthread_t thread;
+	int fd, slot, fails, timer_made;
+	timer_t timer;
+};
+
+static void *work(void *arg)
+{
+	struct sigevent profile = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGPROF, ._sigev_un._tid = gettid() };
+	struct itimerspec every = { { 0, 500000 }, { 0, 500000 } };
+	struct worker *w = arg;
+	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+	char byte;
+
+	/* as Go and gperftools profile: by each thread's own clock */
+	w->timer_made = !timer_create(CLOCK_THREAD_CPUTIME_ID, &profile, &w->timer) &&
+			!timer_settime(w->timer, 0, &every, NULL);
+	for (int i = 0; i < THREAD_CALLS; i++) {
+		w->fails += send(w->fd, "t", 1, 0) != 1;
+		w->fails += recv(w->fd, &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+		poll(&p, 1, 0);
+	}
+	if (w->timer_made)
+		timer_delete(w->timer);
+	return NULL;
+}
+
+static void storm_of_threads(void)
+{
+	struct worker w[THREADS] = { 0 };
+	int other, fails = 0, timers = 0;
+
+	handler_fd = connect_out(&other);
+	handler_calls = handler_errors = 0;
+	install(SIGALRM, busy_handler, SA_RESTART);
+	install(SIGPROF, busy_handler, SA_RESTART | SA_NODEFER);
+	for (int i = 0; i < THREADS; i++)
+		w[i].fd = connect_out(&w[i].slot);
+	ticks(ITIMER_REAL, 500);
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&w[i].thread, NULL, work, &w[i]);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(w[i].thread, NULL);
+		fails += w[i].fails;
+		timers += w[i].timer_made;
+	}
+	ticks(ITIMER_REAL, 0);
+	install(SIGALRM, SIG_DFL, 0);
+	install(SIGPROF, SIG_IGN, 0);
+	say("%d threads with timers: %d failures, handler: %d errors, came: %d", timers, fails, (int)handler_errors,
+	    handler_calls > 0);
+	for (int i = 0; i < THREADS; i++) {
+		int sum = 0;
+
+		for (int k = 0; k < 1000 && sum < THREAD_CALLS; k++)
+			sum += (int)peer("take %d", w[i].slot);
+		say("thread %d: %d arrived", i, sum);
+		close(w[i].fd);
+	}
+	close(handler_fd);
+}
+
 static void jump(int sig)
 {
 	siglongjmp(back, sig);
@@ -153,6 +219,7 @@ void t_signal(void)
 {
 	storm(ITIMER_REAL, SIGALRM);
 	storm(ITIMER_PROF, SIGPROF);
+	storm_of_threads();
 	jumps();
 	cancelled(0, "blocked in recv");
 	cancelled(1, "blocked, asynchronous");

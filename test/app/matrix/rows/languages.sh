@@ -51,7 +51,9 @@ java()
 				x.sendResponseHeaders(200, b.length == 0 ? -1 : b.length); x.getResponseBody().write(b); x.close(); });
 			s.createContext("/run", x -> { byte[] b = new ProcessBuilder("echo", "hello").start().getInputStream().readAllBytes();
 				x.sendResponseHeaders(200, b.length); x.getResponseBody().write(b); x.close(); });
-			s.setExecutor(Executors.newFixedThreadPool(8)); s.start(); } }
+			s.setExecutor(Executors.newFixedThreadPool(8)); s.start();
+			for (int i = 0; i < 30000000; i++) try { nothing(i % 3 == 0 ? new int[1] : null); } catch (NullPointerException e) { } }
+			static int nothing(int[] a) { return a.length; } }	// compiled, that is a SIGSEGV
 	END
 	serve java S.java
 	until_answer peer curl -sf -m 2 "http://$HERE:8000/"

@@ -121,6 +121,70 @@ go()
 	same got sent "what was posted"
 }
 
+# Sockets in C, which the runtime does not see; profiled (SIGPROF, and SIGURG that stops a goroutine), with nil pointers used.
+slow
+row go-cgo "Go with cgo: the sockets of a C library, profiled, while goroutines fault" go gcc python3
+go-cgo()
+{
+	cat >s.go <<-'END'
+		package main
+		/*
+		#include <netinet/in.h>
+		#include <stdlib.h>
+		#include <unistd.h>
+		static int server(void) {
+			struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(8000) };
+			int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+			return bind(fd, (struct sockaddr *)&any, sizeof(any)) || listen(fd, 50) ? -1 : fd;
+		}
+		static int next(int fd) { return accept(fd, NULL, NULL); }
+		static void echo(int fd) {
+			char buf[4096];
+			for (ssize_t n; (n = read(fd, buf, sizeof(buf))) > 0; )
+				for (ssize_t at = 0, put; at < n; at += put)
+					if ((put = write(fd, buf + at, n - at)) <= 0) exit(2);
+			close(fd);
+		}
+		*/
+		import "C"
+		import ("os"; "runtime/pprof")
+		func fault() { defer func() { recover() }(); var p *int; *p = 1 }
+		func main() {
+			out, _ := os.Create("profile")
+			pprof.StartCPUProfile(out)
+			fd := C.server()
+			for i := 0; i < 2; i++ { go func() { for n := 0; n < 3000000; n++ { fault() } }() }
+			for { if c := C.next(fd); c >= 0 { go C.echo(c) } else { os.Exit(1) } }
+		}
+	END
+	cat >c.py <<-'END'
+		import os, socket, sys, threading
+		bad = []
+		def client():
+		    s = socket.create_connection((sys.argv[1], 8000), 10)
+		    s.settimeout(20)
+		    for n in range(150):
+		        sent, got = os.urandom(1 + n * 20), b''
+		        s.sendall(sent)
+		        while len(got) < len(sent):
+		            part = s.recv(65536)
+		            if not part: break
+		            got += part
+		        if got != sent: bad.append(n); break
+		    s.close()
+		threads = [threading.Thread(target=client) for _ in range(8)]
+		for t in threads: t.start()
+		for t in threads: t.join()
+		sys.exit(bool(bad))
+	END
+	HOME=$LAB_TMP command go build -o s s.go || fail "go build"
+	serve "$LAB_TMP/s"
+	ready 8000
+	peer python3 c.py "$HERE" || fail "an echo"
+	kill -0 "$LAB_SERVER_PID" || fail "the server has died"
+}
+
 slow
 row gunicorn "gunicorn: 2 workers" gunicorn curl
 gunicorn()
