@@ -380,7 +380,9 @@ static uint64_t port_secret(const struct fn_stack *st, uint32_t laddr, const str
 
 uint16_t fn_demux_ephemeral(struct fn_stack *st, struct fn_sock *sk, uint32_t laddr, const struct fn_ep *remote)
 {
-	uint32_t first = st->conf.port_first, num = st->conf.port_last - first + 1u, i, *table, dummy;
+	bool fabric = remote && remote->peer;
+	uint32_t first = fabric ? st->conf.fabric_first : st->conf.port_first;
+	uint32_t num = (fabric ? st->conf.fabric_last : st->conf.port_last) - first + 1u, i, *table, dummy;
 	uint64_t f = remote ? port_secret(st, laddr, remote) : fn_stack_random(st);
 	uint32_t offset = (uint32_t)f;
 

@@ -155,6 +155,8 @@ int fn_icmp_input(struct fn_stack *st, struct fn_pkt *p)
 {
 	const struct fn_icmp_hdr *icmp = (const struct fn_icmp_hdr *)p->data;
 
+	if (p->peer)		/* another process may not speak of connections that are not its own */
+		return fn_drop(st, p, FN_DROP_ICMP_TYPE);
 	if (p->len < FN_ICMP_LEN)
 		return fn_drop(st, p, FN_DROP_ICMP_SHORT);
 	if (!(p->flags & FN_PKT_LOOP) && fn_cksum_fold(fn_cksum_pkt(p, 0)))

@@ -66,6 +66,7 @@ struct peer {
 	uint32_t bufs;		/* of its payload memory */
 	uint16_t number;
 	bool used, dead, broken, touched;
+	bool ready;		/* its payload memory is known */
 	uint32_t held;		/* buffers of its that we hold or have not returned */
 	uint32_t lent;		/* of ours that it holds */
 	struct rxbuf *returns;
@@ -78,9 +79,12 @@ struct shm {
 	struct fn_arena *arena;
 	uint8_t *payload;
 	uint32_t bufs, made, used;
+	uint32_t backed;	/* of bufs: those with memory behind them */
+	struct fn_shm_conf conf;
 	struct txbuf *txbuf;	/* bufs of them */
 	struct txbuf *free_tx;
 	struct rxbuf *free_head, *free_frag;
+	struct rxbuf *answers;	/* resets that dead peers would have sent */
 	uint32_t backlogs;	/* peers whose backlog is not empty */
 	uint32_t peers;		/* highest number in use */
 	uint32_t turn;		/* the peer that is asked first */
@@ -106,6 +110,17 @@ static void put_tx(struct shm *s, struct txbuf *b)
 	s->used--;
 }
 
+/* A step at a time, half of what there is: 64 buffers, 256 KiB, at least. */
+static fn_cold bool back_more(struct shm *s)
+{
+	uint32_t want = fn_min(s->backed + fn_max(s->backed / 2, 64u), s->bufs);
+
+	if (s->backed == s->bufs || s->conf.grow(s->conf.ctx, (size_t)want * FN_SHM_BUF))
+		return false;
+	s->backed = want;
+	return true;
+}
+
 static struct fn_pkt *shm_alloc(struct fn_nic *nic)
 {
 	struct shm *s = shm_of(nic);
@@ -114,7 +129,7 @@ static struct fn_pkt *shm_alloc(struct fn_nic *nic)
 
 	if (b)
 		s->free_tx = b->next;
-	else if (s->made < s->bufs)
+	else if (s->made < s->backed || back_more(s))
 		b = &s->txbuf[s->made++];
 	else
 		return NULL;
@@ -183,6 +198,35 @@ static void take_back(struct shm *s, struct peer *peer, uint32_t i)
 	peer->lent--;
 	if (!--b->lent && b->freed)
 		put_tx(s, b);
+}
+
+/* ---- descriptors of what comes ---- */
+
+static struct rxbuf *get_rx(struct shm *s, bool mem)
+{
+	struct rxbuf **list = mem ? &s->free_head : &s->free_frag, *r = *list;
+
+	if (fn_unlikely(!r))
+		return fn_arena_alloc(s->arena, sizeof(*r) + (mem ? RX_MEM : 0));
+	*list = r->next;
+	return r;
+}
+
+/* The fields of a received descriptor; `data` has room for an Ethernet header in front. */
+static struct fn_pkt *head_pkt(struct shm *s, const struct peer *peer, struct rxbuf *r, uint8_t *data, uint32_t len)
+{
+	struct fn_pkt *p = &r->p;
+
+	data -= FN_ETHER_LEN;
+	memcpy(data, s->nic.mac, 6);
+	memset(data + 6, 0, 6);
+	memcpy(data + 12, &(uint16_t){ fn_be16(FN_ETHER_TYPE_IP4) }, 2);
+	fn_pkt_init(p, &s->nic, r->mem, RX_MEM, data, len + FN_ETHER_LEN);
+	p->flags = FN_PKT_IP_CSUM_OK | FN_PKT_L4_CSUM_OK;
+	p->peer = peer->number;
+	p->priv = r;
+	r->peer = NULL;
+	return p;
 }
 
 /* ---- transmit ---- */
@@ -267,20 +311,11 @@ static bool send_inline(struct shm *s, struct peer *peer, struct fn_pkt *p)
 	return put(s, peer, 0, piece, n, body);
 }
 
-/* Length of the IPv4 header and TCP's or UDP's, which we have built ourselves. */
-static uint32_t headers_len(const struct fn_pkt *p)
-{
-	const struct fn_ip4_hdr *ip = (const void *)(p->data + FN_ETHER_LEN);
-	const uint8_t *l4 = (const uint8_t *)(ip + 1);
-
-	return FN_IP4_LEN + (ip->proto == FN_IPPROTO_TCP ? (uint32_t)(l4[12] >> 4) * 4 : sizeof(struct fn_udp_hdr));
-}
-
 static bool send_lent(struct shm *s, struct peer *peer, struct fn_pkt *p)
 {
 	struct fn_ring_piece piece[2];
 	struct place place[PLACES_MAX];
-	uint32_t head = headers_len(p), skip = FN_ETHER_LEN + head;
+	uint32_t head = fn_shm_headers(p), skip = FN_ETHER_LEN + head;
 	struct fn_pkt *b;
 	unsigned n = 0;
 
@@ -308,6 +343,23 @@ static struct peer *dst_peer(const struct shm *s, const struct fn_pkt *p)
 	return peer_at(s, (unsigned)mac[4] << 8 | mac[5]);
 }
 
+/* What the dead peer's kernel would say comes in with the next burst. */
+static fn_cold void answer(struct shm *s, const struct peer *peer, const struct fn_pkt *p)
+{
+	struct rxbuf *r = get_rx(s, true);
+
+	if (!r)
+		return;
+	if (!fn_shm_reset(p, r->mem + 16)) {
+		r->peer = NULL;
+		free_rx(s, r);
+		return;
+	}
+	head_pkt(s, peer, r, r->mem + 16, FN_SHM_RESET_LEN);
+	r->next = s->answers;
+	s->answers = r;
+}
+
 static void send_one(struct shm *s, struct fn_pkt *p)
 {
 	struct peer *peer = dst_peer(s, p);
@@ -315,6 +367,8 @@ static void send_one(struct shm *s, struct fn_pkt *p)
 
 	if (fn_likely(peer && !peer->dead && !peer->broken))
 		sent = p->pkt_len - FN_ETHER_LEN <= INLINE_MAX ? send_inline(s, peer, p) : send_lent(s, peer, p);
+	else if (peer)
+		answer(s, peer, p);
 	if (fn_likely(sent)) {
 		s->nic.stats.tx_packets++;
 		s->nic.stats.tx_bytes += p->pkt_len;
@@ -334,7 +388,11 @@ static void note_bells(struct shm *s)
 		if (!peer || !peer->touched)
 			continue;
 		peer->touched = false;
-		if (fn_ring_sleeper(&peer->tx))
+		if (peer->dead || !fn_ring_sleeper(&peer->tx))
+			continue;
+		if (s->conf.ring)
+			s->conf.ring(s->conf.ctx, (int)i);
+		else
 			s->bell[i / 64] |= 1ull << i % 64;
 	}
 }
@@ -357,33 +415,6 @@ static bool shm_full(const struct fn_nic *nic, const struct fn_pkt *p)
 }
 
 /* ---- receive ---- */
-
-static struct rxbuf *get_rx(struct shm *s, bool mem)
-{
-	struct rxbuf **list = mem ? &s->free_head : &s->free_frag, *r = *list;
-
-	if (fn_unlikely(!r))
-		return fn_arena_alloc(s->arena, sizeof(*r) + (mem ? RX_MEM : 0));
-	*list = r->next;
-	return r;
-}
-
-/* The fields of a received descriptor; `data` has room for an Ethernet header in front. */
-static struct fn_pkt *head_pkt(struct shm *s, const struct peer *peer, struct rxbuf *r, uint8_t *data, uint32_t len)
-{
-	struct fn_pkt *p = &r->p;
-
-	data -= FN_ETHER_LEN;
-	memcpy(data, s->nic.mac, 6);
-	memset(data + 6, 0, 6);
-	memcpy(data + 12, &(uint16_t){ fn_be16(FN_ETHER_TYPE_IP4) }, 2);
-	fn_pkt_init(p, &s->nic, r->mem, RX_MEM, data, len + FN_ETHER_LEN);
-	p->flags = FN_PKT_IP_CSUM_OK | FN_PKT_L4_CSUM_OK;
-	p->peer = peer->number;
-	p->priv = r;
-	r->peer = NULL;
-	return p;
-}
 
 static bool place_ok(const struct peer *peer, const struct place *at)
 {
@@ -535,10 +566,14 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	struct shm *s = shm_of(nic);
 	uint16_t got = 0;
 
+	for (; fn_unlikely(s->answers != NULL) && got < n; got++) {
+		burst[got] = &s->answers->p;
+		s->answers = s->answers->next;
+	}
 	for (uint32_t i = 0; i < s->peers && got < n; i++) {
 		struct peer *peer = s->peer[1 + (s->turn + i) % s->peers];
 
-		if (peer && peer->used && !peer->dead)
+		if (peer && peer->used && !peer->dead && peer->ready)
 			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
 	}
 	s->turn++;
@@ -553,10 +588,10 @@ static bool shm_rx_pending(const struct fn_nic *nic)
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		const struct peer *peer = peer_at(s, i);
 
-		if (peer && !peer->dead && !peer->broken && fn_ring_pending(&peer->rx))
+		if (peer && !peer->dead && !peer->broken && peer->ready && fn_ring_pending(&peer->rx))
 			return true;
 	}
-	return false;
+	return s->answers != NULL;
 }
 
 /* ---- life ---- */
@@ -580,6 +615,8 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 	s->arena = a;
 	s->payload = conf->payload;
 	s->bufs = (uint32_t)(conf->payload_len / FN_SHM_BUF);
+	s->backed = conf->grow ? 0 : s->bufs;
+	s->conf = *conf;
 	s->txbuf = fn_arena_alloc(a, s->bufs * sizeof(s->txbuf[0]));
 	if (!s->txbuf)
 		return NULL;
@@ -628,12 +665,24 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 	if (!peer)
 		return -ENOMEM;
 	backlog = peer->backlog;
-	*peer = (struct peer){ .number = (uint16_t)number, .payload = pair->payload, .backlog = backlog, .used = true,
-		.bufs = (uint32_t)(pair->payload_len / FN_SHM_BUF) };
+	*peer = (struct peer){ .number = (uint16_t)number, .backlog = backlog, .used = true };
 	fn_ring_tx_init(&peer->tx, pair->tx, pair->tx_slots);
 	fn_ring_rx_init(&peer->rx, pair->rx, pair->rx_slots);
 	s->peers = fn_max(s->peers, (uint32_t)number);
+	if (pair->payload)
+		fn_shm_peer_payload(nic, number, pair->payload, pair->payload_len);
 	return number;
+}
+
+void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len)
+{
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	if (!peer || peer->ready)
+		return;
+	peer->payload = payload;
+	peer->bufs = (uint32_t)(payload_len / FN_SHM_BUF);
+	peer->ready = true;
 }
 
 /* What it held of ours is free; what we were to return needs no return. */
@@ -664,15 +713,22 @@ static void bury(struct shm *s, struct peer *peer)
 	s->bell[peer->number / 64] &= ~(1ull << peer->number % 64);
 }
 
-bool fn_shm_peer_del(struct fn_nic *nic, int number)
+void fn_shm_peer_dead(struct fn_nic *nic, int number)
 {
 	struct shm *s = shm_of(nic);
 	struct peer *peer = peer_at(s, (unsigned)number);
 
+	if (peer && !peer->dead)
+		bury(s, peer);
+}
+
+bool fn_shm_peer_del(struct fn_nic *nic, int number)
+{
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
 	if (!peer)
 		return true;
-	if (!peer->dead)
-		bury(s, peer);
+	fn_shm_peer_dead(nic, number);
 	if (peer->held)
 		return false;
 	peer->used = false;
@@ -690,7 +746,7 @@ bool fn_shm_drained(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
 
-	return !peer || peer->dead || peer->broken || !fn_ring_pending(&peer->rx);
+	return !peer || peer->dead || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
 }
 
 uint32_t fn_shm_lent(const struct fn_nic *nic, int number)

@@ -25,13 +25,18 @@
 struct fn_shm_conf {
 	void *payload;		/* our payload memory: shared, page-aligned; peers map it read-only */
 	size_t payload_len;
+	/* Back its first `size` bytes (they are, of a fresh one, not); 0 or -E*, as fn_arena_grow_fn. NULL: all of it is there. */
+	int (*grow)(void *ctx, size_t size);
+	/* A sleeper was sent something: rung at once, with the stack's lock held. NULL: fn_shm_bell() tells who it was. */
+	void (*ring)(void *ctx, int number);
+	void *ctx;
 };
 
 /* What a pair of processes shares, as one of them sees it. */
 struct fn_shm_pair {
 	void *tx, *rx;		/* fn_ring_size(slots) bytes each, zeroed at first: ours to write, theirs to write */
 	uint32_t tx_slots, rx_slots;	/* powers of two, FN_RING_SLOTS_MIN … FN_RING_SLOTS_MAX */
-	const void *payload;	/* the peer's payload memory */
+	const void *payload;	/* the peer's payload memory; NULL: not here yet (fn_shm_peer_payload()) */
 	size_t payload_len;
 };
 
@@ -41,9 +46,18 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 /* A new peer; its number, or -ENOSPC, -ENOMEM, -EINVAL. The memory must stay until fn_shm_peer_del() has returned true. */
 int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair);
 
+/* Its payload memory, of one that was added without. Until then nothing is read from its ring. */
+void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len);
+
 /*
- * The peer is gone, or not wanted: nothing more is sent to it or read from it, and what it held of our memory is free.
- * True when no packet refers to its payload memory any more, so that it may be unmapped; else ask again later.
+ * The peer is gone, or not wanted: nothing more is sent to it or read from it, so the rings may be unmapped, and what it
+ * held of our memory is free. Segments to it are answered with a reset, as its kernel would.
+ */
+void fn_shm_peer_dead(struct fn_nic *nic, int number);
+
+/*
+ * Forget one that is dead, or bury it first. True when no packet refers to its payload memory any more, so that it may be
+ * unmapped, and its number may become another's; else ask again later.
  */
 bool fn_shm_peer_del(struct fn_nic *nic, int number);
 
@@ -60,6 +74,15 @@ int fn_shm_bell(struct fn_nic *nic);
 /* Before a sleep: ask all peers for a bell; false: there is something already. And after it. */
 bool fn_shm_arm(struct fn_nic *nic);
 void fn_shm_disarm(struct fn_nic *nic);
+
+/* ---- shm_frame.c: p is a frame that we have built, its headers in the first buffer ---- */
+/* Length of the IPv4 header and TCP's or UDP's. */
+uint32_t fn_shm_headers(const struct fn_pkt *p);
+/*
+ * What a host without the connection answers to p: an IPv4 packet (RFC 9293 3.10.7.1) in `out`, FN_SHM_RESET_LEN bytes. False: nothing, p is no TCP segment, or a reset.
+ */
+#define FN_SHM_RESET_LEN 40
+bool fn_shm_reset(const struct fn_pkt *p, uint8_t *out);
 
 /* Packet buffers of ours that are neither free nor never used: for tests and tools. */
 uint32_t fn_shm_outstanding(const struct fn_nic *nic);

@@ -74,7 +74,9 @@ bool fn_ring_sleeper(struct fn_ring_tx *r)
 {
 	/* pairs with fn_ring_arm(): either it sees our entry, or we see it asleep */
 	atomic_thread_fence(memory_order_seq_cst);
-	return atomic_load_explicit(&r->mem->asleep, memory_order_relaxed) != 0;
+	/* rung once is enough: who takes the word away rings */
+	return fn_unlikely(atomic_load_explicit(&r->mem->asleep, memory_order_relaxed)) &&
+	       atomic_exchange_explicit(&r->mem->asleep, 0, memory_order_relaxed);
 }
 
 /* ---- consumer ---- */

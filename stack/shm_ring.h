@@ -24,10 +24,10 @@
 #define FN_RING_SLOTS_MAX	65536
 #define FN_RING_ENTRY_MAX	512	/* bytes of an entry's body */
 
-/* The shared memory; the consumer writes its first line, the producer the rest. */
+/* The shared memory; the consumer writes its first line, .asleep aside, the producer the rest. */
 struct fn_ring_shared {
 	_Atomic(uint32_t) taken;	/* consumer: slots it has consumed */
-	_Atomic(uint32_t) asleep;	/* consumer: not 0 while it wants its bell rung; pairs with fn_ring_sleeper() */
+	_Atomic(uint32_t) asleep;	/* consumer: not 0 while it wants its bell rung; who rings clears it */
 	uint8_t unused[FN_RING_SLOT - 8];
 	uint8_t slot[][FN_RING_SLOT];
 };
@@ -76,7 +76,7 @@ struct fn_ring_piece {
 };
 void fn_ring_put(struct fn_ring_tx *r, uint8_t type, uint8_t arg, const struct fn_ring_piece *piece, unsigned n);
 
-/* After the last fn_ring_put() of a burst: true when the consumer sleeps and wants its bell. */
+/* After the last fn_ring_put() of a burst: true when the consumer sleeps and wants its bell, which is then the caller's to ring. */
 bool fn_ring_sleeper(struct fn_ring_tx *r);
 
 /* Without taking anything, from any thread: is there an entry? */

@@ -26,6 +26,8 @@ void fn_stack_conf_init(struct fn_stack_conf *conf)
 		.rcvbuf_max = 6291456,
 		.port_first = 32768,
 		.port_last = 60999,
+		.fabric_first = 61000,
+		.fabric_last = 65535,
 		.time_wait_ms = 60000,
 		.fin_timeout_ms = 60000,
 		.rto_min_ms = 200,

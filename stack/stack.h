@@ -42,6 +42,7 @@ struct fn_stack_conf {
 	uint32_t tcp_sndbuf, tcp_rcvbuf; /* TCP's (tcp_wmem[1], tcp_rmem[1]) */
 	uint32_t sndbuf_max, rcvbuf_max; /* limit of auto-tuning (tcp_wmem[2], tcp_rmem[2]) */
 	uint16_t port_first, port_last;	/* ephemeral ports, host order */
+	uint16_t fabric_first, fabric_last; /* those of connections to other processes: none that the kernel gives */
 	uint32_t time_wait_ms;		/* 60,000 as Linux */
 	uint32_t fin_timeout_ms;	/* 60,000 */
 	uint32_t rto_min_ms;		/* 200 as Linux; RFC 6298 says 1,000 (see COMPLIANCE) */
@@ -121,6 +122,14 @@ uint64_t fn_stack_deadline(const struct fn_stack *st);
 
 /* TCP sockets that still have something to deliver (data or FIN) though the program has closed them: exit waits for it. */
 unsigned fn_stack_draining(const struct fn_stack *st);
+
+/*
+ * The process that is the fabric's number `peer` has ended, and all that it published has been received: its connections
+ * end as its kernel would end them, with end of file, or a reset where it left bytes unread. tcp_gone.c.
+ */
+void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
+/* Does any connection still name it? Its number must not become another's before. */
+bool fn_tcp_peer_used(const struct fn_stack *st, uint16_t peer);
 
 /* True when ip4 (network order) is one of the stack's own addresses. */
 bool fn_stack_is_local(const struct fn_stack *st, uint32_t ip4);

@@ -376,6 +376,177 @@ Test(nic_shm, what_a_dead_peer_held_is_free_and_what_it_sent_can_be_read)
 	cr_assert(fn_shm_peer_del(B.nic, B.peer));
 }
 
+/* A's process is gone: what it published is taken, then the news. */
+static void a_dies(void)
+{
+	while (!fn_shm_drained(B.nic, B.peer))
+		fn_stack_poll(B.st, now);
+	fn_shm_peer_dead(B.nic, B.peer);
+	fn_tcp_peer_gone(B.st, (uint16_t)B.peer);
+	fn_stack_poll(B.st, now);
+}
+
+Test(nic_shm, a_dead_peer_s_bytes_are_read_and_then_the_end)
+{
+	struct fn_sock *l, *a, *b;
+	char buf[64];
+
+	pair_up(&l, &a, &b);
+	give(a, "last words", 10);
+	fn_stack_flush(A.st);
+	a_dies();
+	cr_assert_eq(get(b, buf, sizeof(buf)), 10);
+	cr_assert_arr_eq(buf, "last words", 10);
+	cr_assert_eq(get(b, buf, sizeof(buf)), 0);
+	/* as to a host whose process has gone: taken, then refused */
+	cr_assert_eq(give(b, "x", 1), 1);
+	fn_stack_poll(B.st, now);
+	fn_stack_poll(B.st, now);
+	cr_assert_eq(give(b, "x", 1), -EPIPE);
+	cr_assert(fn_tcp_peer_used(B.st, (uint16_t)B.peer) == false);
+	fn_sock_close(b);
+	fn_sock_close(l);
+	cr_assert(fn_shm_peer_del(B.nic, B.peer));
+	cr_expect_eq(fn_shm_outstanding(B.nic), 0);
+}
+
+Test(nic_shm, a_dead_peer_that_left_bytes_unread_resets)
+{
+	struct fn_sock *l, *a, *b;
+	char c;
+
+	pair_up(&l, &a, &b);
+	give(a, "y", 1);
+	fn_stack_flush(A.st);
+	give(b, "unread", 6);
+	fn_stack_flush(B.st);
+	a_dies();
+	cr_assert_eq(get(b, &c, 1), 1);
+	cr_assert_eq(get(b, &c, 1), -ECONNRESET);
+	fn_sock_close(b);
+	fn_sock_close(l);
+	fn_stack_poll(B.st, now);
+	cr_expect_eq(fn_shm_outstanding(B.nic), 0);
+	cr_assert(fn_shm_peer_del(B.nic, B.peer));
+}
+
+Test(nic_shm, a_connect_to_a_peer_that_dies_is_refused)
+{
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)B.peer };
+	struct fn_sock *sk = fn_sock_open(B.st, FN_SOCK_TCP, &B);
+
+	cr_assert_eq(fn_sock_connect(sk, &ep), -EINPROGRESS);
+	fn_stack_flush(B.st);
+	a_dies();
+	cr_assert_eq(fn_sock_take_error(sk), ECONNREFUSED);
+	cr_assert_eq(fn_sock_connect(sk, &ep), -EINPROGRESS);	/* and one that comes later */
+	fn_stack_poll(B.st, now);
+	fn_stack_poll(B.st, now);
+	cr_assert_eq(fn_sock_take_error(sk), ECONNREFUSED);
+	fn_sock_close(sk);
+	cr_assert(fn_shm_peer_del(B.nic, B.peer));
+}
+
+/* One more connection of A to the listener of B. */
+static void another(struct fn_sock *l, struct fn_sock **a, struct fn_sock **b)
+{
+	*a = connect_from(&A);
+	settle();
+	*b = fn_tcp_accept(l, &B);
+	cr_assert_not_null(*b);
+}
+
+Test(nic_shm, connections_in_every_stage_of_closing_end_with_their_peer)
+{
+	struct fn_sock *l, *a, *b;
+
+	pair_up(&l, &a, &b);		/* B has closed, and waits for A's FIN */
+	fn_sock_close(b);
+	settle();
+	another(l, &a, &b);		/* A has closed, B's own FIN is on its way */
+	fn_sock_close(a);
+	settle();
+	fn_sock_close(b);
+	fn_stack_flush(B.st);
+	another(l, &a, &b);		/* B's FIN is on its way */
+	fn_sock_close(b);
+	fn_stack_flush(B.st);
+	connect_from(&A);		/* half open */
+	fn_stack_flush(A.st);
+	a_dies();
+	fn_sock_close(l);
+	cr_expect_eq(B.st->tcp_pool.used, 0);
+	cr_expect_eq(B.st->tcp->tw_pool.used, 0);
+	cr_expect_eq(B.st->tcp->req_pool.used, 0);
+	cr_expect_eq(fn_shm_outstanding(B.nic), 0);
+}
+
+Test(nic_shm, nothing_is_read_before_the_payload_memory_is_known)
+{
+	struct fn_sock *l, *a, *b;
+	struct fn_shm_pair pair = { .tx = ring[1], .rx = ring[0], .tx_slots = slots, .rx_slots = slots };
+
+	cr_assert(fn_shm_peer_del(B.nic, B.peer));
+	B.peer = fn_shm_peer_add(B.nic, &pair);
+	l = listener(&B, LOOPBACK);
+	a = connect_from(&A);
+	settle();
+	cr_assert(!B.nic->ops->rx_pending(B.nic));
+	cr_assert_eq(a->tcp_state, FN_TCP_SYN_SENT);
+	fn_shm_peer_payload(B.nic, B.peer, A.payload, PAYLOAD);
+	settle();
+	b = fn_tcp_accept(l, &B);
+	cr_assert_not_null(b);
+	close_all(l, a, b);
+}
+
+static size_t backed;
+static int back(void *ctx, size_t size)
+{
+	if (size > 1u << 20)
+		return -ENOSPC;
+	backed = size;
+	return 0;
+}
+
+static int rung;
+static void ring_bell(void *ctx, int number)
+{
+	rung = number;
+}
+
+Test(nic_shm, payload_memory_is_backed_as_it_is_used)
+{
+	struct fn_shm_conf conf = { .payload = A.payload, .payload_len = PAYLOAD, .grow = back, .ring = ring_bell };
+	struct fn_nic *nic = fn_shm_create(A.arena, &conf);
+	unsigned n = 0;
+
+	cr_assert_eq(backed, 0);
+	while (nic->ops->alloc(nic))
+		cr_assert_leq(++n * FN_SHM_BUF, backed);
+	cr_assert_gt(backed, 512u << 10);
+}
+
+Test(nic_shm, a_sleeper_is_rung_in_the_call_that_sends)
+{
+	struct fn_shm_conf conf = { .payload = A.payload, .payload_len = PAYLOAD, .ring = ring_bell };
+	struct fn_shm_pair pair = { .tx = ring[0], .rx = ring[1], .tx_slots = slots, .rx_slots = slots,
+		.payload = B.payload, .payload_len = PAYLOAD };
+
+	make(&A, 3);	/* the one before is left as it is */
+	A.nic = fn_shm_create(A.arena, &conf);
+	cr_assert_eq(fn_stack_add_nic(A.st, A.nic), 0);
+	A.peer = fn_shm_peer_add(A.nic, &pair);
+	cr_assert(fn_shm_arm(B.nic));
+	connect_from(&A);
+	fn_stack_flush(A.st);
+	cr_assert_eq(rung, A.peer);
+	rung = 0;
+	connect_from(&A);
+	fn_stack_flush(A.st);
+	cr_assert_eq(rung, 0, "it is on its way");
+}
+
 Test(nic_shm, a_new_peer_takes_the_number_of_one_that_is_gone)
 {
 	int old = B.peer;

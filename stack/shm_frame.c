@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What nic_shm.c must know of the headers in a frame: their length, and the answer of a host that does not know the connection. */
+#include <string.h>
+
+#include "nic_shm.h"
+#include "wire.h"
+
+uint32_t fn_shm_headers(const struct fn_pkt *p)
+{
+	const struct fn_ip4_hdr *ip = (const void *)(p->data + FN_ETHER_LEN);
+	const uint8_t *l4 = (const uint8_t *)(ip + 1);
+
+	return FN_IP4_LEN + (ip->proto == FN_IPPROTO_TCP ? (uint32_t)(l4[12] >> 4) * 4 : sizeof(struct fn_udp_hdr));
+}
+
+bool fn_shm_reset(const struct fn_pkt *p, uint8_t *out)
+{
+	const struct fn_ip4_hdr *ip = (const void *)(p->data + FN_ETHER_LEN);
+	const struct fn_tcp_hdr *th = (const void *)(ip + 1);
+	struct fn_ip4_hdr *rip = (void *)out;
+	struct fn_tcp_hdr *rth = (void *)(rip + 1);
+	uint32_t headers, len;
+
+	if (ip->proto != FN_IPPROTO_TCP || th->flags & FN_TCP_RST)
+		return false;
+	headers = FN_ETHER_LEN + FN_IP4_LEN + (th->off >> 4) * 4u;
+	len = p->pkt_len - headers + !!(th->flags & FN_TCP_SYN) + !!(th->flags & FN_TCP_FIN);
+	*rip = (struct fn_ip4_hdr){ .ver_ihl = 0x45, .len = fn_be16(FN_SHM_RESET_LEN), .ttl = 64, .proto = FN_IPPROTO_TCP,
+		.src = ip->dst, .dst = ip->src };
+	*rth = (struct fn_tcp_hdr){ .sport = th->dport, .dport = th->sport, .off = FN_TCP_LEN << 2, .flags = FN_TCP_RST };
+	if (th->flags & FN_TCP_ACK) {
+		rth->seq = th->ack;
+	} else {
+		rth->ack = fn_be32(fn_be32(th->seq) + len);
+		rth->flags |= FN_TCP_ACK;
+	}
+	return true;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The process at the other end of the fabric has ended. Its kernel would close its sockets: a FIN behind what it had sent,
+ * or a reset when it has left something unread. That segment is made here, once, and goes the way of all segments. What is
+ * sent to it later is answered by nic_shm.c.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tcp.h"
+
+static bool is_its(const struct fn_sock *sk, uint16_t peer)
+{
+	return sk->kind == FN_SOCK_TCP && sk->remote.peer == peer && sk->opts & FN_SO_IN_CONN;
+}
+
+/* Bytes, not only a FIN, that its stack has not acknowledged: its program cannot have read them. */
+static bool left_unread(const struct fn_tcp *tp)
+{
+	uint32_t fin = tp->fin_queued && tp->snd_nxt == tp->write_seq;
+
+	return tp->snd_nxt - tp->snd_una > fin;
+}
+
+static uint8_t last_flags(const struct fn_tcp *tp)
+{
+	if (tp->sk.tcp_state == FN_TCP_SYN_SENT)
+		return FN_TCP_RST | FN_TCP_ACK;
+	if (tp->sk.tcp_state == FN_TCP_SYN_RCVD || left_unread(tp))
+		return FN_TCP_RST;
+	return tp->fin_rcvd ? FN_TCP_ACK : FN_TCP_FIN | FN_TCP_ACK;
+}
+
+static void last_segment(struct fn_tcp *tp)
+{
+	struct fn_pkt *p = fn_nic_alloc(tp->path.nic);
+	struct fn_tcp_hdr *th;
+	struct fn_tcp_seg seg;
+	uint8_t flags = last_flags(tp);
+
+	if (!p) {
+		fn_tcp_abort(tp, ECONNRESET);
+		return;
+	}
+	memset(p->data, 0, FN_IP4_LEN + FN_TCP_LEN);
+	p->l3 = (uint16_t)(p->data - p->buf);
+	p->l4 = (uint16_t)(p->l3 + FN_IP4_LEN);
+	p->len = p->pkt_len = FN_IP4_LEN + FN_TCP_LEN;
+	fn_pkt_pull(p, FN_IP4_LEN);
+	th = (struct fn_tcp_hdr *)p->data;
+	*th = (struct fn_tcp_hdr){ .off = FN_TCP_LEN << 2, .flags = flags, .win = 0xffff };
+	p->peer = tp->sk.remote.peer;
+	p->time = tp->sk.st->now;
+	seg = (struct fn_tcp_seg){ .th = th, .seq = tp->rcv_nxt, .ack = tp->snd_nxt, .win = 0xffff, .flags = flags,
+		.end_seq = tp->rcv_nxt + !!(flags & FN_TCP_FIN), .has_ts = tp->feat & FN_TCP_F_TS, .tsval = tp->ts_recent };
+	fn_tcp_segment(tp, p, &seg);
+}
+
+static void each_slim(struct fn_stack *st, const struct fn_pool *pool, uint16_t peer, bool tw)
+{
+	for (uint32_t i = 1; i < pool->made; i++) {
+		void *mini = fn_pool_at(pool, i);
+
+		if (!is_its(fn_mini_sk(mini), peer))
+			continue;
+		if (tw)
+			fn_tcp_tw_free(st, mini);
+		else
+			fn_tcp_req_free(st, mini);
+	}
+}
+
+void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer)
+{
+	for (uint32_t i = 1; i < st->tcp_pool.made; i++) {
+		struct fn_sock *sk = fn_pool_at(&st->tcp_pool, i);
+
+		if (is_its(sk, peer))
+			last_segment(fn_tcp_sk(sk));
+	}
+	each_slim(st, &st->tcp->req_pool, peer, false);
+	each_slim(st, &st->tcp->tw_pool, peer, true);
+	if (st->burst)
+		fn_tcp_end_burst(st);
+}
+
+bool fn_tcp_peer_used(const struct fn_stack *st, uint16_t peer)
+{
+	for (uint32_t i = 1; i < st->tcp_pool.made; i++)
+		if (is_its(fn_pool_at(&st->tcp_pool, i), peer))
+			return true;
+	return false;
+}
