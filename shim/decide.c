@@ -14,6 +14,7 @@
 #include "shim/async.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/kroute.h"
@@ -94,6 +95,11 @@ static int connect_port(void *ctx, unsigned i)
 	return fastnet_info.port[i].state == FN_INFO_PORT_FAILED ? -fastnet_info.port[i].error : -ENOMEM;
 }
 
+static int reach(void *ctx, uint32_t ip4, uint16_t port)
+{
+	return fn_fabric_reach(ip4, port);
+}
+
 static void record(const struct fn_policy *p, int fd, const struct fn_verdict *v)
 {
 	struct fn_info_decision d = { .fd = fd, .family = (uint16_t)p->family, .type = (uint16_t)p->type,
@@ -142,8 +148,8 @@ static bool is_any(const uint8_t *addr, int family)
 
 struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr)
 {
-	static const struct fn_policy_ops listen_ops = { is_host, has_route, listen_port };
-	static const struct fn_policy_ops connect_ops = { is_host, has_route, connect_port };
+	static const struct fn_policy_ops listen_ops = { is_host, has_route, listen_port, NULL };
+	static const struct fn_policy_ops connect_ops = { is_host, has_route, connect_port, reach };
 	struct sockaddr_storage own;
 	int v6only = 0;
 	socklen_t len = sizeof(v6only);
@@ -321,7 +327,11 @@ static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr
 		fn_decide_kernel(f, fd, FN_REASON_NO_SOCKETS, 0);
 		return FN_TO_KERNEL;
 	}
-	return ret < 0 ? ret : fn_tcp_file_connect(f, fd, &to);
+	if (ret < 0)
+		return ret;
+	to.peer = v.peer;
+	ret = fn_tcp_file_connect(f, fd, &to);
+	return ret == -ECONNREFUSED && to.peer ? fn_tcp_file_back(f, fd, FN_REASON_FABRIC_FAILED, ECONNREFUSED) : ret;
 }
 
 int fn_decide_ended(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)

@@ -11,6 +11,7 @@
 #include "shim/async.h"
 #include "shim/bell.h"
 #include "shim/epoll.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/port.h"
@@ -210,7 +211,7 @@ void fn_engine_push(void)
 
 /* ---- kernel's sides ---- */
 
-static int side_epfd(void)
+int fn_engine_side_epfd(void)
 {
 	if (fn_engine.side_epfd < 0) {
 		fn_engine.side_epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
@@ -223,7 +224,7 @@ static int side_epfd(void)
 static void side_register(struct fn_file *f, int fd)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = f };
-	int epfd = side_epfd();
+	int epfd = fn_engine_side_epfd();
 
 	/* what is there already counts: the flag makes the first question be asked */
 	f->kernel_ready = true;
@@ -269,6 +270,10 @@ static __attribute__((noinline)) void side_events(const struct epoll_event *ev, 
 	for (int i = 0; i < n; i++) {
 		struct fn_file *f = ev[i].data.ptr;
 
+		if (fn_fabric_is_mark(ev[i].data.u64)) {
+			fn_fabric_event(ev[i].data.u64);
+			continue;
+		}
 		if (!is_dual(f))
 			continue;
 		f->kernel_ready = true;
@@ -281,12 +286,14 @@ void fn_dual_check(uint64_t now)
 	struct epoll_event ev[16];
 	int n;
 
-	fn_engine.side_due = fn_engine.duals ? now + SIDE_EVERY_NS : FN_NEVER;
-	if (fn_unlikely(!fn_engine.duals || fn_engine.side_epfd < 0))
+	fn_engine.side_due = fn_engine.duals || fn_engine.fabric ? now + SIDE_EVERY_NS : FN_NEVER;
+	if (fn_unlikely(fn_engine.side_due == FN_NEVER || fn_engine.side_epfd < 0))
 		return;
 	n = fn_sys_epoll_check(fn_engine.side_epfd, ev, fn_array_size(ev));
 	if (fn_unlikely(n > 0))
 		side_events(ev, n);
+	if (fn_engine.fabric)
+		fn_fabric_tick(now);
 }
 
 /* ---- fork ---- */
@@ -389,6 +396,7 @@ static void forget_side(void)
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
 		if (fn_fdtable.file[fd] && fn_fdtable.file[fd]->dual)
 			side_register(fn_fdtable.file[fd], (int)fd);
+	fn_fabric_watch_all();
 }
 
 void fn_engine_fork_child(int child)
@@ -403,8 +411,10 @@ void fn_engine_fork_child(int child)
 	if (child >= 0 && fn_family_join(child)) {
 		fn_engine_set_image((unsigned)child);
 		fn_ports_child();
+		fn_fabric_forked(true, true);
 	} else {
 		orphan();
+		fn_fabric_forked(true, false);
 	}
 	forget_side();
 	fn_keeper_forget();

@@ -32,7 +32,8 @@ struct fn_engine {
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
 	struct fn_thread *sleepers;	/* threads that sleep in fn_wait(), the watcher included */
 	struct fn_file *duals;		/* files with a kernel's side */
-	int side_epfd;			/* internal: epoll set of the kernel's sides, edge-triggered; -1: not made */
+	int side_epfd;			/* internal: epoll set of the kernel's sides and the fabric's, edge-triggered; -1: not made */
+	bool fabric;			/* the stack has it: see fabric.h */
 	int base_fd[2];			/* internal: unconnected sockets (IPv4, IPv6) whose dups are accepted numbers */
 	uint64_t side_due;		/* ns: when a round asks side_epfd next */
 };
@@ -153,6 +154,9 @@ fn_inline void fn_engine_kick(void)
 	if (fn_engine_must_kick())
 		fn_engine_push();
 }
+
+/* The set itself, made when needed; -errno. With the lock held. */
+int fn_engine_side_epfd(void);
 
 /* A file gets or loses a kernel's side. With the lock held; fd is any of its numbers. */
 void fn_dual_add(struct fn_file *f, int fd);

@@ -127,7 +127,7 @@ void fn_fd_mean(int fd, bool yes)
 static _Atomic(uint64_t) internal_bits[INTERNAL_MAX / 64];
 static _Atomic(uint32_t) internal_count;
 
-#define TRACKED_MAX	256
+#define TRACKED_MAX	2048	/* one a peer process, one a listener, few others */
 static int *tracked[TRACKED_MAX];
 
 static void internal_mark(int fd, bool on)

@@ -18,6 +18,7 @@
 #include "shim/decide.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/log.h"
@@ -75,6 +76,7 @@ void fn_listen_begin(struct fn_file *f, int fd, int backlog)
 		fn_epoll_accelerate(f);
 	}
 	fn_engine_unlock();
+	fn_fabric_listen(f, fd);
 	fn_listen_epoch++;
 }
 
@@ -114,6 +116,8 @@ void fn_listen_attach(struct fn_file *f, int fd)
 	ret = open_stack_side(f, fd);
 	if (ret < 0)
 		fn_engine_drop(f);
+	else
+		fn_fabric_attached(f);
 	fn_engine_unlock();
 	if (ret < 0)
 		fn_log(FN_LOG_WARNING, "listener %d stays with the kernel: %s", fd, strerror(-ret));
@@ -207,6 +211,18 @@ static struct fn_file *accepted_file(const struct fn_file *listener, int flags)
 	return f;
 }
 
+/* What another process sends claims to come from any address and port: one that it may not have is reset. */
+static struct fn_sock *next_connection(struct fn_file *l, struct fn_file *f)
+{
+	struct fn_sock *sk;
+
+	while ((sk = fn_tcp_accept(l->sk, f)) && sk->remote.peer && !fn_fabric_source_ok(sk)) {
+		fn_sock_disconnect(sk);
+		fn_sock_close(sk);
+	}
+	return sk;
+}
+
 /* The next connection of the stack's side; the number first, so that nothing accepted is lost to EMFILE. */
 static int accept_stack(struct fn_file *l, struct sockaddr *addr, socklen_t *len, int flags)
 {
@@ -221,7 +237,7 @@ static int accept_stack(struct fn_file *l, struct sockaddr *addr, socklen_t *len
 		return fd;
 	f = accepted_file(l, flags);
 	if (f)
-		sk = fn_tcp_accept(l->sk, f);
+		sk = next_connection(l, f);
 	if (!sk) {
 		ret = f ? -EAGAIN : -ENFILE;
 		fn_sys_close(fd);
@@ -358,6 +374,7 @@ static unsigned listen_poll(struct fn_file *f, int fd)
 static int listen_again(struct fn_file *f, int fd, int backlog)
 {
 	int ret = (int)fn_sys(SYS_listen, fd, backlog);
+	bool anew = f->ended;
 
 	if (ret < 0)
 		return ret;
@@ -367,6 +384,8 @@ static int listen_again(struct fn_file *f, int fd, int backlog)
 	if (f->sk)
 		fn_tcp_listen(f->sk, f->backlog);
 	fn_engine_unlock();
+	if (anew)
+		fn_fabric_listen(f, fd);
 	return 0;
 }
 
@@ -374,6 +393,7 @@ static int listen_again(struct fn_file *f, int fd, int backlog)
 static void end_listening(struct fn_file *f)
 {
 	fn_engine_lock();
+	fn_fabric_unlisten(f);
 	fn_engine_drop(f);
 	fn_engine_kick();
 	f->ended = true;
@@ -478,6 +498,7 @@ static void listen_release(struct fn_file *f)
 	fn_engine_lock();
 	fn_epoll_release(f);
 	fn_dual_del(f);
+	fn_fabric_unlisten(f);
 	fn_engine_drop(f);
 	fn_engine_unlock();
 }

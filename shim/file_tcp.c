@@ -496,14 +496,13 @@ static int disconnect(struct fn_file *f)
 	return 0;
 }
 
-/* A socket that failed to connect, or was disconnected, goes to the kernel with its next attempt. */
-static int back_to_kernel(struct fn_file *f, int fd, const struct fn_verdict *v)
+int fn_tcp_file_back(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg)
 {
 	fn_engine_lock();
 	fn_engine_drop(f);
 	fn_engine_unlock();
 	fn_sys_fcntl(fd, F_SETFL, atomic_load_explicit(&f->flags, memory_order_relaxed));
-	fn_decide_kernel(f, fd, v->reason, v->arg);
+	fn_decide_kernel(f, fd, reason, arg);
 	return FN_TO_KERNEL;
 }
 
@@ -533,7 +532,9 @@ static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, s
 	v = fn_decide(f, fd, FN_POLICY_CONNECT, addr);
 	if (!v.stack && accepted)
 		return -ENETUNREACH;
-	return v.stack ? fn_tcp_file_connect(f, fd, &to) : back_to_kernel(f, fd, &v);
+	to.peer = v.peer;
+	/* a socket that failed to connect, or was disconnected, goes to the kernel with its next attempt */
+	return v.stack ? fn_tcp_file_connect(f, fd, &to) : fn_tcp_file_back(f, fd, v.reason, v.arg);
 }
 
 /* ---- the rest ---- */

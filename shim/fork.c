@@ -10,6 +10,7 @@
 #include "shim/bell.h"
 #include "shim/convert.h"
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/listen.h"
@@ -62,6 +63,7 @@ void fn_shim_fork_parent(void)
 	fn_lock_release(&fn_slab_lock);
 	fn_bell_fork_parent();
 	fn_threads_fork_parent();
+	fn_fabric_forked(false, true);
 	fn_lock_release(&fn_fdtable.lock);
 	/* who sleeps for the stack must watch the child too */
 	if (child_image >= 0 && fn_engine.watcher)

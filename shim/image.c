@@ -13,6 +13,7 @@
 
 #include "shim/crash.h"
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/keeper.h"
@@ -85,7 +86,7 @@ void fn_shim_init(const char *program)
 	}
 	fn_ports_init();
 	fill_info(fn_conf_basename(program), secure || fn_config.disable);
-	fn_shim_active = !secure && !fn_config.disable && !errors && fn_config.nnics;
+	fn_shim_active = !secure && !fn_config.disable && !errors && (fn_config.nnics || fn_config.fabric);
 }
 
 /* ---- arena ---- */
@@ -223,8 +224,9 @@ static bool start_locked(void)
 {
 	struct fn_stack *st;
 	int open;
+	bool fabric;
 
-	if (!fn_ports_hold())
+	if (!fn_ports_hold() && !fn_config.fabric)
 		return false;
 	st = stack_make();
 	if (!st) {
@@ -235,7 +237,8 @@ static bool start_locked(void)
 	fn_thread_self()->inside = true;
 	open = fn_ports_open(st);
 	fn_thread_self()->inside = false;
-	if (!open) {
+	fabric = fn_fabric_start(st);
+	if (!open && !fabric) {
 		arena_drop();
 		return false;
 	}
@@ -243,7 +246,8 @@ static bool start_locked(void)
 	fn_engine.st = st;
 	fn_engine.ports = open;
 	fn_engine_poll(fn_now());
-	fn_keeper_start();
+	if (open)
+		fn_keeper_start();
 	return true;
 }
 

@@ -183,6 +183,32 @@ static int nic_with_gateway(const struct fn_conf *c, int only)
 	return -1;
 }
 
+/* ---- the fabric ---- */
+
+static bool has_fabric(const struct fn_policy *p)
+{
+	return p->conf->fabric && proto_of(p->family, p->type, p->protocol) == FN_RULE_TCP;
+}
+
+/* An address of this host: whoever listens there. */
+static struct fn_verdict use_fabric(const struct fn_policy *p, uint32_t ip4)
+{
+	int peer = p->ops->fabric ? p->ops->fabric(p->ctx, ip4, p->port) : 0;
+
+	if (peer < 0)
+		return kernel(FN_REASON_FABRIC_FAILED, (uint32_t)-peer);
+	if (!peer)
+		return kernel(FN_REASON_FABRIC_NOBODY, 0);
+	return (struct fn_verdict){ .reason = FN_REASON_FABRIC, .stack = true, .nic = FN_POLICY_NO_NIC, .ip4 = ip4,
+				    .peer = (uint16_t)peer };
+}
+
+static struct fn_verdict listen_fabric(uint32_t ip4)
+{
+	return (struct fn_verdict){ .reason = FN_REASON_FABRIC_LISTEN, .stack = true, .kernel = true,
+				    .nic = FN_POLICY_NO_NIC, .ip4 = ip4 };
+}
+
 /* ---- listen ---- */
 
 /* A wildcard listener is open on every port that is ours, and on the kernel; what stands in the way of the first is told
@@ -203,7 +229,7 @@ static struct fn_verdict listen_any(const struct fn_policy *p)
 		if (!i)
 			first = v;
 	}
-	return first;
+	return has_fabric(p) ? listen_fabric(0) : first;
 }
 
 static struct fn_verdict decide_listen(const struct fn_policy *p, uint32_t ip4)
@@ -218,7 +244,7 @@ static struct fn_verdict decide_listen(const struct fn_policy *p, uint32_t ip4)
 	if (is_multicast(ip4))
 		return kernel(FN_REASON_MULTICAST, 0);
 	if (is_loopback(ip4) || p->ops->is_host(p->ctx, ip4))
-		return kernel(FN_REASON_LOCAL, 0);
+		return has_fabric(p) ? listen_fabric(ip4) : kernel(FN_REASON_LOCAL, 0);
 	return kernel(FN_REASON_NOT_A_PORT, 0);
 }
 
@@ -258,8 +284,8 @@ static struct fn_verdict decide_connect(const struct fn_policy *p, uint32_t ip4,
 	if (self >= 0)
 		return use_nic(p, (unsigned)self, FN_REASON_SELF, ip4);
 	if (!ip4 || is_loopback(ip4) || p->ops->is_host(p->ctx, ip4))
-		return kernel(FN_REASON_LOCAL, 0);
-	return decide_remote(p, ip4, only, forced);
+		return ip4 && has_fabric(p) ? use_fabric(p, ip4) : kernel(FN_REASON_LOCAL, 0);
+	return p->conf->nnics ? decide_remote(p, ip4, only, forced) : kernel(FN_REASON_NO_PORT, 0);
 }
 
 struct fn_verdict fn_policy_decide(const struct fn_policy *p)
@@ -277,7 +303,7 @@ struct fn_verdict fn_policy_decide(const struct fn_policy *p)
 		return kernel(FN_REASON_RULE, rule->line ? rule->line : FN_REASON_ENV_RULE | rule->number);
 	if (p->option)
 		return kernel(FN_REASON_OPTION, p->option);
-	if (!p->conf->nnics)
+	if (!p->conf->nnics && !has_fabric(p))
 		return kernel(FN_REASON_NO_PORT, 0);
 	if (!to_ip4(p, p->addr, &ip4))
 		return kernel(FN_REASON_IP6, 0);

@@ -26,6 +26,9 @@ struct fn_policy_ops {
 	bool (*has_route)(void *ctx, uint32_t ip4);
 	/* 0: NIC number i of conf is open or can be opened by us. > 0: the PID that holds it. < 0: -errno of its opening. */
 	int (*port)(void *ctx, unsigned i);
+	/* A process of this host that listens there under Fastnet: its number on the fabric. 0: there is none; < 0: -errno of
+	 * the attempt to reach it. Asked of TCP only; NULL: none. */
+	int (*fabric)(void *ctx, uint32_t ip4, uint16_t port);
 };
 
 struct fn_policy {
@@ -49,6 +52,7 @@ struct fn_verdict {
 	bool stack;			/* the stack serves it */
 	bool kernel;			/* the kernel serves it; with .stack: a listener open on both sides */
 	uint8_t nic;			/* the port's number, or FN_POLICY_NO_NIC */
+	uint16_t peer;			/* connect: the process' number on the fabric; else 0 */
 	uint32_t ip4;			/* the address to use on the stack, network order (a mapped one is unwrapped); 0: any */
 };
 

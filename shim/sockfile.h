@@ -8,6 +8,7 @@
 
 #include "shim/engine.h"
 #include "shim/file.h"
+#include "shim/reason.h"
 
 /* How far connect() got (fn_file.conn), Linux's socket->state. An accepted file is made with 0. */
 enum fn_conn {
@@ -30,6 +31,9 @@ enum fn_side {
  * -EADDRINUSE at once mean that nothing was sent (f->conn is FN_CONN_NONE). Called without locks.
  */
 int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to);
+
+/* f, which is not connected, goes to the kernel for good, with its flags. FN_TO_KERNEL. Called without locks. */
+int fn_tcp_file_back(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
 
 /* sockopt.c: the operations of both kinds. */
 int fn_sock_pending_error(struct fn_file *f);

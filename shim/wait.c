@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 
 #include "shim/convert.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/listen.h"
@@ -141,6 +142,7 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		fn_engine.shared->asleep |= fn_engine.mine;
 		if (fn_unlikely(fn_engine.shares))
 			add_fd(s, fn_family_sleep(fn_now(), &s->until));
+		fn_fabric_arm();
 	}
 	atomic_store(&t->state, FN_ARMED);	/* pairs with the exchange in fn_thread_ring() */
 	sleepers_add(t);
@@ -161,6 +163,7 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	if (s->watcher) {
 		fn_engine.watcher = NULL;
 		fn_engine.shared->asleep &= ~fn_engine.mine;
+		fn_fabric_disarm();
 		if (fn_unlikely(fn_engine.shared->rung & fn_engine.mine))
 			fn_convert_letters();
 		if (fn_unlikely(fn_engine.shares))
@@ -193,7 +196,7 @@ static int sleep_now(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 static int sleep_once(struct fn_wait *w, struct fn_thread *t)
 {
 	struct sleep s = { .end = w->extra };
-	bool hit;
+	bool hit, more;
 	int ret = 0;
 
 	fn_engine_lock();
@@ -205,8 +208,9 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t)
 	hit = w->ready(w);
 	if (s.watcher)
 		s.until = fn_min(s.until, fn_engine_deadline());
+	more = s.watcher && fn_fabric_pending();	/* beyond one burst */
 	fn_engine_unlock();
-	if (!hit)
+	if (!hit && !more)
 		ret = sleep_now(w, t, &s);
 	disarm(w, t, &s);
 	if (fn_unlikely(fn_ports_held_fd() >= 0) && fn_ports_changed())
@@ -237,7 +241,7 @@ static int spin(struct fn_wait *w, uint64_t until)
 			asked = now;
 			if (extra_ready(w))
 				return 1;
-			if (fn_engine.duals) {
+			if (fn_engine.duals || fn_engine.fabric) {
 				fn_engine_lock();
 				fn_dual_check(now);
 				fn_engine_unlock();

@@ -22,6 +22,33 @@ under_fastnet()
 	FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_start_server "$RUN" --nic "$LAB_SPEC" "$@"
 }
 
+# One namespace with nothing but a loopback interface, for processes that talk through shared memory.
+fabric_make()
+{
+	lab_init
+	LAB_SERVER_NS=fnf$$
+	LAB_CLIENT_NS=$LAB_SERVER_NS
+	LAB_SERVER_IP=127.0.0.1
+	lab_netns "$LAB_SERVER_NS"
+}
+
+# fabric_serve CMD…: the server; on_fabric CMD…: a program beside it; both under the library, without any port.
+fabric_serve()
+{
+	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_start_server "$RUN" "$@"
+}
+
+on_fabric()
+{
+	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_exec_client "$RUN" "$@"
+}
+
+# reason_of NAME PROGRAM: how many sockets of the programs of that name, which have ended, went that way.
+reason_of()
+{
+	sed -nE "s/.* $2\\[[0-9]+\\]: info: sockets:.* $1 ([0-9]+).*/\\1/p" "$LAB_TMP/fastnet.log" | awk '{ n += $1 } END { print n + 0 }'
+}
+
 # counter PID NAME: a counter of the stack of that process, by fastnet-stat --json.
 counter()
 {

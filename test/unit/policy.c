@@ -34,7 +34,13 @@ static int port(void *ctx, unsigned i)
 	return port_state[i];
 }
 
-static const struct fn_policy_ops ops = { .is_host = is_host, .has_route = has_route, .port = port };
+/* A Fastnet process listens on port 6379 of each of the host's addresses; that of 6380 cannot be reached. */
+static int fabric(void *ctx, uint32_t ip4, uint16_t number)
+{
+	return number == 6379 ? 7 : number == 6380 ? -EPERM : 0;
+}
+
+static const struct fn_policy_ops ops = { .is_host = is_host, .has_route = has_route, .port = port, .fabric = fabric };
 
 static void configure(const char *text)
 {
@@ -327,4 +333,45 @@ Test(policy, reasons_without_names)
 
 	cr_expect_str_eq(fn_reason_text(buf, sizeof buf, FN_REASON_RULE, 12, NULL, NULL), "kernel: rule at lin");
 	cr_expect_str_eq(fn_reason_text(buf, sizeof buf, FN_REASON_PORT_FAILED, 1u << 31, NULL, NULL), "kernel: port cannot");
+}
+
+#define FABRIC "[fastnet]\nfabric = on\n"
+
+Test(policy, the_fabric_serves_what_listens_on_this_host)
+{
+	configure(FABRIC);
+	rec.port = 6379;
+	expect("127.0.0.1", FN_REASON_FABRIC, 0);
+	cr_expect_eq(decide("127.0.0.1").peer, 7);
+	cr_expect_eq(decide("192.168.1.5").peer, 7);
+	expect("0.0.0.0", FN_REASON_LOCAL, 0);
+	expect("10.9.0.1", FN_REASON_NO_PORT, 0);
+	rec.port = 6380;
+	expect("127.0.0.1", FN_REASON_FABRIC_FAILED, EPERM);
+	rec.port = 80;
+	expect("127.0.0.1", FN_REASON_FABRIC_NOBODY, 0);
+	rec.type = SOCK_DGRAM;
+	expect("127.0.0.1", FN_REASON_NO_PORT, 0);
+}
+
+Test(policy, a_listener_on_this_host_is_open_to_the_fabric)
+{
+	configure(FABRIC);
+	rec.verb = FN_POLICY_LISTEN;
+	expect("127.0.0.1", FN_REASON_FABRIC_LISTEN, 0);
+	expect("192.168.1.5", FN_REASON_FABRIC_LISTEN, 0);
+	expect("0.0.0.0", FN_REASON_FABRIC_LISTEN, 0);
+	cr_expect(decide("127.0.0.1").kernel);
+	expect("10.9.0.2", FN_REASON_NOT_A_PORT, 0);
+	configure(ETH0);
+	expect("0.0.0.0", FN_REASON_WILDCARD, 0);
+	port_state[0] = 99;
+	expect("0.0.0.0", FN_REASON_FABRIC_LISTEN, 0);
+}
+
+Test(policy, a_rule_keeps_the_kernel_before_the_fabric)
+{
+	configure(FABRIC "[rules]\nrule = kernel tcp connect port=6379\n");
+	rec.port = 6379;
+	expect("127.0.0.1", FN_REASON_RULE, 4);
 }

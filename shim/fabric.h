@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The fabric: connections between processes of this host through shared memory. Owns the peers of the image: how they
+ * meet (rendezvous.h, peer.h), their numbers in the stack's nic_shm, their bells, their death. Sees no packet.
+ */
+#ifndef FN_FABRIC_H
+#define FN_FABRIC_H
+
+#include "shim/file.h"
+#include "stack/stack.h"
+
+/* Marks of what the fabric watches in the engine's epoll set, beside the addresses of files, which are even. */
+#define FN_FABRIC_MARK(what)	((uint64_t)(what) << 1 | 1)
+fn_inline bool fn_fabric_is_mark(uint64_t data) { return data & 1; }
+
+/* Attach the fabric to a fresh stack when it is switched on; true: it is there. With the engine's lock held. */
+bool fn_fabric_start(struct fn_stack *st);
+
+/* An event of the engine's epoll set. With the lock held. */
+void fn_fabric_event(uint64_t mark);
+/* Peers that are gone or talk nonsense are cleared away; now and then. With the lock held. */
+void fn_fabric_tick(uint64_t now);
+/* The engine's epoll set is a new one: what it has to watch. With the lock held. */
+void fn_fabric_watch_all(void);
+
+/* Around a sleep: peers ring from now on; false: something waits already. With the lock held. */
+bool fn_fabric_arm(void);
+void fn_fabric_disarm(void);
+/* Something waits to be taken. */
+bool fn_fabric_pending(void);
+
+/*
+ * Who listens at ip4 (network order), port (host order), is it a process under Fastnet, and can it be reached? Its peer
+ * number, 0: the kernel serves it; -errno: so too, and the reason. May wait FN_FABRIC_PATIENCE for another process to
+ * answer, but never for one that is known. Without the lock.
+ */
+int fn_fabric_reach(uint32_t ip4, uint16_t port);
+#define FN_FABRIC_PATIENCE (20 * FN_MSEC)
+
+/* A listener begins, opens its stack side, ends. The second and third with the lock held. */
+void fn_fabric_listen(struct fn_file *f, int fd);
+void fn_fabric_attached(const struct fn_file *f);
+void fn_fabric_unlisten(const struct fn_file *f);
+
+/* May the peer of sk, which has been accepted, have that address and port? With the lock held. */
+bool fn_fabric_source_ok(const struct fn_sock *sk);
+
+/* After fork, in parent and child. With the lock held. */
+void fn_fabric_forked(bool child, bool shares);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Messages and memory files between two processes; see peer.h. Whatever comes is copied, then checked. */
+#include "shim/peer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "shim/fdtable.h"
+#include "shim/sys.h"
+#include "stack/shm_ring.h"
+
+#define PAGE		4096ul
+#define PAYLOAD_MAX	(1ul << 30)	/* address space that one peer may make us reserve */
+#define SEALS_FIXED	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+/* Linux 5.1, not in every libc header */
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+/* ---- messages ---- */
+
+int fn_peer_send(int sock, enum fn_peer_type type, uint64_t cookie, int status, int fd)
+{
+	struct fn_peer_msg m = { .magic = FN_PEER_MAGIC, .version = FN_PEER_VERSION, .type = (uint16_t)type,
+				 .status = status, .slots = FN_PEER_SLOTS, .cookie = cookie };
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = { 0 };
+	struct iovec iov = { &m, sizeof(m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c = (struct cmsghdr *)control;
+	ssize_t n;
+
+	if (fd >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	n = fn_sys(SYS_sendmsg, sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? (int)n : 0;
+}
+
+void fn_peer_ring(int sock)
+{
+	char bell = 0;
+
+	/* no room: it has been rung often enough */
+	fn_sys(SYS_sendto, sock, &bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+}
+
+/* The sender's user and the first descriptor; further ones are closed. */
+static void read_control(struct msghdr *msg, int *fd, uid_t *uid)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		struct ucred cred;
+		int got;
+
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+			*uid = cred.uid;
+		}
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
+			if (*fd < 0)
+				*fd = got;
+			else
+				fn_sys_close(got);
+		}
+	}
+}
+
+int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid)
+{
+	char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))] __attribute__((aligned(8)));
+	struct iovec iov = { m, sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	ssize_t n;
+
+	*fd = -1;
+	*uid = (uid_t)-1;
+	do
+		n = fn_sys(SYS_recvmsg, sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n == -EINTR);
+	if (n == -EAGAIN)
+		return -EAGAIN;
+	if (n <= 0)
+		return -ECONNRESET;
+	read_control(&msg, fd, uid);
+	if (n == sizeof(*m) && m->magic == FN_PEER_MAGIC)
+		return 1;
+	if (*fd >= 0)
+		fn_sys_close(*fd);
+	*fd = -1;
+	return n == 1 ? 0 : -EPROTO;
+}
+
+uid_t fn_peer_uid(int sock)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return fn_sys_getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ? (uid_t)-1 : cred.uid;
+}
+
+/* ---- memory files ---- */
+
+size_t fn_peer_ring_size(void)
+{
+	return (fn_ring_size(FN_PEER_SLOTS) + PAGE - 1) & ~(PAGE - 1);
+}
+
+int fn_peer_memory(const char *name, size_t size, bool shared)
+{
+	struct rlimit lim;
+	int fd, ret;
+
+	if (fn_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &lim) == 0 && size > lim.rlim_cur)
+		return -EFBIG;	/* growing would raise SIGXFSZ */
+	fd = fn_fd_internal((int)fn_sys(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	if (fd < 0)
+		return fd;
+	ret = (int)fn_sys(SYS_ftruncate, fd, size);
+	if (ret < 0) {
+		fn_fd_internal_close(fd);
+		return ret;
+	}
+	if (shared && (ret = fn_sys_fcntl(fd, F_ADD_SEALS, SEALS_FIXED)) < 0) {
+		fn_fd_internal_close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+int fn_peer_seal(int fd)
+{
+	return fn_sys_fcntl(fd, F_ADD_SEALS, SEALS_FIXED | F_SEAL_FUTURE_WRITE);
+}
+
+int fn_peer_back(int fd, size_t size)
+{
+	int ret;
+
+	do
+		ret = (int)fn_sys(SYS_fallocate, fd, 0, 0, size);
+	while (ret == -EINTR);
+	return ret;
+}
+
+static void *map(int fd, size_t size, int prot)
+{
+	void *mem = (void *)fn_sys(SYS_mmap, NULL, size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+	if ((unsigned long)mem > -4096ul)
+		return NULL;
+	fn_sys(SYS_madvise, mem, size, MADV_DONTDUMP);
+	return mem;
+}
+
+void *fn_peer_map(int fd, size_t size)
+{
+	return map(fd, size, PROT_READ | PROT_WRITE);
+}
+
+/* Its size, when it can never change and `seals` are set; 0: no. */
+static size_t fixed_size(int fd, int seals)
+{
+	int got = fn_sys_fcntl(fd, F_GET_SEALS, 0);
+	struct stat st;
+
+	if (got < 0 || (got & seals) != seals || fn_sys(SYS_fstat, fd, &st) < 0 || st.st_size <= 0)
+		return 0;
+	return (size_t)st.st_size;
+}
+
+void *fn_peer_map_channel(int fd)
+{
+	return fixed_size(fd, SEALS_FIXED) == fn_peer_channel_size() ? fn_peer_map(fd, fn_peer_channel_size()) : NULL;
+}
+
+const void *fn_peer_map_payload(int fd, size_t *size)
+{
+	*size = fixed_size(fd, SEALS_FIXED | F_SEAL_FUTURE_WRITE);
+	if (!*size || *size > PAYLOAD_MAX || *size % PAGE)
+		return NULL;
+	return map(fd, *size, PROT_READ);
+}
+
+void fn_peer_unmap(const void *mem, size_t size)
+{
+	if (mem)
+		fn_sys(SYS_munmap, mem, size);
+}

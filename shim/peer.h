@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What two processes of the fabric hand each other over the socket by which they met: messages with one descriptor each,
+ * and the bell, a message of one byte. Owns the memory files and the checks of what the other side sends. Knows no stack.
+ *
+ * The one who connects sends HELLO with the channel (both rings). The listener's answer is WELCOME, with its payload memory
+ * or the reason why not; then the first sends PAYLOAD with its own. Each gives its payload memory away only when the kernel
+ * has said that the other is of the same user.
+ */
+#ifndef FN_PEER_H
+#define FN_PEER_H
+
+#include <sys/types.h>
+
+#include "stack/compiler.h"
+
+/* Of the layout of ring and payload memory; processes of different versions meet in the kernel. */
+#define FN_PEER_VERSION	1
+#define FN_PEER_MAGIC	0x66617374u
+#define FN_PEER_SLOTS	1024	/* of each ring: 64 KiB */
+
+enum fn_peer_type { FN_PEER_HELLO = 1, FN_PEER_WELCOME, FN_PEER_PAYLOAD, FN_PEER_UNLISTEN };
+
+struct fn_peer_msg {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;		/* enum fn_peer_type */
+	int32_t status;		/* WELCOME: 0, or -errno: no */
+	uint32_t slots;		/* HELLO: of each ring */
+	uint64_t cookie;	/* HELLO: of the listener; UNLISTEN: of the one that has ended */
+};
+
+/* fd -1: none. 0, -errno. Never blocks. */
+int fn_peer_send(int sock, enum fn_peer_type type, uint64_t cookie, int status, int fd);
+/*
+ * The next message: 1. *fd: its descriptor, the caller's, or -1; *uid: who sent it as the kernel says, when the socket has
+ * SO_PASSCRED. 0: the bell; -EAGAIN: nothing more; -ECONNRESET: the other end is gone; -EPROTO: it talks nonsense.
+ */
+int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid);
+void fn_peer_ring(int sock);
+
+/* The kernel's word on who connected, or listened: effective user; -1: it does not say. */
+uid_t fn_peer_uid(int sock);
+
+/* Memory files. They never change their size; `shared`: written by both ends, else by us alone. Internal descriptor, or -errno. */
+int fn_peer_memory(const char *name, size_t size, bool shared);
+/* Ours is mapped; from now on nobody maps it to write. -errno. */
+int fn_peer_seal(int fd);
+/* Memory behind the first `size` bytes; 0, -errno (an error here, not a SIGBUS later). */
+int fn_peer_back(int fd, size_t size);
+/* Ours, or a channel: NULL when it cannot be mapped. */
+void *fn_peer_map(int fd, size_t size);
+/* What a peer says is a channel: NULL unless it has that size and can never have another. */
+void *fn_peer_map_channel(int fd);
+/* What it says is its payload memory, to read: likewise, *size is told. */
+const void *fn_peer_map_payload(int fd, size_t *size);
+void fn_peer_unmap(const void *mem, size_t size);
+
+/* A channel: the ring of the one who connected, then the other's. */
+size_t fn_peer_ring_size(void);
+fn_inline size_t fn_peer_channel_size(void) { return 2 * fn_peer_ring_size(); }
+
+#endif

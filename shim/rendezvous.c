@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Names of listeners, and the questions to the kernel that make them trustworthy; see rendezvous.h. */
+#include "shim/rendezvous.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "shim/engine.h"
+#include "shim/fdtable.h"
+
+#define OVERFLOW_UID	65534	/* kernel/sys.c: what a user that a namespace does not map looks like */
+
+static struct place {
+	const struct fn_file *file;	/* NULL: free */
+	int fd;				/* internal */
+	uint64_t cookie;
+	bool forked;			/* another image has the listener too */
+	bool watched;
+} places[FN_RENDEZVOUS_MAX];
+static unsigned top;			/* places in use are below */
+
+static socklen_t name_of(uint64_t cookie, struct sockaddr_un *un)
+{
+	int n;
+
+	memset(un, 0, sizeof(*un));
+	un->sun_family = AF_UNIX;
+	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/listener/%016llx", (unsigned long long)cookie);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
+}
+
+/* ---- our own listeners ---- */
+
+static int make_name(uint64_t cookie)
+{
+	struct sockaddr_un un;
+	socklen_t len = name_of(cookie, &un);
+	int fd = fn_fd_internal(fn_sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = (int)fn_sys(SYS_bind, fd, &un, len);
+	if (ret == 0)
+		ret = (int)fn_sys(SYS_listen, fd, SOMAXCONN);
+	if (ret < 0) {
+		fn_fd_internal_close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+void fn_rendezvous_open(struct fn_file *f, int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+	unsigned i;
+	int name;
+
+	if (!fn_config.fabric || fn_sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+		return;
+	name = make_name(cookie);
+	if (name < 0)
+		return;
+	fn_engine_lock();
+	for (i = 0; i < FN_RENDEZVOUS_MAX && places[i].file; i++)
+		;
+	if (i < FN_RENDEZVOUS_MAX) {
+		places[i] = (struct place){ .file = f, .fd = name, .cookie = cookie };
+		fn_fd_internal_track(&places[i].fd);
+		top = fn_max(top, i + 1);
+	} else {
+		fn_fd_internal_close(name);
+	}
+	fn_engine_unlock();
+}
+
+static struct place *place_of(const struct fn_file *f)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (places[i].file == f)
+			return &places[i];
+	return NULL;
+}
+
+uint64_t fn_rendezvous_close(const struct fn_file *f)
+{
+	struct place *p = place_of(f);
+
+	if (!p)
+		return 0;
+	fn_fd_internal_close(p->fd);
+	p->file = NULL;
+	return p->cookie;
+}
+
+struct fn_file *fn_rendezvous_own(uint64_t cookie, bool *forked)
+{
+	for (unsigned i = 0; i < top; i++) {
+		if (!places[i].file || places[i].cookie != cookie)
+			continue;
+		*forked = places[i].forked;
+		return (struct fn_file *)places[i].file;
+	}
+	return NULL;
+}
+
+unsigned fn_rendezvous_count(void)
+{
+	return top;
+}
+
+int fn_rendezvous_watched(unsigned i)
+{
+	return i < top && places[i].file && places[i].watched ? places[i].fd : -1;
+}
+
+int fn_rendezvous_watch(const struct fn_file *f)
+{
+	struct place *p = place_of(f);
+
+	if (!p)
+		return -1;
+	p->watched = true;
+	return (int)(p - places);
+}
+
+void fn_rendezvous_forked(bool child)
+{
+	for (unsigned i = 0; i < top; i++) {
+		places[i].forked = true;
+		/* a child waits on its own account */
+		if (child && places[i].file && !places[i].file->sk)
+			places[i].watched = false;
+	}
+}
+
+/* ---- other processes' ---- */
+
+struct question {
+	struct nlmsghdr nh;
+	struct inet_diag_req_v2 req;
+};
+
+/* The one message of the answer. */
+static int read_answer(int fd, struct fn_rendezvous *at)
+{
+	uint8_t buf[1024] __attribute__((aligned(8)));
+	const struct nlmsghdr *nh = (const struct nlmsghdr *)buf;
+	const struct inet_diag_msg *m = NLMSG_DATA(nh);
+	const struct nlmsgerr *err = NLMSG_DATA(nh);
+	ssize_t n = fn_sys(SYS_recvfrom, fd, buf, sizeof(buf), MSG_DONTWAIT, NULL, NULL);
+
+	if (n < 0)
+		return (int)n;
+	if (n >= (ssize_t)NLMSG_LENGTH(sizeof(*err)) && nh->nlmsg_type == NLMSG_ERROR)
+		return err->error ? err->error : -ENOENT;
+	if (n < (ssize_t)NLMSG_LENGTH(sizeof(*m)) || nh->nlmsg_type != SOCK_DIAG_BY_FAMILY || m->idiag_state != TCP_LISTEN)
+		return -ENOENT;
+	at->cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
+	at->uid = m->idiag_uid;
+	return 0;
+}
+
+int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at)
+{
+	struct question q = {
+		.nh = { .nlmsg_len = sizeof(q), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
+		.req = { .sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_LISTEN,
+			 .id = { .idiag_sport = htons(port), .idiag_src = { ip4 },
+				 .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
+	};
+	int fd = fn_sys_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG), ret;
+
+	if (fd < 0)
+		return fd;
+	/* the kernel answers in the call that asks */
+	ret = (int)fn_sys(SYS_sendto, fd, &q, sizeof(q), 0, NULL, 0);
+	if (ret >= 0)
+		ret = read_answer(fd, at);
+	fn_sys_close(fd);
+	return ret;
+}
+
+/* Does this user namespace map every user to itself? Else the overflow uid may be anybody. */
+static bool identity_map(void)
+{
+	unsigned long inside, outside, count;
+	char buf[64] = "";
+	int fd = (int)fn_sys(SYS_openat, AT_FDCWD, "/proc/self/uid_map", O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	fn_sys_read(fd, buf, sizeof(buf) - 1);
+	fn_sys_close(fd);
+	return sscanf(buf, "%lu %lu %lu", &inside, &outside, &count) == 3 && !inside && !outside && count == UINT32_MAX;
+}
+
+static bool may_speak_for(uid_t listener, uid_t owner)
+{
+	if (listener == OVERFLOW_UID && !identity_map())
+		return false;
+	return listener == owner || !listener;
+}
+
+int fn_rendezvous_connect(const struct fn_rendezvous *at)
+{
+	struct sockaddr_un un;
+	socklen_t len = name_of(at->cookie, &un), size;
+	struct ucred cred;
+	int fd = fn_fd_internal(fn_sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), on = 1, ret;
+
+	if (fd < 0)
+		return fd;
+	ret = fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	if (ret == 0)
+		ret = (int)fn_sys(SYS_connect, fd, &un, len);
+	size = sizeof(cred);
+	if (ret == 0)
+		ret = fn_sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size);
+	if (ret == 0 && !may_speak_for(cred.uid, at->uid))
+		ret = -EPERM;
+	if (ret < 0) {
+		fn_fd_internal_close(fd);
+		return ret;
+	}
+	return fd;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where processes of this host meet: an abstract UNIX socket for each listener of a Fastnet process, named after the
+ * SO_COOKIE of the kernel's listening socket. The kernel alone says who has a port: the name counts only for the socket
+ * that sock_diag finds at an address now, and only if who called listen() on the name (SO_PEERCRED) is the user of that
+ * socket, or root. So nobody can answer for somebody else's listener, whatever names there are.
+ */
+#ifndef FN_RENDEZVOUS_H
+#define FN_RENDEZVOUS_H
+
+#include "shim/file.h"
+
+#define FN_RENDEZVOUS_MAX 256	/* listeners of an image; further ones are the kernel's only */
+
+/* A listener as the kernel knows it. */
+struct fn_rendezvous {
+	uint64_t cookie;
+	uid_t uid;
+};
+
+/* f, whose number is fd, has just begun to listen: make its name. Failing is no error of the program's: nobody will come by
+ * the fabric then. Called without locks, in the call that listens. */
+void fn_rendezvous_open(struct fn_file *f, int fd);
+/* The end of f: the name goes. With the engine's lock held. Its cookie, 0: there was none. */
+uint64_t fn_rendezvous_close(const struct fn_file *f);
+
+/* Whose socket listens at ip4 (network order), port (host order)? 0, -ENOENT: none; -errno: the kernel does not tell. */
+int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at);
+/* An internal descriptor connected to the name of `at`, SO_PASSCRED set. -ECONNREFUSED: no Fastnet process; -EPERM: the
+ * name is somebody else's; -errno. */
+int fn_rendezvous_connect(const struct fn_rendezvous *at);
+
+/* ---- the image's own; with the engine's lock held ---- */
+/* The file that listens by that cookie, and whether a child may be the one that accepts; NULL: not ours. */
+struct fn_file *fn_rendezvous_own(uint64_t cookie, bool *forked);
+/* Number of places, and the descriptor in place i that is to be watched: f waits for connections. -1: none. */
+unsigned fn_rendezvous_count(void);
+int fn_rendezvous_watched(unsigned i);
+/* f has opened its stack side: its place, to be watched from now on; -1: it has no name. */
+int fn_rendezvous_watch(const struct fn_file *f);
+/* In the child of a fork: the parent may be the one that accepts. */
+void fn_rendezvous_forked(bool child);
+
+#endif
