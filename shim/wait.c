@@ -137,6 +137,7 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	s->watcher = fn_engine.st && !fn_engine.watcher;
 	if (s->watcher) {
 		fn_engine.watcher = t;
+		t->heir = false;
 		add_ports(s);
 		add_fd(s, fn_engine.bell);
 		fn_engine.shared->asleep |= fn_engine.mine;
@@ -148,6 +149,28 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	sleepers_add(t);
 	if (w->arm)
 		w->arm(w);
+}
+
+/* Somebody must look after the ports: another sleeper at once, the heir; else the keeper by its heartbeat. With the lock
+ * held. */
+static void pass_on(void)
+{
+	struct fn_thread *t = fn_engine.sleepers;
+
+	if (t && fn_thread_ring(t))
+		t->heir = true;
+	else
+		fn_keeper_wake();
+}
+
+/* An heir whose own wait is over has not looked after the ports. */
+static fn_cold void renounce(struct fn_thread *t)
+{
+	fn_engine_lock();
+	t->heir = false;
+	if (!fn_engine.watcher)
+		pass_on();
+	fn_engine_unlock();
 }
 
 static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
@@ -169,9 +192,7 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		if (fn_unlikely(fn_engine.shares))
 			fn_family_woken(fn_now());
 		fn_ports_awake();
-		/* somebody must look after the ports: another sleeper at once, else the keeper by its heartbeat */
-		if (!fn_engine.sleepers || !fn_thread_ring(fn_engine.sleepers))
-			fn_keeper_wake();
+		pass_on();
 	}
 	fn_engine_unlock();
 }
@@ -280,6 +301,8 @@ static int wait_masked(struct fn_wait *w, struct fn_thread *t)
 		if (ret == 0)
 			ret = spin(w, 0);
 	}
+	if (fn_unlikely(t->heir))
+		renounce(t);
 	if (ret == 1)
 		fn_spin_arrival(fn_now() - start);
 	return ret == -ETIME ? 0 : ret;

@@ -19,6 +19,7 @@ struct fn_thread {
 	int efd;			/* internal eventfd that rings it; -1: not made yet */
 	struct fn_thread *next, **pprev; /* in fn_engine.sleepers */
 	struct timespec sleep;		/* what the raw ppoll reads; a signal that is put off zeroes it */
+	bool heir;			/* woken to be the watcher; with the engine locked, or in the thread itself */
 	bool inside;			/* opening a port: what it calls is none of our business */
 	unsigned long id;		/* pthread_t; here and below: thread.c's */
 	struct fn_guard *guard;

@@ -7,7 +7,7 @@
 #include "oracle.h"
 
 static char buf[4096];
-static volatile int cleanup_ran;
+static volatile int cleanup_ran, ready;
 static __thread char own[64];
 
 static void cleanup(void *arg)
@@ -25,6 +25,7 @@ static void leave(int sig)
 static void *waits(void *arg)
 {
 	pthread_cleanup_push(cleanup, NULL);
+	ready = 1;
 	recv(*(int *)arg, own, 1, 0);
 	say("a wait ended by itself");
 	pthread_cleanup_pop(0);
@@ -34,6 +35,7 @@ static void *waits(void *arg)
 static void *polls(void *arg)
 {
 	pthread_cleanup_push(cleanup, NULL);
+	ready = 1;
 	poll(&(struct pollfd){ .fd = *(int *)arg, .events = POLLIN }, 1, -1);
 	say("a wait ended by itself");
 	pthread_cleanup_pop(0);
@@ -86,8 +88,11 @@ static void signalled(void *(*body)(void *), int *fd, const char *what)
 {
 	pthread_t t;
 
+	ready = 0;
 	pthread_create(&t, NULL, body, fd);
-	usleep(30000);
+	while (!ready)
+		usleep(1000);
+	usleep(20000);	/* most likely it sleeps by now */
 	pthread_kill(t, SIGUSR1);
 	join(t, what);
 }
@@ -147,6 +152,50 @@ static void many(void)
 	}
 	say("numbers left behind: %d", next_number(fd) - before);
 	close(fd);
+}
+
+/*
+ * Three that sleep: what comes for the first two ends their waits at nearly the same moment, one of which may have been to
+ * look after the third. That one must wake too.
+ */
+static void *takes_one(void *arg)
+{
+	struct pollfd p = { .fd = *(int *)arg, .events = POLLIN };
+
+	return (void *)(poll(&p, 1, 3000) == 1 ? recv(p.fd, own, 1, 0) : -2l);
+}
+
+static void sleepers(void)
+{
+	int slot[3], fd[3], late_ones = 0;
+
+	for (int i = 0; i < 3; i++)
+		fd[i] = connect_out(&slot[i]);
+	for (int round = 0; round < 40; round++) {
+		pthread_t t[3];
+		void *result;
+
+		for (int i = 0; i < 3; i++) {
+			pthread_create(&t[i], NULL, takes_one, &fd[i ? 3 - i : 0]);
+			usleep(1000);
+		}
+		usleep(30000);	/* all sleep, and so does who looks after a program that does something else */
+		peer("send %d 1", slot[0]);
+		if (round & 1)
+			usleep(round * 10);
+		peer("send %d 1", slot[1]);
+		usleep(5000);
+		peer("send %d 1", slot[2]);
+		for (int i = 0; i < 3; i++) {
+			pthread_join(t[i], &result);
+			late_ones += (long)result != 1;
+		}
+		if (late_ones)
+			break;
+	}
+	say("sleepers that were forgotten: %d", late_ones);
+	for (int i = 0; i < 3; i++)
+		close(fd[i]);
 }
 
 /* The main thread ends before the others; the process ends with the last of them. */
@@ -281,6 +330,7 @@ void t_thread(void)
 {
 	thread_ends();
 	many();
+	sleepers();
 	main_ends_first(false);
 	main_ends_first(true);
 	for (enum how how = RECV; how <= SELECT; how++) {

@@ -64,7 +64,6 @@ apache-prefork()
 	apache_works
 }
 
-known apache-worker port "sometimes a request hangs or is reset; the cause is not found yet"
 slow
 row apache-worker "Apache httpd, worker, as a proxy of a server on the other side" /usr/sbin/apache2 curl ab python3
 apache-worker()
