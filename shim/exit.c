@@ -8,6 +8,7 @@
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
+#include "shim/keeper.h"
 #include "shim/log.h"
 #include "shim/port.h"
 #include "shim/relay.h"
@@ -107,6 +108,7 @@ void fn_shim_exit(void)
 {
 	drain();
 	account();
+	fn_keeper_quit();
 }
 
 /*
@@ -134,6 +136,7 @@ void fn_shim_exec(void)
 	if (!leaving)
 		drain();
 	account();
+	fn_keeper_quit();
 }
 
 void fn_shim_exec_failed(void)

@@ -28,6 +28,8 @@ static struct {
 	bool running;
 	bool forbidden;			/* no other one may be made */
 	_Atomic(uint32_t) word;		/* enum keeper_word; a futex */
+	_Atomic(uint32_t) quits;	/* of those made before the last one, some may still be about to end */
+	struct fn_lock gate;		/* held around every use of the engine; in front of the engine's lock */
 	_Atomic(bool) main_ends;	/* the main thread has called pthread_exit() */
 	uint64_t asked;			/* ns: whether the last thread has ended */
 	_Atomic(struct job *) job;	/* waits to be done; NULL: none */
@@ -68,52 +70,79 @@ static void do_job(void)
 	if (fn_likely(!j))
 		return;
 	/* what a driver allocates in each thread (TLS) is there before a seccomp filter comes */
+	fn_lock_take(&keeper.gate);
 	fn_engine_lock();
 	fn_engine_poll(fn_now());
 	fn_engine_unlock();
+	fn_lock_release(&keeper.gate);
 	fn_sys(j->n, j->arg[0], j->arg[1], j->arg[2], j->arg[3], j->arg[4]);
 	/* pairs with the load in fn_keeper_repeat(); the job is the other's stack: not touched afterwards but by address */
 	atomic_store(&j->done, 1);
 	fn_sys_futex((uint32_t *)&j->done, FUTEX_WAKE_PRIVATE, 1, NULL);
 }
 
-/* Drive until somebody else does. */
-static void take_over(void)
+/* Is this the keeper that counts, and is it to go on? */
+static bool goes_on(uint32_t born)
 {
+	return keeper.word != STOPPING && keeper.quits == born;
+}
+
+struct round {
 	struct pollfd fds[FN_PORT_WAIT_FDS];
-	uint64_t mine = polls();
+	unsigned n;
+	uint64_t left;		/* how long to sleep on them, ns */
+	uint64_t polls;		/* rounds driven so far, this one included */
+};
 
-	while (keeper.word == TICKING && polls() == mine && !fn_engine.watcher && !keeper.job) {
-		uint64_t now = fn_now(), left;
-		struct timespec ts;
-		bool rx_nap = false;
-		unsigned n;
+/* False: fn_keeper_quit() has come, and nothing was touched. */
+static bool drive(struct round *r, uint32_t born)
+{
+	uint64_t now = fn_now();
+	bool rx_nap = false, on;
 
-		end_with_program(now);
+	end_with_program(now);
+	fn_lock_take(&keeper.gate);
+	on = goes_on(born);
+	if (on) {
 		fn_engine_lock();
 		fn_engine_poll(now);
-		mine = polls();
+		r->polls = polls();
 		if (fn_engine.st)
 			fn_stack_flush(fn_engine.st);
-		n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &rx_nap);
-		left = fn_engine_deadline();
-		left = left > now ? left - now : 0;
+		r->n = fn_ports_wait_fds(r->fds, FN_PORT_WAIT_FDS, &rx_nap);
+		r->left = fn_engine_deadline();
 		fn_engine_unlock();
 		/* wakes now and then to see whether the program has come back: it need not tell */
-		left = fn_min(left, rx_nap ? FN_MSEC : 50 * FN_MSEC);
-		ts = (struct timespec){ .tv_nsec = (long)left };
-		if (left)
-			fn_sys_ppoll(fds, n, &ts, NULL);
+		r->left = fn_min(r->left > now ? r->left - now : 0, rx_nap ? FN_MSEC : 50 * FN_MSEC);
+	}
+	fn_lock_release(&keeper.gate);
+	return on;
+}
+
+/* Drive until somebody else does. */
+static void take_over(uint32_t born)
+{
+	struct round r = { .polls = polls() };
+
+	while (keeper.word == TICKING && polls() == r.polls && !fn_engine.watcher && !keeper.job) {
+		struct timespec ts;
+
+		if (!drive(&r, born))
+			break;
+		ts = (struct timespec){ .tv_nsec = (long)r.left };
+		if (r.left)
+			fn_sys_ppoll(r.fds, r.n, &ts, NULL);
 	}
 }
 
 static void *keeper_main(void *arg)
 {
 	const struct timespec tick = { .tv_nsec = TICK_NS };
+	uint32_t born = (uint32_t)(uintptr_t)arg;
 	uint64_t seen = polls();
 	unsigned idle = 0;
 
-	while (keeper.word != STOPPING) {
+	while (goes_on(born)) {
 		uint32_t ticking = TICKING;
 
 		nap(&tick, TICKING);
@@ -130,7 +159,7 @@ static void *keeper_main(void *arg)
 				idle = 0;
 			}
 		} else if (polls() == seen) {
-			take_over();
+			take_over(born);
 			idle = 0;
 		}
 		seen = polls();
@@ -148,7 +177,7 @@ void fn_keeper_start(void)
 	keeper.word = TICKING;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	keeper.running = pthread_create(&keeper.thread, NULL, keeper_main, NULL) == 0;
+	keeper.running = pthread_create(&keeper.thread, NULL, keeper_main, (void *)(uintptr_t)keeper.quits) == 0;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	fn_engine.no_keeper = !keeper.running && !keeper.forbidden;
 	if (keeper.running)
@@ -162,6 +191,23 @@ void fn_keeper_stop(void)
 	keeper.word = STOPPING;
 	fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAKE_PRIVATE, 1, NULL);
 	pthread_join(keeper.thread, NULL);
+	keeper.running = false;
+	fn_engine.no_keeper = !keeper.forbidden;
+}
+
+/* The kernel is about to end all threads but one, wherever they are: this one is nowhere then. */
+void fn_keeper_quit(void)
+{
+	uint32_t parked = PARKED;
+
+	if (!keeper.running)
+		return;
+	fn_lock_take(&keeper.gate);
+	keeper.quits++;
+	if (atomic_compare_exchange_strong(&keeper.word, &parked, TICKING))
+		fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAKE_PRIVATE, 1, NULL);
+	fn_lock_release(&keeper.gate);
+	pthread_detach(keeper.thread);
 	keeper.running = false;
 	fn_engine.no_keeper = !keeper.forbidden;
 }
@@ -202,6 +248,7 @@ void fn_keeper_forget(void)
 {
 	keeper.running = keeper.main_ends = false;
 	keeper.job = NULL;
+	keeper.gate = (struct fn_lock){ 0 };
 	fn_engine.no_keeper = !keeper.forbidden;
 }
 

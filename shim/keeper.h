@@ -6,6 +6,12 @@
 /* Start it if there is none in this image (with the lock held); stop it and wait for it (without the lock). */
 void fn_keeper_start(void);
 void fn_keeper_stop(void);
+/*
+ * Before exec and exit, without the lock: from now on the keeper does not touch the stack, which others may share: it would
+ * be ended in the middle of that, with the lock held. Does not wait for its end. After an exec that failed
+ * fn_keeper_need() makes another one.
+ */
+void fn_keeper_quit(void);
 /* The last sleeper has left: the keeper, if it parks without a tick, begins to tick again. */
 void fn_keeper_wake(void);
 /* Before the stack is used: start it in a child of fork, where it was forgotten. With the lock held. */
