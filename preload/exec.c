@@ -13,6 +13,7 @@
 #include "preload/exec.h"
 #include "preload/guard.h"
 #include "shim/convert.h"
+#include "shim/meet.h"
 
 int fn_exec_prepare(void)
 {
@@ -129,7 +130,8 @@ int fn_wrap___dprintf_chk(int fd, int flag, const char *format, ...)
 
 /* ---- descriptors in a message ---- */
 
-int fn_exec_convert_rights(const struct msghdr *msg)
+/* Each descriptor of a message, until `fn` gives an error, which is returned. */
+static int each_right(const struct msghdr *msg, int (*fn)(int fd))
 {
 	struct msghdr m = *msg;
 
@@ -142,10 +144,43 @@ int fn_exec_convert_rights(const struct msghdr *msg)
 			int fd, ret;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			ret = fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
+			ret = fn(fd);
 			if (ret < 0)
 				return ret;
 		}
 	}
 	return 0;
+}
+
+static int convert_right(int fd)
+{
+	return fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
+}
+
+static int meet_right(int fd)
+{
+	fn_guarded_void(fn_meet(fd));
+	return 0;
+}
+
+int fn_exec_convert_rights(const struct msghdr *msg)
+{
+	return each_right(msg, convert_right);
+}
+
+void fn_exec_meet_rights(const struct msghdr *msg)
+{
+	int saved = errno;
+
+	each_right(msg, meet_right);
+	errno = saved;
+}
+
+int fn_ours_pidfd_getfd(int pidfd, int target, unsigned flags)
+{
+	int fd = fn_real.pidfd_getfd(pidfd, target, flags);
+
+	if (fd >= 0)
+		meet_right(fd);
+	return fd;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 
+#include "preload/env.h"
 #include "preload/guard.h"
 #include "preload/sig.h"
 
@@ -71,4 +72,6 @@ __attribute__((constructor)) static void start(void)
 		return;
 	fn_signal_ops = (struct fn_signal_ops){ fn_sig_restart, fn_real.pthread_setcanceltype };
 	fn_shim_init(program_invocation_short_name);
+	if (fn_shim_active)
+		fn_env_save();
 }

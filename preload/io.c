@@ -158,11 +158,30 @@ ssize_t fn_ours_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr
 		       fn_real.recvfrom(fd, buf, n, flags, addr, len));
 }
 
-ssize_t fn_ours_recvmsg(int fd, struct msghdr *msg, int flags)
+static __attribute__((noinline)) ssize_t recvmsg_ours(int fd, struct msghdr *msg, int flags)
 {
 	struct fn_file *f = fn_enter_point(fd);
 
 	return fn_done(f, fd, recv_msg(f, fd, msg, flags), fn_real.recvmsg(fd, msg, flags));
+}
+
+/* From a kernel's socket a message may bring a listener. */
+static __attribute__((noinline)) ssize_t recvmsg_rights(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t n = fn_real.recvmsg(fd, msg, flags);
+
+	if (n >= 0 && msg->msg_control && msg->msg_controllen)
+		fn_exec_meet_rights(msg);
+	return n;
+}
+
+ssize_t fn_wrap_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	if (fn_fd_ours(fd))
+		return recvmsg_ours(fd, msg, flags);
+	if (fn_unlikely(fn_shim_active && msg && msg->msg_control && msg->msg_controllen))
+		return recvmsg_rights(fd, msg, flags);
+	return fn_real.recvmsg(fd, msg, flags);
 }
 
 /* Write the time left until `end` back; false when there is none (do_recvmmsg: looked at after each message only). */
@@ -214,12 +233,26 @@ static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 	return done ? (int)done : (int)ret;
 }
 
-int fn_ours_recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
+static __attribute__((noinline)) int recvmmsg_ours(int fd, struct mmsghdr *msgs, unsigned count, int flags,
+						   struct timespec *timeout)
 {
 	struct fn_file *f = fn_enter_point(fd);
 
 	return fn_done(f, fd, f && f->ops->recvmsg ? recv_many(f, fd, msgs, count, flags, timeout) : FN_TO_KERNEL,
 		       fn_real.recvmmsg(fd, msgs, count, flags, timeout));
+}
+
+int fn_wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
+{
+	int n;
+
+	if (fn_fd_ours(fd))
+		return recvmmsg_ours(fd, msgs, count, flags, timeout);
+	n = fn_real.recvmmsg(fd, msgs, count, flags, timeout);
+	for (int i = 0; i < n && fn_shim_active; i++)
+		if (msgs[i].msg_hdr.msg_control && msgs[i].msg_hdr.msg_controllen)
+			fn_exec_meet_rights(&msgs[i].msg_hdr);
+	return n;
 }
 
 ssize_t fn_wrap___read_chk(int fd, void *buf, size_t n, size_t size)

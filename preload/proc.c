@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "preload/env.h"
 #include "preload/exec.h"
 #include "preload/guard.h"
 
@@ -130,7 +131,7 @@ pid_t fn_wrap__Fork(void)
 
 int fn_wrap_execve(const char *path, char *const argv[], char *const envp[])
 {
-	return before_exec(AT_FDCWD, path, 0) ? exec_failed(fn_real.execve(path, argv, envp)) : -1;
+	return before_exec(AT_FDCWD, path, 0) ? exec_failed(fn_real.execve(path, argv, fn_env_for(path, envp))) : -1;
 }
 
 int fn_wrap_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
@@ -145,7 +146,7 @@ int fn_wrap_fexecve(int fd, char *const argv[], char *const envp[])
 
 int fn_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	return before_search(file) ? exec_failed(fn_real.execvpe(file, argv, envp)) : -1;
+	return before_search(file) ? exec_failed(fn_real.execvpe(file, argv, fn_env_for(file, envp))) : -1;
 }
 
 int fn_wrap_execv(const char *path, char *const argv[])

@@ -15,6 +15,7 @@
 #include "shim/engine.h"
 #include "shim/epoll.h"
 #include "shim/fdtable.h"
+#include "shim/listen.h"
 #include "shim/relay.h"
 #include "shim/sockfile.h"
 #include "stack/tcp.h"
@@ -266,6 +267,8 @@ int fn_convert(struct fn_file *f)
 		convert_idle(f, fd);
 	else if (fd >= 0 && f->kind == FN_FILE_SOCKET)
 		fn_decide_kernel(f, fd, FN_REASON_INHERITED, 0);
+	else if (fd >= 0 && f->kind == FN_FILE_LISTEN)
+		fn_listen_plain(f, fd);
 	return 0;
 }
 
@@ -294,6 +297,7 @@ int fn_convert_inheritable(void)
 			ret = fn_convert(f);
 		fn_file_put(f);
 	}
+	fn_listen_plain_all(true);
 	return ret;
 }
 

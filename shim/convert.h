@@ -24,7 +24,8 @@ int fn_convert_fd(int fd);
 
 /*
  * What another program is about to inherit: connections whose number is not close-on-exec and was made inheritable on
- * purpose since accept() or connect() (fn_fd_mean()). 0 or the first -errno. Before exec, posix_spawn, system, popen.
+ * purpose since accept() or connect() (fn_fd_mean()); listeners block again (fn_listen_plain()). 0 or the first -errno.
+ * Before exec, posix_spawn, system, popen.
  */
 int fn_convert_inheritable(void);
 

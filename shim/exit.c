@@ -9,6 +9,7 @@
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/keeper.h"
+#include "shim/listen.h"
 #include "shim/log.h"
 #include "shim/port.h"
 #include "shim/relay.h"
@@ -106,6 +107,7 @@ static void account(void)
 
 void fn_shim_exit(void)
 {
+	fn_listen_plain_all(false);
 	drain();
 	account();
 	fn_keeper_quit();

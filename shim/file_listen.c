@@ -2,8 +2,9 @@
 /*
  * Listeners. The kernel's socket under the number keeps listening: it serves clients that do not come through a port, and
  * makes EADDRINUSE true. The stack's side is opened by the process that first waits on the listener. accept() takes from
- * either. The kernel's socket is made non-blocking for ever (another process may take what was announced to us); what the
- * program sees and sets as O_NONBLOCK is the file's.
+ * either. The kernel's socket is made non-blocking when we accept from it (another process may take what was announced to
+ * us), and is put back before another program has it, for that flag is shared; what the program sees and sets as
+ * O_NONBLOCK is the file's.
  */
 #include "shim/listen.h"
 
@@ -52,18 +53,43 @@ static int cut_backlog(int backlog)
 	return (unsigned)backlog > (unsigned)somaxconn() ? somaxconn() : backlog;
 }
 
-static int kernel_nonblock(int fd)
+/* Asked at each accept from the kernel's side: another process may have put the flag back (fn_listen_plain()). */
+static void kernel_nonblock(struct fn_file *f, int fd)
 {
 	int fl = fn_sys_fcntl(fd, F_GETFL, 0);
 
-	if (fl >= 0 && !(fl & O_NONBLOCK))
-		fn_sys_fcntl(fd, F_SETFL, fl | O_NONBLOCK);
-	return fl;
+	if (fn_likely(fl < 0 || fl & O_NONBLOCK))
+		return;
+	fn_sys_fcntl(fd, F_SETFL, fl | O_NONBLOCK);
+	f->made_nonblock = !fn_file_nonblock(f);
+}
+
+void fn_listen_plain(struct fn_file *f, int fd)
+{
+	int fl = f->made_nonblock ? fn_sys_fcntl(fd, F_GETFL, 0) : -1;
+
+	f->made_nonblock = false;
+	if (fl >= 0 && !fn_file_nonblock(f))
+		fn_sys_fcntl(fd, F_SETFL, fl & ~O_NONBLOCK);
+}
+
+void fn_listen_plain_all(bool inherited_only)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+		int flags;
+
+		if (!f || f->kind != FN_FILE_LISTEN)
+			continue;
+		flags = inherited_only ? fn_sys_fcntl((int)fd, F_GETFD, 0) : 0;
+		if (flags >= 0 && !(flags & FD_CLOEXEC))
+			fn_listen_plain(f, (int)fd);
+	}
 }
 
 void fn_listen_begin(struct fn_file *f, int fd, int backlog)
 {
-	int fl = kernel_nonblock(fd);
+	int fl = fn_sys_fcntl(fd, F_GETFL, 0);
 
 	fn_engine_lock();
 	if (f->kind == FN_FILE_SOCKET) {
@@ -265,6 +291,7 @@ static int accept_kernel(struct fn_file *f, int fd, struct sockaddr *addr, sockl
 
 	if (!atomic_exchange(&f->kernel_ready, false))
 		return -EAGAIN;
+	kernel_nonblock(f, fd);
 	ret = (int)fn_sys(SYS_accept4, fd, addr, len, flags);
 	if (ret != -EAGAIN)
 		f->kernel_ready = true;
@@ -455,7 +482,7 @@ static int listen_fcntl(struct fn_file *f, int fd, int cmd, long arg)
 	if (cmd == F_SETFL) {
 		f->flags = (int)arg & (O_NONBLOCK | O_ASYNC);
 		fn_async_update(f, fd);
-		return fn_sys_fcntl(fd, F_SETFL, arg | O_NONBLOCK);
+		return fn_sys_fcntl(fd, F_SETFL, f->made_nonblock ? arg | O_NONBLOCK : arg);
 	}
 	if (cmd == F_SETOWN || cmd == F_SETOWN_EX || cmd == F_SETSIG)
 		return owner_set(f, fd, fn_sys_fcntl(fd, cmd, arg));
@@ -470,7 +497,7 @@ static int listen_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
 		return owner_set(f, fd, (int)fn_sys(SYS_ioctl, fd, req, arg));
 	if (req != FIONBIO && req != FIOASYNC)
 		return FN_TO_KERNEL;
-	ret = req == FIOASYNC ? (int)fn_sys(SYS_ioctl, fd, req, arg) : arg ? 0 : -EFAULT;
+	ret = !arg ? -EFAULT : req == FIONBIO && f->made_nonblock ? 0 : (int)fn_sys(SYS_ioctl, fd, req, arg);
 	if (ret < 0)
 		return ret;
 	if (*(int *)arg)

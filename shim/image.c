@@ -18,6 +18,7 @@
 #include "shim/info.h"
 #include "shim/keeper.h"
 #include "shim/log.h"
+#include "shim/meet.h"
 #include "shim/port.h"
 #include "shim/shim.h"
 #include "shim/wait.h"
@@ -87,6 +88,8 @@ void fn_shim_init(const char *program)
 	fn_ports_init();
 	fill_info(fn_conf_basename(program), secure || fn_config.disable);
 	fn_shim_active = !secure && !fn_config.disable && !errors && (fn_config.nnics || fn_config.fabric);
+	if (fn_shim_active)
+		fn_meet_inherited();
 }
 
 /* ---- arena ---- */

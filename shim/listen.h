@@ -24,7 +24,15 @@ void fn_listen_retry(void);
 /* What accept() will want of the kernel beside a number is got now. Without the lock. */
 void fn_listen_accept_ready(void);
 
-/* listen() has succeeded in the kernel: f is a listener of ours from now on. */
+/* The kernel's socket under fd listens: f is a listener of ours from now on. */
 void fn_listen_begin(struct fn_file *f, int fd, int backlog);
+
+/*
+ * Another program is about to have the kernel's socket of f (exec, SCM_RIGHTS, the end of this image): it blocks again if
+ * the program wants that. This image makes it non-blocking anew when it accepts from it.
+ */
+void fn_listen_plain(struct fn_file *f, int fd);
+/* The same for all listeners that a new program inherits, or (at the end of the image) for all. */
+void fn_listen_plain_all(bool inherited_only);
 
 #endif

@@ -24,6 +24,7 @@
 #include "shim/listen.h"
 #include "shim/log.h"
 #include "shim/reserve.h"
+#include "shim/wait.h"
 
 struct port {
 	struct fn_nic *nic;
@@ -421,9 +422,11 @@ void fn_ports_tick(uint64_t now)
 	if (now < next || still)
 		return;
 	next = now + FN_NSEC;
+	fn_thread_self()->inside = true;
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		if (ports[i].port)
 			plugin->tick(ports[i].port);
+	fn_thread_self()->inside = false;
 }
 
 void fn_ports_awake(void)
@@ -457,9 +460,12 @@ void fn_ports_lose(void)
 	}
 }
 
+/* What a driver asks of the kernel with sockets of its own is nobody's business, least of all before fork has returned. */
 void fn_ports_child(void)
 {
+	fn_thread_self()->inside = true;
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		if (ports[i].port)
 			plugin->child_after_fork(ports[i].port);
+	fn_thread_self()->inside = false;
 }

@@ -14,6 +14,7 @@
 #include <sys/time.h>
 
 #include "shim/optval.h"
+#include "shim/reason.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
 
@@ -597,6 +598,48 @@ int fn_sockopt_copy(struct fn_file *f, int fd)
 
 	for (uint64_t left = f->opt.noted; left && !err; left &= left - 1)
 		err = copy_one(f, fd, (unsigned)__builtin_ctzll(left));
+	return err;
+}
+
+/* Every option that can be read back, in the table's order. */
+static const struct {
+	int level, name;
+} all[] = {
+#define FN_OPTION(level, name, how, form, arg) { level, name },
+#define FN_OPTION_PLAIN(level, name, how, form) { level, name },
+#include "shim/opt.def"
+#undef FN_OPTION
+#undef FN_OPTION_PLAIN
+};
+
+/* Is the option at its default on fd? What cannot be read is. */
+static bool as_fresh(int fd, int fresh, int level, int name)
+{
+	char is[64] = "", was[64] = "";
+	socklen_t len = sizeof(is), fresh_len = sizeof(was);
+
+	if (fn_sys_getsockopt(fd, level, name, is, &len) || fn_sys_getsockopt(fresh, level, name, was, &fresh_len))
+		return true;
+	return len == fresh_len && !memcmp(is, was, len);
+}
+
+int fn_sockopt_meet(struct fn_file *f, int fd, uint32_t *arg)
+{
+	int fresh = fn_sys_socket(f->domain, f->type | SOCK_CLOEXEC, f->protocol), err = 0;
+
+	for (unsigned i = 0; i < fn_array_size(all) && !err && fresh >= 0; i++) {
+		const struct row *r = find(all[i].level, all[i].name);
+		enum fn_opt_verdict v = verdict(r);
+
+		if (v == FN_VERDICT_HARMLESS || (v == FN_VERDICT_DECIDE && r->form == FORM_ANY) ||
+		    as_fresh(fd, fresh, all[i].level, all[i].name))
+			continue;
+		if (v == FN_VERDICT_NOTE)
+			f->opt.noted |= 1ull << r->bit;
+		else
+			err = -EOPNOTSUPP, *arg = FN_REASON_OPTION(all[i].level, all[i].name);
+	}
+	fn_sys_close(fresh);
 	return err;
 }
 

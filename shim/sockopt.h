@@ -47,6 +47,12 @@ enum fn_opt_verdict fn_sockopt_note(struct fn_file *f, int level, int name, cons
  */
 int fn_sockopt_copy(struct fn_file *f, int fd);
 
+/*
+ * A kernel socket that somebody else has made: what differs from a fresh one is noted. 0, or -EOPNOTSUPP with *arg
+ * (FN_REASON_OPTION) when an option is set that decides for the kernel.
+ */
+int fn_sockopt_meet(struct fn_file *f, int fd, uint32_t *arg);
+
 /* An accepted connection takes over what its listener's file has; the stack's part is the stack's. */
 void fn_sockopt_inherit(struct fn_file *f, const struct fn_file *listener);
 

@@ -317,6 +317,28 @@ Test(preload, bad_messages_are_refused_before_the_operation)
 	cr_expect_eq(double_refs(fd), 1);
 }
 
+/* On a kernel's socket. */
+Test(preload, descriptors_that_a_message_brings_are_looked_at)
+{
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))), byte = 1;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = (struct cmsghdr *)control;
+	int pair[2], brought;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(c), &pair[0], sizeof(int));
+	d = double_returns(0);
+	cr_assert_eq(sendmsg(pair[0], &msg, 0), 1);
+	memset(control, 0, sizeof(control));
+	cr_assert_eq(recvmsg(pair[1], &msg, 0), 1);
+	memcpy(&brought, CMSG_DATA(c), sizeof(int));
+	cr_expect_gt(brought, pair[1]);
+	cr_expect_eq(d->met, brought);
+	cr_expect_eq(d->calls, 0);
+}
+
 /* ---- several messages ---- */
 
 static struct mmsghdr msgs[4];

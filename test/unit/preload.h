@@ -39,6 +39,7 @@ struct double_state {
 	unsigned signals;	/* times that fn_shim_signal() was called */
 	int last_signal;
 	int exit_fd;		/* fn_shim_exit() writes an x there when it is positive */
+	int met;		/* the last descriptor that fn_meet() was asked about */
 };
 
 DOUBLE_API struct double_state *double_state(void);

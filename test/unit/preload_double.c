@@ -13,6 +13,7 @@
 #include "shim/convert.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/meet.h"
 #include "shim/quick.h"
 #include "shim/crash.h"
 #include "shim/shim.h"
@@ -468,6 +469,11 @@ int fn_convert_inheritable(void)
 
 void fn_convert_catch_up(void)
 {
+}
+
+void fn_meet(int fd)
+{
+	state.met = fd;
 }
 
 bool fn_convert_lookup(int fd, struct fn_convert_name *name)

@@ -64,7 +64,6 @@ haproxy-user()
 	stop USR1
 }
 
-known haproxy-reload port "a listener received over a UNIX socket (-x) or met after exec is not opened on the port yet"
 row haproxy-reload "HAProxy: reload of the master (SIGUSR2), listeners handed over with -x" haproxy curl ab python3
 haproxy-reload()
 {

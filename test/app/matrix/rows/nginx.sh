@@ -90,9 +90,6 @@ nginx_replaced()
 	[ -z "$(comm -12 <(echo "$1") <(pgrep -P "$(cat nginx.pid)" | sort))" ]
 }
 
-for mode in nothing port; do
-	known nginx-usr2 $mode "nginx cleans the environment, and exec does not put LD_PRELOAD back yet"
-done
 row nginx-usr2 "nginx: the binary replaced while it serves (USR2, WINCH, QUIT)" nginx curl
 nginx-usr2()
 {
