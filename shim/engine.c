@@ -330,7 +330,8 @@ int fn_engine_fork_prepare(void)
 {
 	int child;
 
-	if (!fn_engine.st || !fn_engine_any_sock())
+	/* one family holds a port: a child that is to use one must belong to it, whatever it holds now */
+	if (!fn_engine.st || (!fn_engine.ports && !fn_engine_any_sock()))
 		return -1;
 	child = fn_family_expect();
 	if (child < 0)
