@@ -43,6 +43,14 @@ on_fabric()
 	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_exec_client "$RUN" "$@"
 }
 
+# fabric_start CMD…: the same in the background; $! is its PID.
+fabric_start()
+{
+	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info \
+		ip netns exec "$LAB_CLIENT_NS" "$RUN" "$@" &
+	lab_pids+=("$!")
+}
+
 # reason_of NAME PROGRAM: how many sockets of the programs of that name, which have ended, went that way.
 reason_of()
 {

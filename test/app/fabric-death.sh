@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# Either end is killed in the middle of its work: the other goes on, has read all that was published, and nothing of the dead
+# one stays. One that is stopped holds nobody else up.
+lab_need redis-server redis-cli redis-benchmark python3
+fabric_make
+fabric_serve redis-server --port 6379 --bind 127.0.0.1 --dir "$LAB_TMP" --save ''
+await lab_exec_client redis-cli ping || fail "no answer through the kernel"
+pid=$LAB_SERVER_PID
+[ "$(on_fabric redis-cli ping)" = PONG ] || fail "no answer"
+
+held()	# what the server holds of others: descriptors, payload memory
+{
+	echo "$(find "/proc/$pid/fd" -mindepth 1 | wc -l) $(grep -c fastnet-payload "/proc/$pid/maps")"
+}
+settled()
+{
+	[ "$(on_fabric timeout 10 redis-cli ping)" = PONG ] && [ "$(held)" = "$1" ]
+}
+await settled "$(held)" || fail "what one client leaves behind grows"
+before=$(held)
+victims=${LONG:+200}
+for ((i = 0; i < ${victims:-30}; i++)); do
+	fabric_start redis-benchmark -q -n 100000000 -c $((1 + RANDOM % 20)) -P $((1 + RANDOM % 8)) -d $((RANDOM % 9000)) -t set,get \
+		>/dev/null 2>&1
+	victim=$!
+	read -r -t "0.0$((RANDOM % 90 + 10))" <> <(:) || :
+	kill -9 "$victim"
+	wait "$victim" 2>/dev/null
+done
+await settled "$before" || fail "held before: $before, and after clients were killed: $(held)"
+[ "$(lab_exec_client redis-cli info clients | tr -d '\r' | sed -n 's/^connected_clients://p')" = 1 ] ||
+	fail "redis has not heard that its clients have gone"
+
+fabric_start redis-benchmark -q -n 200000 -c 20 -d 2000 -t set >"$LAB_TMP/stopped" 2>&1
+stopped=$!
+read -r -t 0.3 <> <(:) || :
+kill -STOP "$stopped" || fail "the benchmark was quicker than thought"
+on_fabric timeout 30 redis-benchmark -q -n 3000 -c 20 -t set,get >/dev/null || fail "a stopped client holds another one up"
+kill -CONT "$stopped"
+wait "$stopped" || fail "a client that was stopped fails: $(cat "$LAB_TMP/stopped")"
+
+# The server's end: what it sent can be read, then the end, or a reset when it left something unread.
+cat >"$LAB_TMP/end.py" <<'END'
+import os, signal, socket, sys
+unread, exits = 'unread' in sys.argv, 'exits' in sys.argv
+l = socket.socket()
+l.bind(('127.0.0.1', 0))
+l.listen(16)
+r, w = os.pipe()
+pid = os.fork()
+if pid == 0:
+    c, who = l.accept()
+    os.read(r, 1)
+    c.sendall(b'last words' * 4000)
+    if exits:
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+s = socket.create_connection(l.getsockname())
+l.close()
+if unread:
+    s.sendall(b'never read')
+os.write(w, b'x')
+os.waitpid(pid, 0)
+n = 0
+try:
+    while True:
+        d = s.recv(4096)
+        if not d:
+            print('end', end=' ')
+            break
+        n += len(d)
+except OSError as e:
+    print('error', e.errno, end=' ')
+print(n)
+END
+for how in "" exits unread; do
+	lab_exec_client timeout 20 python3 "$LAB_TMP/end.py" $how >"$LAB_TMP/kernel" || fail "end.py $how fails on the kernel"
+	on_fabric timeout 20 python3 "$LAB_TMP/end.py" $how >"$LAB_TMP/fabric" || fail "end.py $how"
+	diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "a server that is killed ($how) looks different"
+done
+[ "$(reason_of FABRIC python3)" -ge 3 ] || fail "not through shared memory"

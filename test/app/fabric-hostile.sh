@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# A process that lies: messages, memory files and rings that cannot be, names of other people's listeners. The server goes on
+# serving others, and holds nothing of the liar afterwards.
+lab_need redis-server redis-cli python3 /usr/bin/python3 setpriv ss
+fabric_make
+chmod 755 "$LAB_TMP"
+fabric_serve redis-server --port 6379 --bind 127.0.0.1 --dir "$LAB_TMP" --save ''
+await lab_exec_client redis-cli ping || fail "no answer through the kernel"
+pid=$LAB_SERVER_PID
+cookie_of()
+{
+	lab_exec_client ss -Hltne "sport = :$1" | sed -nE 's/.* sk:([0-9a-f]+).*/\1/p' | head -1
+}
+held()
+{
+	echo "$(find "/proc/$pid/fd" -mindepth 1 | wc -l) $(grep -c fastnet- "/proc/$pid/maps")"
+}
+settled()
+{
+	[ "$(on_fabric timeout 10 redis-cli ping)" = PONG ] && [ "$(held)" = "$1" ]
+}
+on_fabric redis-cli ping >/dev/null
+await settled "$(held)" || fail "what one client leaves behind grows"
+before=$(held)
+cat >"$LAB_TMP/liar.py" <<'END'
+import array, fcntl, mmap, os, random, socket, struct, sys
+cookie, seeds = int(sys.argv[1], 16), range(int(sys.argv[2]))
+NAME = '\0fastnet/listener/%016x' % cookie
+SLOTS = 1024
+RING = (64 + SLOTS * 64 + 4095) & ~4095
+HELLO, WELCOME, PAYLOAD, UNLISTEN = 1, 2, 3, 4
+SHRINK, GROW, SEAL, FUTURE = 2, 4, 1, 16
+
+def memory(size, seals):
+    fd = os.memfd_create('liar', os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    m = mmap.mmap(fd, size)
+    fcntl.fcntl(fd, 1033, seals)
+    return fd, m
+
+def say(s, kind, fds=(), version=1, slots=SLOTS, magic=0x66617374):
+    m = struct.pack('=IHHiIQ', magic, version, kind, 0, slots, cookie)
+    s.sendmsg([m], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])
+
+def meet():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(10)
+    s.connect(NAME)
+    return s
+
+def answer(s):
+    try:
+        data, anc, flags, who = s.recvmsg(100, 200)
+    except ConnectionResetError:
+        return None
+    for level, kind, fd in anc:
+        for i in array.array('i', fd[:len(fd) // 4 * 4]):
+            os.close(i)
+    return struct.unpack('=IHHiIQ', data)[3] if data else None
+
+channel = lambda: memory(2 * RING, SHRINK | GROW | SEAL)
+payload = lambda: memory(1 << 20, SHRINK | GROW | SEAL | FUTURE)
+refused = 0
+for how in range(9):
+    s = meet()
+    fd, m = channel()
+    if how == 0: say(s, HELLO, [fd], version=7)
+    if how == 1: say(s, HELLO, [fd], slots=1 << 20)
+    if how == 2: say(s, HELLO)
+    if how == 3: say(s, HELLO, [memory(2 * RING, GROW)[0]])
+    if how == 4: say(s, HELLO, [memory(4096, SHRINK | GROW | SEAL)[0]])
+    if how == 5: say(s, HELLO, [os.open('/dev/zero', os.O_RDWR)])
+    if how == 6: say(s, PAYLOAD, [fd])
+    if how == 7: s.send(b'')
+    if how == 8: say(s, HELLO, [fd], magic=1)
+    a = answer(s)
+    assert a is None or a < 0, (how, a)
+    refused += 1
+for how in range(4):
+    s = meet()
+    say(s, HELLO, [channel()[0]])
+    assert answer(s) == 0
+    if how == 0: say(s, HELLO, [channel()[0]])
+    if how == 1: say(s, PAYLOAD, [memory(1 << 20, SHRINK | GROW | SEAL)[0]])
+    if how == 2: say(s, PAYLOAD, [memory(1000, SHRINK | GROW | SEAL | FUTURE)[0]])
+    if how == 3: say(s, WELCOME, [channel()[0]])
+    assert answer(s) is None, how
+    refused += 1
+
+def entry(r, pos):
+    """One that looks like an entry: its mark is right, the rest is not."""
+    n = r.choice([0, 1, 20, 40, 60, 119, 440, 512, 513, 65535])
+    body = bytearray(r.randbytes(min(n, 512)))
+    if r.random() < .7 and len(body) >= 40:
+        places = r.randrange(3)
+        at = places * 8
+        for i in range(places):
+            struct.pack_into('=IHH', body, i * 8, r.choice([0, 5, 255, 256, 1 << 31]), r.randrange(4200), r.randrange(4200))
+        if at + 40 <= len(body):
+            body[at:at + 40] = struct.pack('!BBHHHBBH4s4s', 0x45, 0, r.choice([40, len(body) - at, 9]), 0, 0, 64,
+                r.choice([6, 6, 6, 17, 1]), 0, b'\x7f\0\0\1', b'\x7f\0\0\1') + struct.pack('!HHIIBBHHH',
+                r.randrange(65536), 6379, r.randrange(1 << 32), r.randrange(1 << 32), r.choice([0x50, 0x60, 0xf0, 0x10]),
+                r.choice([2, 2, 16, 17, 4, 18, 0x29]), 1000, 0, 0)
+    else:
+        places = r.randrange(256)
+    head = struct.pack('=IHBB', (pos * 2 + 1) & 0xffffffff, n, r.choice([1, 1, 1, 2, 77]), places)
+    return (head + body).ljust((8 + len(body) + 63) // 64 * 64, b'\0'), (n + 8 + 63) // 64
+
+for seed in seeds:
+    r = random.Random(seed)
+    s = meet()
+    cfd, c = channel()
+    pfd, p = payload()
+    say(s, HELLO, [cfd])
+    assert answer(s) == 0
+    say(s, PAYLOAD, [pfd])
+    pos = 0
+    for i in range(r.randrange(1, 60)):
+        if r.random() < .1:
+            c[:64] = r.randbytes(64)
+        if r.random() < .1:
+            c[RING:RING + 64] = r.randbytes(64)
+        if r.random() < .05:
+            at = r.randrange(RING - 256)
+            c[at:at + 256] = r.randbytes(256)
+        e, slots = entry(r, pos)
+        at = 64 + pos % SLOTS * 64
+        if at + len(e) > 64 + SLOTS * 64:
+            break
+        c[at:at + len(e)] = e
+        pos += slots
+        if r.random() < .5:
+            try:
+                s.send(b'!')
+            except OSError:
+                break
+    p[:] = r.randbytes(1 << 20)
+    try:
+        s.send(b'!')
+    except OSError:
+        pass
+    s.close()
+print('lied', refused)
+END
+said=$(lab_exec_client timeout 100 python3 "$LAB_TMP/liar.py" "$(cookie_of 6379)" "${LONG:+2000}${LONG:-200}") || fail "the liar: $said"
+[ "$said" = "lied 13" ] || fail "the liar says $said"
+await settled "$before" || fail "held before: $before, after the liar: $(held)"
+
+# Somebody else's port: a name for it does not make one its owner.
+cat >"$LAB_TMP/squat.py" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.bind('\0fastnet/listener/%016x' % int(sys.argv[1], 16))
+s.listen(10)
+print('squats', flush=True)
+c = s.accept()[0]
+print('spoken to' if c.recv(1000) else 'left', flush=True)
+END
+lab_exec_client python3 -c '
+import socket
+l = socket.create_server(("127.0.0.1", 7001))
+print("ready", flush=True)
+c = l.accept()[0]
+c.sendall(b"true one")' >"$LAB_TMP/true" &
+lab_pids+=($!)
+await grep -q ready "$LAB_TMP/true" || fail "no true server"
+lab_exec_client setpriv --reuid=65534 --regid=65534 --clear-groups /usr/bin/python3 "$LAB_TMP/squat.py" "$(cookie_of 7001)" \
+	>"$LAB_TMP/squat" &
+lab_pids+=($!)
+await grep -q squats "$LAB_TMP/squat" || fail "the squatter does not squat"
+said=$(on_fabric timeout 10 python3 -c '
+import socket
+print(socket.create_connection(("127.0.0.1", 7001)).recv(100).decode())')
+[ "$said" = "true one" ] || fail "who answers for the port of another: $said"
+await grep -q left "$LAB_TMP/squat" || fail "the squatter was $(cat "$LAB_TMP/squat")"
