@@ -188,6 +188,25 @@ static void conf_seeds(void)
 	     "FASTNET_RULES=kernel tcp listen port 22\n");
 }
 
+/* shm.c's steps: a connection made either way, data in the ring and in payload memory, its return, an end. */
+#define SHM_SYN		0, 0, 0, FN_TCP_SYN, 0xff, 0xff
+#define SHM_SYNACK	0, 0, 1, FN_TCP_SYN | FN_TCP_ACK, 0xff, 0xff
+#define SHM_DATA	0, 4, 1, FN_TCP_ACK, 0xff, 0xff, 'd', 'a', 't', 'a'
+#define SHM_PLACES	0x20, 3, 0, 128, 15, 0, 4, 0, 128, 1, 0, 1, FN_TCP_ACK, 0xff, 0xff
+#define SHM_FIN		0, 0, 1, FN_TCP_FIN | FN_TCP_ACK, 0xff, 0xff
+#define SHM_SEND	1, 0x20, 0, 1
+#define SHM_RECV	1, 0x20, 0, 0
+
+static void shm_seeds(void)
+{
+	BYTES("shm", "syn", SHM_SYN, 0, 0, 2, FN_TCP_ACK, 0xff, 0xff, 3, 233, 0x41, 0, 1, 0);
+	BYTES("shm", "data", SHM_SYNACK, SHM_DATA, SHM_RECV, SHM_FIN, 9);
+	BYTES("shm", "places", SHM_SYNACK, SHM_PLACES, SHM_RECV, SHM_PLACES, 9);
+	BYTES("shm", "lent", SHM_SYNACK, SHM_SEND, 2, 20, 1, 6, 4, 0, 1, 2, 3, SHM_DATA, SHM_FIN);
+	BYTES("shm", "scribble", SHM_SYNACK, 10, 0x80, 70, 8, 1, 2, 3, 4, 5, 6, 7, 8, SHM_DATA);
+	BYTES("shm", "stopped", SHM_SYNACK, SHM_SEND, SHM_SEND, SHM_SEND, 7, 200, 7, 200, 2, 255, 1);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -200,5 +219,6 @@ int main(int argc, char **argv)
 	ether_seeds();
 	small_seeds();
 	conf_seeds();
+	shm_seeds();
 	return 0;
 }
