@@ -38,6 +38,7 @@ struct dpdk_rxq {
 	uint32_t ring_slots, slot_size;
 	size_t ring_len;
 	enum dpdk_peek_kind peek;
+	int fd;				/* PEEK_STATUS: the ring's socket */
 };
 
 enum dpdk_driver {
@@ -56,6 +57,7 @@ struct dpdk_port {
 	uint16_t next_rxq;
 	bool accept_partial;		/* FN_PORT_CSUM_AUTO on a virtual interface */
 	bool trust_all;
+	bool ring_sums;			/* AF_PACKET: what the kernel says about checksums counts */
 	bool tx_linear;			/* the device takes single buffers only */
 	bool tx_prepare;		/* packets with offloads are shown to the driver first */
 	bool tso_refused;		/* it did not want one; to be told */
@@ -72,6 +74,7 @@ struct dpdk_port {
 	char dev_name[RTE_DEV_NAME_MAX_LEN];
 	char ifname[IF_NAMESIZE];
 	pid_t owner;			/* who opened it */
+	uint64_t ring_missed, ring_dropped;	/* frames without buffers, and without a slot */
 	uint64_t oversize_told;
 	int wait_fd[FN_PLUGIN_FDS];
 	int nb_wait_fd;
@@ -147,6 +150,14 @@ void dpdk_wake_disarm(struct dpdk_port *port);
 bool dpdk_peek_setup(struct dpdk_port *port, const struct dpdk_devargs *d);
 void dpdk_peek_teardown(struct dpdk_port *port);
 bool dpdk_rx_pending(const struct fn_nic *nic);
+
+/* ---- ring.c: AF_PACKET's ring, which dpdk_peek_setup() has mapped ---- */
+/* Up to n frames; takes the queue's slots in their order. */
+uint16_t dpdk_ring_rx(struct dpdk_port *port, struct dpdk_rxq *rxq, struct rte_mbuf **m, uint16_t n);
+/* Frames that were lost here, so far. */
+uint64_t dpdk_ring_missed(struct dpdk_port *port);
+/* What has no room in a slot of this socket's ring is to be queued as well. False: it will be cut off. */
+bool dpdk_ring_setup(int fd);
 
 /* ---- numa.c ---- */
 bool dpdk_numa_many(void);

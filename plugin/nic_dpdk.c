@@ -97,7 +97,7 @@ fn_inline struct fn_pkt *rx_one(struct fn_nic *nic, struct dpdk_port *port, stru
 	struct fn_pkt *p;
 
 	nic->stats.rx_bytes += m->pkt_len;
-	if (fn_unlikely(m->pkt_len > port->frame_max))
+	if (fn_unlikely(m->pkt_len > port->frame_max) && port->driver != DRIVER_AF_PACKET)
 		port->pub.oversize++;
 	if (fn_likely(m->nb_segs == 1))
 		p = pkt_of(nic, m);
@@ -113,11 +113,12 @@ fn_inline struct fn_pkt *rx_one(struct fn_nic *nic, struct dpdk_port *port, stru
 static uint16_t rx_queue(struct dpdk_port *port, uint16_t q, struct rte_mbuf **m, uint16_t n)
 {
 	struct dpdk_rxq *rxq = &port->rxq[q];
-	uint16_t got = rte_eth_rx_burst(port->id, q, m, n);
+	uint16_t got;
 
-	rxq->taken += got;
 	if (rxq->peek == PEEK_STATUS)
-		rxq->slot = (rxq->slot + got) % rxq->ring_slots;
+		return dpdk_ring_rx(port, rxq, m, n);
+	got = rte_eth_rx_burst(port->id, q, m, n);
+	rxq->taken += got;
 	return got;
 }
 

@@ -4,7 +4,9 @@
  * driver shares with the kernel. Packets received so far tell where in the ring to look. A tap has no ring: asking it is
  * a system call, whether by poll or by receiving.
  */
+#include <errno.h>
 #include <linux/if_packet.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include <rte_power_intrinsics.h>
@@ -37,7 +39,10 @@ static void setup_status(struct dpdk_port *port, struct dpdk_rxq *rxq, uint16_t 
 	rxq->ring_len = len;
 	rxq->ring_slots = d->framecnt;
 	rxq->slot_size = d->framesz;
+	rxq->fd = port->wait_fd[q];
 	rxq->peek = PEEK_STATUS;
+	if (!dpdk_ring_setup(rxq->fd))
+		fn_log(FN_PLUGIN_INFO, "%s: frames larger than the MTU will be dropped: %s", d->name, strerror(errno));
 }
 
 bool dpdk_peek_setup(struct dpdk_port *port, const struct dpdk_devargs *d)

@@ -112,6 +112,8 @@ static void op_tick(struct fn_port *port)
 		p->pub.nic->stats.rx_missed = stats.imissed + stats.rx_nombuf;
 		p->pub.nic->stats.rx_errors = stats.ierrors;
 	}
+	if (p->driver == DRIVER_AF_PACKET)
+		p->pub.nic->stats.rx_missed = dpdk_ring_missed(p);
 	report_oversize(p);
 	report_tso(p);
 }

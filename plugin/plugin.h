@@ -16,6 +16,10 @@
 #define FN_PLUGIN_FDS		16	/* descriptors that fn_plugin_ops.wait_fds gives at most */
 #define FN_PLUGIN_OWN_FDS	80	/* and .own_fds */
 
+/* SO_RCVBUF of net_af_packet's sockets: what may wait of frames too large for a slot. The largest window of a connection,
+ * as the kernel counts buffers. */
+#define FN_PLUGIN_PACKET_RCVBUF	(16 << 20)
+
 /* In the order of the configuration's log_level. */
 enum fn_plugin_level {
 	FN_PLUGIN_ERROR,

@@ -317,6 +317,8 @@ static int start_device(struct opening *o)
 	if (rc)
 		return fail(o, rc, "the device cannot be started");
 	o->nic->caps = caps_of(ec.txmode.offloads, ec.rxmode.offloads, use_rss(o));
+	if (port->driver == DRIVER_AF_PACKET)
+		o->nic->caps |= FN_NIC_RX_JOINED;
 	if (o->nic->caps & FN_NIC_TX_TSO)
 		settle_tso(o);
 	port->tx_prepare = o->nic->caps & (FN_NIC_TX_TSO | FN_NIC_TX_TCP_CSUM | FN_NIC_TX_UDP_CSUM);
@@ -370,7 +372,10 @@ static void settle_csum(struct opening *o)
 	/* A tap has no offloads unless its reader asks for them: there the kernel finishes its work. */
 	port->accept_partial = o->conf->csum == FN_PORT_CSUM_AUTO && port->driver != DRIVER_TAP && o->dev.ifname[0] &&
 			       dpdk_iface_virtual(o->dev.ifname);
-	port->pub.csum_trusted = port->trust_all || port->accept_partial;
+	/* AF_PACKET tells which ones they are */
+	port->ring_sums = o->conf->csum == FN_PORT_CSUM_AUTO && port->driver == DRIVER_AF_PACKET;
+	port->accept_partial = port->accept_partial && !port->ring_sums;
+	port->pub.csum_trusted = port->trust_all || port->accept_partial || port->ring_sums;
 }
 
 static void settle_node(struct opening *o)

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "plugin/plugin.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/log.h"
@@ -55,6 +56,7 @@ static unsigned sockets_of(const struct fn_nic_conf *c)
 
 void fn_reserve_take(void)
 {
+	static const int room = FN_PLUGIN_PACKET_RCVBUF;	/* more than who has no privileges may ask for */
 	unsigned want = 0;
 
 	for (unsigned i = 0; i < fn_config.nnics; i++)
@@ -65,6 +67,7 @@ void fn_reserve_take(void)
 
 		if (fd < 0)
 			return;
+		fn_sys_setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 		reserve.fd[reserve.n] = fd;
 		fn_fd_internal_track(&reserve.fd[reserve.n++]);
 	}

@@ -45,13 +45,30 @@ static fn_cold int ether_other(struct fn_stack *st, struct fn_nic *nic, struct f
 	return fn_drop(st, p, FN_DROP_ETHER_TYPE);
 }
 
+/*
+ * A frame larger than the MTU: TCP may be joined. So may datagrams be (UDP_SEGMENT of a kernel peer), which nobody can
+ * tell apart again; but a checksum that is in the packet, and not left to a device, covers one datagram, which somebody
+ * has put together from fragments.
+ */
+static fn_cold bool too_large(const struct fn_nic *nic, const struct fn_pkt *p)
+{
+	const struct fn_ether_hdr *eth = (const struct fn_ether_hdr *)p->data;
+	const struct fn_ip4_hdr *ip = (const struct fn_ip4_hdr *)(eth + 1);
+
+	if (!(nic->caps & FN_NIC_RX_JOINED) || p->len < FN_ETHER_LEN + FN_IP4_LEN)
+		return true;
+	if (eth->type != fn_be16(FN_ETHER_TYPE_IP4) || ip->frag & fn_be16(FN_IP4_MF | FN_IP4_OFFSET))
+		return true;
+	return ip->proto != FN_IPPROTO_TCP && (ip->proto != FN_IPPROTO_UDP || p->flags & FN_PKT_L4_CSUM_OK);
+}
+
 int fn_ether_input(struct fn_stack *st, struct fn_nic *nic, struct fn_pkt *p)
 {
 	const struct fn_ether_hdr *eth = (const struct fn_ether_hdr *)p->data;
 
 	if (fn_unlikely(p->len < FN_ETHER_LEN))
 		return fn_drop(st, p, FN_DROP_ETHER_SHORT);
-	if (fn_unlikely(p->pkt_len > nic->mtu + FN_ETHER_LEN + VLAN_LEN))
+	if (fn_unlikely(p->pkt_len > nic->mtu + FN_ETHER_LEN + VLAN_LEN) && too_large(nic, p))
 		return fn_drop(st, p, FN_DROP_ETHER_GSO);
 	if (fn_unlikely(!same_mac(eth->dst, nic->mac))) {
 		if (!(eth->dst[0] & 1))

@@ -24,6 +24,7 @@ enum fn_nic_cap {
 	FN_NIC_RX_CSUM		= 1 << 5,
 	FN_NIC_RX_HASH		= 1 << 6,
 	FN_NIC_NO_ARP		= 1 << 7,	/* link addresses are known without ARP (the fabric) */
+	FN_NIC_RX_JOINED	= 1 << 9,	/* frames larger than the MTU come: segments that nobody has cut */
 	FN_NIC_LOSSLESS		= 1 << 8,	/* ordered and lossless: no congestion control, nothing sent again */
 };
 

@@ -60,6 +60,27 @@ Test(ip4, a_frame_larger_than_the_mtu_is_counted)
 	cr_assert_eq(tcp_inputs, 1);
 }
 
+/* A device that hands over what a kernel peer has not cut. */
+Test(ip4, joined_segments_are_taken_joined_datagrams_are_not)
+{
+	struct ip_spec s = tcp(), u = tcp();
+
+	know(PEER);	/* nobody listens, and it is told */
+	u.proto = FN_IPPROTO_UDP;
+	nic->caps |= FN_NIC_RX_JOINED;
+	put_ip(&s, data, 20000);
+	cr_assert_eq(tcp_inputs, 1);
+	put_ip(&u, data, 2000);		/* its checksum is in it: one datagram */
+	cr_assert_eq(drops(FN_DROP_ETHER_GSO), 0);
+	u.proto = FN_IPPROTO_ICMP;
+	put_ip(&u, data, 2000);
+	cr_assert_eq(drops(FN_DROP_ETHER_GSO), 1);
+	s.frag = FN_IP4_MF;
+	put_ip(&s, data, 2000);
+	cr_assert_eq(drops(FN_DROP_ETHER_GSO), 2);
+	cr_assert_eq(tcp_inputs, 1);
+}
+
 /* ---- header ---- */
 
 Test(ip4, every_check_of_the_header)
