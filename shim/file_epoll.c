@@ -557,12 +557,17 @@ fn_inline bool kernel_turn(struct fn_set *s, uint64_t now)
 	return true;
 }
 
-/* One look at both halves, the kernel's bounded to its share: with the stack driven once. */
+/* One look at both halves, the kernel's bounded to its share: with the stack driven once, by fn_quick_wait() it may be. */
 static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 {
-	uint64_t now = fn_now();
+	uint64_t now;
 	int n, from_kernel = 0;
 
+	if (fn_this_guard.looked) {
+		fn_this_guard.looked = false;
+		return s->has_kernel ? ask_kernel(s, epfd, ev, max) : 0;
+	}
+	now = fn_now();
 	/* its turn comes before a busy stack's events, with half of the room */
 	if (kernel_turn(s, now))
 		from_kernel = ask_kernel(s, epfd, ev, (max + 1) / 2);
@@ -599,6 +604,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 	s = f->set;
 	fn_engine_poll(now);
 	n = harvest(s, ev, max);
+	fn_this_guard.looked = !n;
 	if (fn_unlikely(!n))
 		goto slow;
 	fn_engine_unlock();

@@ -640,6 +640,7 @@ static void tcp_release(struct fn_file *f)
 {
 	struct fn_sock *sk = f->sk;
 
+	fn_wait_closing();
 	fn_engine_lock();
 	fn_epoll_release(f);
 	fn_engine_unlock();

@@ -30,8 +30,10 @@ enum {
 struct fn_guard {
 	uint32_t depth;			/* calls in progress: 0 in the program's own code, more when libc's code calls us */
 	_Atomic(uint8_t) pending;	/* FN_PEND_*; CANCEL is set by others */
-	bool hold;			/* what it sends may wait for its next wait: these three are wait.h's */
-	uint8_t brisk;			/* rounds in a row in which it was back soon, FN_BRISK_ROUNDS at most */
+	bool hold;			/* what it sends may wait for its next wait: these four are wait.h's */
+	uint8_t brisk;			/* waits in a row for which it was back soon, FN_BRISK_ROUNDS at most */
+	uint8_t closing;		/* waits left of the FN_BRISK_ROUNDS since it closed a connection */
+	bool looked;			/* the quick half of epoll_wait() has found nothing, the slow one follows */
 	uint64_t woke;			/* ns: when its last wait gave it events */
 	uint64_t mask;			/* SIGNAL: the mask that was in force */
 	uint64_t mask_after;		/* that of before a call that brought one of its own */

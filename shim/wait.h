@@ -73,9 +73,9 @@ uint64_t fn_ts_deadline(const struct timespec *ts);
 
 /*
  * When does what a thread sends leave? One call of the device serves all that is written while the program works through
- * a batch of events, so with several events it leaves with the next wait. With a single one too, if the program has been
- * back in FN_BRISK_NS each time lately: the next wait comes at once, and an answer and the close after it are one segment.
- * Who does not come back as expected is late by the keeper's tick at most.
+ * a batch of events, so with several events it leaves with the next wait. With a single one it leaves at once, unless the
+ * program closes connections and has been back in FN_BRISK_NS each time lately: then an answer and the close after it are
+ * one segment. Who does not come back as expected is late by the keeper's tick at most.
  */
 #define FN_BRISK_NS	50000	/* as long as an idle thread spins */
 #define FN_BRISK_ROUNDS	16
@@ -85,6 +85,8 @@ fn_inline void fn_wait_begins(uint64_t now)
 {
 	struct fn_guard *g = &fn_this_guard;
 
+	g->looked = false;
+	g->closing -= g->closing > 0;
 	if (fn_unlikely(now - g->woke >= FN_BRISK_NS))
 		g->brisk = 0;
 	else if (g->brisk < FN_BRISK_ROUNDS)
@@ -97,7 +99,13 @@ fn_inline void fn_wait_gave(int n, uint64_t now)
 	struct fn_guard *g = &fn_this_guard;
 
 	g->woke = now;
-	g->hold = n > 1 || g->brisk == FN_BRISK_ROUNDS;
+	g->hold = n > 1 || (g->closing && g->brisk == FN_BRISK_ROUNDS);
+}
+
+/* The thread closes a connection. */
+fn_inline void fn_wait_closing(void)
+{
+	fn_this_guard.closing = FN_BRISK_ROUNDS;
 }
 
 /* What the calling thread will want of the kernel before it can sleep is got now. */

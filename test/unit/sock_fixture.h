@@ -15,6 +15,8 @@
 #include "shim/wait.h"
 #include "tcp_fixture.h"
 
+__thread struct fn_guard fn_this_guard;
+
 struct fn_engine fn_engine;
 #define engine_lock fn_engine.lock
 static struct fn_shared shared;

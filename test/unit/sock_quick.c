@@ -9,7 +9,6 @@ enum { CONN = 5, UDP = 6, NONE = 7 };
 static _Atomic(struct fn_file *) table[16];
 struct fn_fdtable fn_fdtable = { .file = table, .size = 16 };
 __thread struct fn_thread fn_this_thread;
-__thread struct fn_guard fn_this_guard;
 
 static struct fn_sock *peer;
 static struct fn_file *conn;
