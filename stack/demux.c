@@ -168,6 +168,11 @@ static struct port *port_make(struct fn_stack *st, unsigned kind, uint16_t port)
 
 void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk)
 {
+	fn_demux_add_hashed(st, sk, fn_hash4(st, sk->remote.ip4, sk->local.ip4, sk->remote.port, sk->local.port));
+}
+
+void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash)
+{
 	struct fn_demux *d = st->demux;
 	struct port *port = port_make(st, sk->kind, sk->local.port);
 	struct fn_sock **bucket;
@@ -175,7 +180,7 @@ void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk)
 	fn_assert(!(sk->opts & FN_SO_IN_CONN));
 	if (++d->conns > d->mask + 1 + d->split)
 		table_grow(st, d);
-	sk->hash = fn_hash4(st, sk->remote.ip4, sk->local.ip4, sk->remote.port, sk->local.port);
+	sk->hash = hash;
 	bucket = bucket_of(d, sk->hash);
 	sk->hash_next = *bucket;
 	*bucket = sk;

@@ -244,14 +244,33 @@ static int path_local(struct fn_stack *st, struct fn_path *path, struct fn_nic *
 static const struct fn_route *route_for(struct fn_stack *st, uint32_t dst, uint32_t src, struct fn_route *link)
 {
 	const struct fn_route *r = dst == UINT32_MAX ? NULL : fn_route_find(st, dst);
-	struct fn_nic *nic = src ? fn_nic_of_addr(st, src) : NULL;
+	struct fn_nic *nic;
 
 	if (!fn_ip4_is_bcast(st, dst) || !st->nics)
 		return r;
+	nic = src ? fn_nic_of_addr(st, src) : NULL;
 	if (!nic)
 		nic = r ? r->nic : st->nic[0];
 	*link = (struct fn_route){.nic = nic};
 	return link;
+}
+
+void fn_paths_changed(struct fn_stack *st)
+{
+	if (st->ip4)
+		st->ip4->last.nic = NULL;
+}
+
+/* The path asked for last: a connection is opened with three segments or more. Its entry for the neighbour may be
+ * another's by now. */
+fn_inline bool path_again(const struct fn_ip4 *ip, struct fn_path *path, uint32_t dst, uint32_t src, uint8_t proto)
+{
+	if (ip->last.dst != dst || ip->last_src != src || !ip->last.nic ||
+	    ip->last.neigh->ip4 != ip->last.next_hop || ip->last.neigh->nic != ip->last.nic)
+		return false;
+	*path = ip->last;
+	path->proto = proto;
+	return true;
 }
 
 int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32_t src, uint8_t proto)
@@ -260,6 +279,8 @@ int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32
 	struct fn_route link;
 	const struct fn_route *r;
 
+	if (path_again(st->ip4, path, dst, src, proto))
+		return 0;
 	if (!dst)
 		dst = src ? src : fn_be32(0x7f000001);
 	*path = (struct fn_path){.dst = dst, .ttl = TTL_DEFAULT, .proto = proto, .df = true};
@@ -278,7 +299,11 @@ int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32
 	path->next_hop = r->gw ? r->gw : dst;
 	path->mtu = r->nic->caps & FN_NIC_TX_SEGS ? r->nic->mtu : fn_min(r->nic->mtu, r->nic->tx_payload + FN_IP4_LEN);
 	path->neigh = fn_neigh_get(st, r->nic, path->next_hop);
-	return path->neigh ? 0 : -EHOSTUNREACH;
+	if (!path->neigh)
+		return -EHOSTUNREACH;
+	st->ip4->last = *path;
+	st->ip4->last_src = src;
+	return 0;
 }
 
 int fn_path_to(struct fn_stack *st, struct fn_path *path, const struct fn_ep *remote, uint32_t src, uint8_t proto)

@@ -10,6 +10,8 @@ struct fn_frags;
 struct fn_ip4 {
 	struct fn_frags *frags;
 	uint32_t ident[256];		/* identification of the next fragmented packet, by destination */
+	struct fn_path last;		/* what fn_path_init() made last for another host; .nic NULL: nothing that holds */
+	uint32_t last_src;		/* as it was asked for */
 };
 
 int fn_frags_init(struct fn_stack *st);

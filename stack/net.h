@@ -58,6 +58,9 @@ int fn_path_init(struct fn_stack *st, struct fn_path *path, uint32_t dst, uint32
 /* The same for a remote end, which may be a process behind the fabric: then through st->fabric, whatever its address. */
 int fn_path_to(struct fn_stack *st, struct fn_path *path, const struct fn_ep *remote, uint32_t src, uint8_t proto);
 
+/* Routes or addresses are others now. */
+void fn_paths_changed(struct fn_stack *st);
+
 /* True for 255.255.255.255, a broadcast address of one of our networks (RFC 1122 3.2.1.3), or a multicast group. */
 bool fn_ip4_is_bcast(const struct fn_stack *st, uint32_t ip4);
 
@@ -143,6 +146,7 @@ fn_inline struct fn_sock *fn_demux_last(const struct fn_stack *st, uint32_t src,
 	       sk->local.port == dport && sk->local.ip4 == dst ? sk : NULL;
 }
 void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk);	/* sk->hash is set here */
+void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash);	/* its hash is known */
 void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk);
 
 /* Listeners and UDP sockets, by local port and address; the most specific match wins (exact remote, exact local
@@ -168,6 +172,8 @@ uint16_t fn_demux_ephemeral(struct fn_stack *st, struct fn_sock *sk, uint32_t la
 
 /* SipHash-2-4 (Aumasson, Bernstein 2012). */
 uint64_t fn_siphash(const uint8_t key[16], const void *data, size_t len);
+/* The same of three words, each little-endian: what a connection costs two of (bench/stack). */
+uint64_t fn_siphash3(const uint8_t key[16], uint32_t a, uint32_t b, uint32_t c);
 
 /* ---- init, called by fn_stack_create() ---- */
 /* Random numbers and keys from conf.seed. */

@@ -29,6 +29,7 @@ int fn_route_add(struct fn_stack *st, uint32_t prefix, uint32_t mask, uint32_t g
 	for (i = rt->count++; i > at; i--)
 		rt->route[i] = rt->route[i - 1];
 	rt->route[at] = (struct fn_route){.prefix = prefix & mask, .mask = mask, .gw = gw, .nic = nic};
+	fn_paths_changed(st);
 	return 0;
 }
 

@@ -42,22 +42,46 @@ static inline void sip_word(uint64_t v[4], uint64_t m)
 	v[0] ^= m;
 }
 
-uint64_t fn_siphash(const uint8_t key[16], const void *data, size_t len)
+static inline void sip_begin(uint64_t v[4], const uint8_t key[16])
 {
 	uint64_t k0 = load_le64(key), k1 = load_le64(key + 8);
-	uint64_t v[4] = {k0 ^ 0x736f6d6570736575ull, k1 ^ 0x646f72616e646f6dull,
-		k0 ^ 0x6c7967656e657261ull, k1 ^ 0x7465646279746573ull};
+
+	v[0] = k0 ^ 0x736f6d6570736575ull;
+	v[1] = k1 ^ 0x646f72616e646f6dull;
+	v[2] = k0 ^ 0x6c7967656e657261ull;
+	v[3] = k1 ^ 0x7465646279746573ull;
+}
+
+static inline uint64_t sip_end(uint64_t v[4])
+{
+	v[2] ^= 0xff;
+	for (unsigned i = 0; i < 4; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t fn_siphash(const uint8_t key[16], const void *data, size_t len)
+{
 	uint8_t last[8] = {0};
 	const uint8_t *p = data;
 	size_t left = len;
+	uint64_t v[4];
 
+	sip_begin(v, key);
 	for (; left >= 8; p += 8, left -= 8)
 		sip_word(v, load_le64(p));
 	memcpy(last, p, left);
 	last[7] = (uint8_t)len;
 	sip_word(v, load_le64(last));
-	v[2] ^= 0xff;
-	for (unsigned i = 0; i < 4; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
+	return sip_end(v);
+}
+
+uint64_t fn_siphash3(const uint8_t key[16], uint32_t a, uint32_t b, uint32_t c)
+{
+	uint64_t v[4];
+
+	sip_begin(v, key);
+	sip_word(v, (uint64_t)b << 32 | a);
+	sip_word(v, 12ull << 56 | c);
+	return sip_end(v);
 }

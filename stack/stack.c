@@ -89,6 +89,7 @@ int fn_stack_add_nic(struct fn_stack *st, struct fn_nic *nic)
 	/* RFC 3021: a /31 has no broadcast address, nor has a /32 */
 	nic->ip4_bcast = nic->ip4 && fn_be32(~nic->ip4_mask) > 1 ? nic->ip4 | ~nic->ip4_mask : UINT32_MAX;
 	st->nic[st->nics++] = nic;
+	fn_paths_changed(st);
 	if (nic->ops->full)
 		st->fabric = nic;
 	err = nic_routes(st, nic);

@@ -256,6 +256,7 @@ struct fn_tcp_stack {
 	uint64_t cookie_time;		/* ns: when a SYN cookie was sent last */
 	bool cookies_sent;
 	uint32_t prune_hand;		/* index in the pool where fn_tcp_prune() goes on */
+	uint32_t ts_off_local, ts_off_remote, ts_off;	/* of the pair of hosts that was asked for last; remote 0: none */
 };
 
 /* One received segment, parsed; lives on the stack of fn_tcp_input(). */

@@ -54,19 +54,12 @@ void fn_tcp_hold_ack(struct fn_tcp *tp, uint8_t rounds)
 {
 	tp->ack |= FN_ACK_SCHED | FN_ACK_HELD;
 	tp->held = rounds;
-	fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now);		/* if nobody polls again soon */
-	fn_tcp_burst_add(tp, FN_BURST_ACK);
-}
-
-static void hold_quick(struct fn_tcp *tp)
-{
-	if (fn_likely(!tp->accept_queued)) {
-		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
+	if (fn_unlikely(tp->accept_queued)) {
+		fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now + FN_TCP_ACCEPT_ACK);
 		return;
 	}
-	tp->ack |= FN_ACK_HELD;
-	tp->held = FN_ACK_ROUNDS;
-	fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now + FN_TCP_ACCEPT_ACK);
+	fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now);		/* if nobody polls again soon */
+	fn_tcp_burst_add(tp, FN_BURST_ACK);
 }
 
 /* RFC 9293 3.8.6.3 and RFC 5681 4.2, with Linux's quickack (__tcp_ack_snd_check). */
@@ -88,7 +81,7 @@ static void decide_ack(struct fn_tcp *tp)
 		return;
 	}
 	if (tp->quick && !tp->pingpong) {
-		hold_quick(tp);
+		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
 		return;
 	}
 	delay_ack(tp);

@@ -167,16 +167,14 @@ void fn_tcp_fin(struct fn_tcp *tp)
 	tp->rcv_nxt++;
 	tp->fin_rcvd = true;
 	tp->sk.shut |= FN_SHUT_RD;
-	/* the peer waits in FIN_WAIT_1 for it (eighth step) */
-	tp->ack |= FN_ACK_SCHED | FN_ACK_NOW;
 	fn_pktq_purge(&tp->oooq);
 	tp->sack_out = false;
 	switch ((enum fn_tcp_state)tp->sk.tcp_state) {
 	case FN_TCP_SYN_RCVD:
 	case FN_TCP_ESTABLISHED:
 		fn_tcp_set_state(tp, FN_TCP_CLOSE_WAIT);
-		tp->pingpong = true;	/* the program's answer carries the ACK */
-		fn_tcp_burst_add(tp, FN_BURST_ACK);
+		tp->pingpong = true;	/* the program's answer carries the ACK, or its own FIN */
+		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
 		break;
 	case FN_TCP_FIN_WAIT1:
 		fn_tcp_send_ack(tp);

@@ -233,7 +233,7 @@ static __attribute__((noinline)) struct fn_tcp *frame_conn(struct fn_stack *st, 
 	struct fn_sock *sk;
 
 	memcpy(&mac, nic->mac, sizeof(nic->mac));
-	if (differs(mac, p->data, p->len) || th->flags & (FN_TCP_SYN | FN_TCP_RST))
+	if (differs(mac, p->data, p->len))
 		return NULL;
 	sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport, p->peer);
 	if (!sk)
@@ -252,7 +252,7 @@ bool fn_tcp_express(struct fn_stack *st, const struct fn_nic *nic, struct fn_pkt
 	struct fn_tcp *tp;
 	struct fast fs;
 
-	if (fn_unlikely(!length_right(nic, p)))
+	if (fn_unlikely(!length_right(nic, p) || th->flags & (FN_TCP_SYN | FN_TCP_RST | FN_TCP_FIN)))
 		return false;
 	tp = same_conn(st, nic, p);
 	if (fn_unlikely(!tp) && !(tp = frame_conn(st, nic, p)))

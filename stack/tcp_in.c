@@ -375,7 +375,7 @@ __attribute__((noinline)) struct fn_sock *fn_tcp_find_conn(struct fn_stack *st, 
 }
 
 /* Any segment that prediction does not take; its sender may be a liar, so the header is checked first. */
-static fn_cold int slow_path(struct fn_stack *st, struct fn_sock *sk, struct fn_pkt *p, const struct fn_tcp_hdr *th)
+static __attribute__((noinline)) int slow_path(struct fn_stack *st, struct fn_sock *sk, struct fn_pkt *p, const struct fn_tcp_hdr *th)
 {
 	struct fn_tcp_seg seg;
 	uint32_t isn = 0;

@@ -69,6 +69,11 @@ int fn_tcp_parse_opts(struct fn_tcp_seg *seg, const struct fn_tcp_hdr *th)
 	unsigned left = (th->off >> 4) * 4u - FN_TCP_LEN;
 	bool syn = th->flags & FN_TCP_SYN;
 
+	/* as RFC 7323 appendix A recommends, and nearly all segments have it */
+	if (left == 12 && get32(o) == fn_be32(FN_TCP_TS_WORD)) {
+		take(seg, o + 2, 10, syn);
+		return 0;
+	}
 	while (left) {
 		unsigned len;
 

@@ -145,7 +145,7 @@ static bool fin_on_staged(struct fn_tcp *tp)
 }
 
 /* On the last segment that has not left, else in a segment of its own. */
-static fn_cold bool queue_fin(struct fn_tcp *tp)
+static bool queue_fin(struct fn_tcp *tp)
 {
 	struct fn_pkt *p = tp->sndq.tail;
 

@@ -77,6 +77,7 @@ void fn_tcp_req_fill(struct fn_tcp_req *req, struct fn_tcp *lp, const struct fn_
 	memset(req, 0, sizeof(*req));
 	fn_tcp_mini_init(st, fn_mini_sk(req), &local, &remote, FN_TCP_NEW_SYN_RCVD);
 	fn_mini_sk(req)->opts = lp->sk.opts & (FN_SO_REUSEADDR | FN_SO_REUSEPORT);
+	fn_mini_sk(req)->hash = p->hash;	/* as fn_tcp_find_conn() has left it */
 	req->listener = lp;
 	req->sent = st->now;
 	req->rcv_isn = seg->seq;
@@ -109,7 +110,7 @@ struct fn_tcp_req *fn_tcp_req_new(struct fn_tcp *lp, const struct fn_pkt *p, con
 		req->next->prev = req;
 	lp->l.reqs = req;
 	lp->l.syn_len++;
-	fn_demux_add_conn(st, sk);
+	fn_demux_add_hashed(st, sk, p->hash);
 	req->timer.fn = timer;
 	fn_timer_arm(&st->wheel, &req->timer, st->now + FN_TCP_RTO_INIT);
 	return req;
@@ -238,10 +239,12 @@ struct fn_tcp *fn_tcp_req_promote(struct fn_stack *st, struct fn_tcp_req *req)
 	tp->sk.local = sk->local;
 	tp->sk.remote = sk->remote;
 	tp->sk.nic_index = path.nic->index;
+	tp->sk.hash = sk->hash;
 	if (req->listed)
 		fn_tcp_req_free(st, req);
 	fn_tcp_set_state(tp, FN_TCP_SYN_RCVD);
-	fn_demux_add_conn(st, &tp->sk);
+	fn_demux_add_hashed(st, &tp->sk, tp->sk.hash);
+	st->last_conn = &tp->sk;	/* its first request is the next segment */
 	st->stats.tcp_passive_open++;
 	return tp;
 }

@@ -168,17 +168,22 @@ void fn_tcp_reset_peer(struct fn_tcp *tp)
 /* RFC 6528 3: ISN = M + F(4-tuple, secret); M ticks every 64 ns here, as Linux's. */
 uint32_t fn_tcp_isn(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote)
 {
-	uint32_t id[4] = { local->ip4, remote->ip4, (uint32_t)local->port << 16 | remote->port, 0x49534e };
+	uint32_t ports = (uint32_t)local->port << 16 | remote->port;	/* never what ts_off has there: no port is 0 */
 
-	return (uint32_t)fn_siphash(st->key, id, sizeof(id)) + (uint32_t)(st->now >> 6);
+	return (uint32_t)fn_siphash3(st->key, local->ip4, remote->ip4, ports) + (uint32_t)(st->now >> 6);
 }
 
 /* A random offset for each pair of hosts (RFC 7323 7.1), the same for all their connections, so that RFC 6191 works. */
 uint32_t fn_tcp_ts_off(struct fn_stack *st, uint32_t local, uint32_t remote)
 {
-	uint32_t id[3] = { local, remote, 0x5453 };
+	struct fn_tcp_stack *ts = st->tcp;
 
-	return (uint32_t)fn_siphash(st->key, id, sizeof(id));
+	if (ts->ts_off_local != local || ts->ts_off_remote != remote) {
+		ts->ts_off_local = local;
+		ts->ts_off_remote = remote;
+		ts->ts_off = (uint32_t)fn_siphash3(st->key, local, remote, 0x5453);
+	}
+	return ts->ts_off;
 }
 
 /* RFC 7323 2.3: large enough for the largest buffer that tuning may reach (tcp_select_initial_window). */
@@ -186,17 +191,13 @@ uint8_t fn_tcp_pick_wscale(const struct fn_tcp *tp)
 {
 	const struct fn_stack_conf *conf = &tp->sk.st->conf;
 	uint32_t space = fn_max(conf->rcvbuf_max, tp->sk.rcvbuf);
-	uint8_t scale = 0;
 
 	if (tp->sk.opts & FN_SO_RCVBUF_LOCKED)
 		space = tp->sk.rcvbuf;
 	if (tp->window_clamp)
 		space = fn_min(space, tp->window_clamp);
-	while (space > 0xffff && scale < FN_TCP_WSCALE_MAX) {
-		space >>= 1;
-		scale++;
-	}
-	return scale;
+	/* what is left of it fits 16 bits */
+	return space > 0xffff ? (uint8_t)fn_min(16 - __builtin_clz(space), FN_TCP_WSCALE_MAX) : 0;
 }
 
 /* tcp_init_transfer and tcp_init_buffer_space */

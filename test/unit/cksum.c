@@ -107,6 +107,7 @@ Test(siphash, reference_vectors)
 	cr_assert_eq(fn_siphash(key, in, 0), 0x726fdb47dd0e0e31ull);
 	cr_assert_eq(fn_siphash(key, in, 1), 0x74f839c593dc67fdull);
 	cr_assert_eq(fn_siphash(key, in, 15), 0xa129ca6149be45e5ull);
+	cr_assert_eq(fn_siphash3(key, 0x03020100, 0x07060504, 0x0b0a0908), fn_siphash(key, in, 12));
 }
 
 Test(stats, every_entry_has_a_name_and_a_text)

@@ -160,6 +160,28 @@ Test(tcp_timing, the_first_ack_waits_for_a_server_that_polls_once_more)
 	fn_sock_close(sk);
 }
 
+Test(tcp_timing, our_fin_carries_the_ack_of_theirs)
+{
+	struct fn_sock *sk = accepted(plain_opts, 4);
+
+	polls = 1;
+	put(.flags = K | F, .seq = 1, .ack = 1);
+	settle();
+	expect_none();
+	fn_sock_close(sk);
+	settle();
+	expect_seg(F | K, 1, 2, 0);
+	put(.flags = K, .seq = 2, .ack = 2);
+	/* who does not close yet: a few polls */
+	peer_port++;
+	my_isn = 0;
+	polls = 5;
+	sk = accepted(plain_opts, 4);
+	put(.flags = K | F, .seq = 1, .ack = 1);
+	expect_seg(K, 1, 2, 0);
+	fn_sock_close(sk);
+}
+
 /* A request that comes before its connection is accepted. */
 static struct fn_sock *early_request(void)
 {
