@@ -430,7 +430,9 @@ static struct fn_pkt *place_pkt(struct shm *s, struct peer *peer, const struct p
 	if (!r)
 		return NULL;
 	buf = (uint8_t *)peer->payload + (size_t)at->buf * FN_SHM_BUF;
-	fn_pkt_init(&r->p, &s->nic, buf, FN_SHM_BUF, buf + at->off, at->len);
+	/* the buffer ends with the payload: it is the peer's, and nothing may be put behind it */
+	fn_pkt_init(&r->p, &s->nic, buf, at->off + at->len, buf + at->off, at->len);
+	r->p.truesize = FN_SHM_BUF;
 	r->p.peer = peer->number;
 	r->p.priv = r;
 	r->peer = peer;

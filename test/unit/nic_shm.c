@@ -481,6 +481,23 @@ Test(nic_shm, connections_in_every_stage_of_closing_end_with_their_peer)
 	cr_expect_eq(fn_shm_outstanding(B.nic), 0);
 }
 
+Test(nic_shm, a_peer_s_payload_memory_is_never_written)
+{
+	static char data[1500], in[2000];
+	struct fn_sock *l, *a, *b;
+
+	pair_up(&l, &a, &b);
+	memset(data, 'x', sizeof(data));
+	give(a, data, sizeof(data));	/* stays in A's memory */
+	settle();
+	give(a, "tail", 4);		/* comes through the ring, and would fit behind it */
+	settle();
+	cr_assert_eq(b->rxq.count, 2);
+	cr_assert_eq(get(b, in, sizeof(in)), (ssize_t)sizeof(data) + 4);
+	cr_assert_arr_eq(in + sizeof(data), "tail", 4);
+	close_all(l, a, b);
+}
+
 Test(nic_shm, nothing_is_read_before_the_payload_memory_is_known)
 {
 	struct fn_sock *l, *a, *b;
