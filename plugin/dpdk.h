@@ -12,6 +12,7 @@
 #include "plugin/plugin.h"
 
 #define FN_DPDK_QUEUES	16	/* receive queues of one port */
+#define FN_DPDK_FRAME_MAX	(65535 + 14)	/* Ethernet and the largest IPv4 packet */
 #define FN_DPDK_FDS	64	/* descriptors that opening a port makes */
 
 extern const struct fn_plugin_host *fn_host;
@@ -74,6 +75,7 @@ struct dpdk_port {
 	char dev_name[RTE_DEV_NAME_MAX_LEN];
 	char ifname[IF_NAMESIZE];
 	pid_t owner;			/* who opened it */
+	uint8_t queued[FN_DPDK_FRAME_MAX];	/* AF_PACKET: a frame that had no room in its slot, on its way */
 	uint64_t ring_missed, ring_dropped;	/* frames without buffers, and without a slot */
 	uint64_t oversize_told;
 	int wait_fd[FN_PLUGIN_FDS];

@@ -3,7 +3,8 @@
  * AF_PACKET's receive ring, read without the driver, which throws away what the kernel says about a frame: whether its
  * checksum counts, and that it was too large for its slot. A kernel peer hands over up to 64 KiB in one piece (GSO). Slots
  * of that size would take 128 MiB; instead the kernel queues such a frame on the socket (PACKET_COPY_THRESH), and marks
- * its slot, so that it is read from there, straight into as many buffers as it takes. Sending stays the driver's.
+ * its slot, so that it is read from there, and put into as many buffers as it takes. With read(), which a program's
+ * seccomp filter cannot do without; what would save a copy, recvmsg(), it may forbid. Sending stays the driver's.
  *
  * The ring is the kernel's PACKET_MMAP, version 2 (Documentation/networking/packet_mmap.rst): a slot's status word says
  * whose it is. A marked slot and its queued frame are made under one lock, so their orders are the same.
@@ -11,8 +12,9 @@
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
+#include <unistd.h>
 
 #include "plugin/dpdk.h"
 #include "stack/wire.h"
@@ -21,7 +23,6 @@
 #define TAG_LEN		4
 #define MACS_LEN	12
 #define IP_PROTO_AT	9
-#define FRAME_BUFS	64	/* buffers of a queued frame: 64 KiB and headers in 2,048 bytes each are 33 */
 
 bool dpdk_ring_setup(int fd)
 {
@@ -32,60 +33,45 @@ bool dpdk_ring_setup(int fd)
 	if ((getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &has, &len) || has < bytes) &&
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-	return !setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &on, sizeof(on));
+	return !ioctl(fd, FIONBIO, &on) && !setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &on, sizeof(on));
 }
 
-/* A slot's frame in a buffer of the port's, which holds a slot; NULL: there was none. */
-static struct rte_mbuf *copy_slot(struct dpdk_port *port, const struct tpacket2_hdr *h)
+/* A frame in buffers of the port's; NULL: there were not enough. */
+static struct rte_mbuf *copy_frame(struct dpdk_port *port, const uint8_t *from, uint32_t len)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(port->pool);
+	struct rte_mbuf *head = rte_pktmbuf_alloc(port->pool), *m = head;
+	uint32_t left = len, n;
 
-	if (fn_unlikely(!m))
-		return NULL;
-	m->data_len = (uint16_t)h->tp_snaplen;
-	m->pkt_len = h->tp_snaplen;
-	memcpy(rte_pktmbuf_mtod(m, void *), (const uint8_t *)h + h->tp_mac, h->tp_snaplen);
-	return m;
-}
-
-/* Buffers for len bytes; how many iov elements they are, 0: not enough. */
-static unsigned make_chain(struct dpdk_port *port, uint32_t len, struct rte_mbuf **head, struct iovec *iov)
-{
-	struct rte_mbuf **link = head, *m;
-	unsigned n;
-
-	for (n = 0; len && n < FRAME_BUFS; n++) {
-		m = *link = rte_pktmbuf_alloc(port->pool);
-		if (!m)
-			break;
-		link = &m->next;
-		m->data_len = (uint16_t)fn_min(len, (uint32_t)rte_pktmbuf_tailroom(m));
-		iov[n] = (struct iovec){ rte_pktmbuf_mtod(m, void *), m->data_len };
-		(*head)->pkt_len += m->data_len;
-		(*head)->nb_segs = (uint16_t)(n + 1);
-		len -= m->data_len;
+	while (m) {
+		n = fn_min(left, (uint32_t)rte_pktmbuf_tailroom(m));
+		memcpy(rte_pktmbuf_mtod(m, void *), from, n);
+		m->data_len = (uint16_t)n;
+		from += n;
+		left -= n;
+		if (fn_likely(!left)) {
+			head->pkt_len = len;
+			return head;
+		}
+		m = m->next = rte_pktmbuf_alloc(port->pool);
+		head->nb_segs = (uint16_t)(head->nb_segs + (m != NULL));
 	}
-	*link = NULL;
-	return len ? 0 : n;
+	rte_pktmbuf_free(head);
+	return NULL;
 }
 
 /* The frame at the head of the socket's queue, whose slot is h. NULL: it is lost, and counted. */
 static fn_cold struct rte_mbuf *read_queued(struct dpdk_port *port, const struct dpdk_rxq *rxq, const struct tpacket2_hdr *h)
 {
-	struct iovec iov[FRAME_BUFS];
-	struct rte_mbuf *head = NULL;
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = make_chain(port, h->tp_len, &head, iov) };
+	struct rte_mbuf *m = NULL;
 	ssize_t n;
 
 	do	/* an interface that went down leaves its error, once, and the frame where it is */
-		n = recvmsg(rxq->fd, &msg, MSG_DONTWAIT | MSG_TRUNC);
-	while (n < 0 && (errno == ENETDOWN || errno == EINTR));
-	if (n == (ssize_t)h->tp_len && msg.msg_iovlen)
-		return head;
-	if (head)
-		rte_pktmbuf_free(head);
-	port->ring_missed++;
-	return NULL;
+		n = read(rxq->fd, port->queued, sizeof(port->queued));
+	while (n < 0 && errno == ENETDOWN);
+	if (n == (ssize_t)h->tp_len)
+		m = copy_frame(port, port->queued, h->tp_len);
+	port->ring_missed += !m;
+	return m;
 }
 
 /* The kernel has taken the tag off; the stack decides about it. */
@@ -146,7 +132,10 @@ uint16_t dpdk_ring_rx(struct dpdk_port *port, struct dpdk_rxq *rxq, struct rte_m
 	while (got < n && (h = slot_of(rxq), __atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER)) {
 		bool queued = h->tp_status & TP_STATUS_COPY;
 
-		m[got] = fn_unlikely(queued) ? read_queued(port, rxq, h) : copy_slot(port, h);
+		if (fn_unlikely(queued))
+			m[got] = read_queued(port, rxq, h);
+		else
+			m[got] = copy_frame(port, (const uint8_t *)h + h->tp_mac, h->tp_snaplen);
 		if (fn_likely(m[got] != NULL))
 			take_slot(port, m[got++], h);
 		else if (!queued)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/futex.h>
+#include <linux/if_packet.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
