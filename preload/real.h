@@ -7,6 +7,7 @@
 #ifndef FN_REAL_H
 #define FN_REAL_H
 
+#include <aio.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>

@@ -100,18 +100,51 @@ int fn_wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	return ret;
 }
 
-int fn_ours_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+static __attribute__((noinline)) int getsockopt_ours(int fd, int level, int name, void *value, socklen_t *len)
 {
 	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, getsockopt, fn_real.getsockopt(fd, level, name, value, len), fd, level, name, value, len);
 }
 
-int fn_ours_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+/* On a number that may be a converted connection's. */
+static __attribute__((noinline)) int getsockopt_converted(int fd, int level, int name, void *value, socklen_t *len)
+{
+	int ret = (int)fn_guarded(false, fn_convert_getsockopt(fd, level, name, value, len));
+
+	return ret == FN_TO_KERNEL ? fn_real.getsockopt(fd, level, name, value, len) : (int)fn_errno(ret);
+}
+
+int fn_wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	if (fn_fd_ours(fd))
+		return getsockopt_ours(fd, level, name, value, len);
+	if (fn_unlikely(fn_convert_any))
+		return getsockopt_converted(fd, level, name, value, len);
+	return fn_real.getsockopt(fd, level, name, value, len);
+}
+
+static __attribute__((noinline)) int setsockopt_ours(int fd, int level, int name, const void *value, socklen_t len)
 {
 	struct fn_file *f = fn_enter(fd);
 
 	return fn_call(f, setsockopt, fn_real.setsockopt(fd, level, name, value, len), fd, level, name, value, len);
+}
+
+static __attribute__((noinline)) int setsockopt_converted(int fd, int level, int name, const void *value, socklen_t len)
+{
+	int ret = (int)fn_guarded(false, fn_convert_setsockopt(fd, level, name, value, len));
+
+	return ret == FN_TO_KERNEL ? fn_real.setsockopt(fd, level, name, value, len) : (int)fn_errno(ret);
+}
+
+int fn_wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	if (fn_fd_ours(fd))
+		return setsockopt_ours(fd, level, name, value, len);
+	if (fn_unlikely(fn_convert_any))
+		return setsockopt_converted(fd, level, name, value, len);
+	return fn_real.setsockopt(fd, level, name, value, len);
 }
 
 /* libc's goes to the kernel without passing by our ioctl(). */

@@ -8,6 +8,7 @@
 #include "preload/guard.h"
 #include "preload/poll.h"
 #include "preload/syscall.h"
+#include "shim/convert.h"
 #include "shim/engine.h"
 
 /* The kernel's signal set is 8 bytes; another size it refuses itself. */

@@ -18,17 +18,25 @@
 /* The child's, between fn_bell_fork_prepare() and fork; -1: none. */
 static int child_bell = -1;
 
-static socklen_t bell_name(unsigned image, struct sockaddr_un *un)
+uint64_t fn_bell_key(void)
 {
 	struct fn_shared *sh = fn_engine.shared;
-	int n;
 
 	while (!sh->bell_key)
 		fn_sys(SYS_getrandom, &sh->bell_key, sizeof(sh->bell_key), 0);
+	return sh->bell_key;
+}
+
+static socklen_t bell_name(unsigned image, struct sockaddr_un *un)
+{
+	struct fn_shared *sh = fn_engine.shared;
+	uint64_t key = fn_bell_key();
+	int n;
+
 	memset(un, 0, sizeof(*un));
 	un->sun_family = AF_UNIX;
 	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/bell/%016llx/%u/%x",
-		     (unsigned long long)sh->bell_key, image, sh->bells[image]);
+		     (unsigned long long)key, image, sh->bells[image]);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
 }
 

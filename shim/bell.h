@@ -25,6 +25,9 @@ struct fn_letter {
 /* A bell for `image` of fn_engine.shared; an internal descriptor or -errno. With the lock held. */
 int fn_bell_make(unsigned image);
 
+/* What only members of the family know, and who has one of its converted connections. With the lock held. */
+uint64_t fn_bell_key(void);
+
 /* This image has a bell afterwards: 0 or -errno. With the lock held. */
 int fn_bell_need(void);
 

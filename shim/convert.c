@@ -103,6 +103,7 @@ static void become_kernel(struct fn_file *f, int end)
 {
 	unsigned held;
 
+	fn_convert_any = true;
 	copy_state(f, end);
 	replace_numbers(f, end);
 	fn_epoll_to_kernel(f);

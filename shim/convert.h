@@ -58,7 +58,16 @@ ssize_t fn_convert_rest_recv(int fd, const struct iovec *iov, int iovcnt, size_t
 struct fn_convert_name {
 	int domain;		/* AF_INET, AF_INET6 (mapped addresses) */
 	struct fn_ep local, remote;
+	uint32_t number;	/* tells connections with the same ends apart */
+	uint64_t key;		/* where the relay is asked: convert_opt.h */
 };
+
+/* A converted connection has come into this image, or come about in it: a kernel's socket may be one. */
+extern bool fn_convert_any;
+
+/* getsockopt(2), setsockopt(2) on the kernel's fd where it is one; -errno, or FN_TO_KERNEL. Without the lock. */
+int fn_convert_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int fn_convert_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 
 /* Is fd, a kernel descriptor, the program's end of a converted connection? */
 bool fn_convert_lookup(int fd, struct fn_convert_name *name);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Names of converted connections: "\0fastnet/tcp4/10.9.0.2:80/10.9.0.1:4711/1f" (domain, local and remote end, a number that
- * makes it the only one). An accepted or connected socket of somebody else's cannot pass for one: the program's end of a
+ * Names of converted connections: "\0fastnet/tcp4/10.9.0.2:80/10.9.0.1:4711/1f/abcdef" (domain, local and remote end, a number
+ * that makes it the only one, the key under which the relay is asked). An accepted or connected socket of somebody else's cannot pass for one: the program's end of a
  * pair has no name itself, and its peer was made by this user or by root.
  */
 #include "shim/convert_name.h"
@@ -14,11 +14,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shim/bell.h"
 #include "shim/engine.h"
 
 #define PREFIX	"fastnet/tcp"
-/* "\0fastnet/tcp4/1.1.1.1:1/1.1.1.1:1/0" */
-#define SHORTEST (offsetof(struct sockaddr_un, sun_path) + 1 + sizeof(PREFIX "4/1.1.1.1:1/1.1.1.1:1/0") - 1)
+#define SHORTEST (offsetof(struct sockaddr_un, sun_path) + 1 + sizeof(PREFIX "4/1.1.1.1:1/1.1.1.1:1/0/0") - 1)
 
 static int put_end(char *to, size_t room, const struct fn_ep *ep)
 {
@@ -39,8 +39,9 @@ void fn_convert_bind_name(int far, const struct fn_file *f)
 		int n;
 
 		fn_sys(SYS_getrandom, &number, sizeof(number), 0);
-		n = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, PREFIX "%c/%s/%s/%x",
-			     f->domain == AF_INET6 ? '6' : '4', local, remote, number);
+		n = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, PREFIX "%c/%s/%s/%x/%llx",
+			     f->domain == AF_INET6 ? '6' : '4', local, remote, number,
+			     (unsigned long long)fn_bell_key());
 		if (fn_sys(SYS_bind, far, &un, offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n) != -EADDRINUSE)
 			return;
 	}
@@ -62,6 +63,7 @@ static bool read_end(const char **p, struct fn_ep *ep)
 static bool read_name(const struct sockaddr_un *un, struct fn_convert_name *name)
 {
 	const char *p = un->sun_path + 1;
+	unsigned long long key;
 
 	if (un->sun_path[0] || strncmp(p, PREFIX, strlen(PREFIX)))
 		return false;
@@ -69,7 +71,24 @@ static bool read_name(const struct sockaddr_un *un, struct fn_convert_name *name
 	if (*p != '4' && *p != '6')
 		return false;
 	name->domain = *p++ == '6' ? AF_INET6 : AF_INET;
-	return read_end(&p, &name->local) && read_end(&p, &name->remote) && *p == '/';
+	if (!read_end(&p, &name->local) || !read_end(&p, &name->remote) ||
+	    sscanf(p, "/%8x/%16llx", &name->number, &key) != 2)
+		return false;
+	name->key = key;
+	return true;
+}
+
+uint32_t fn_convert_own_name(int far, int *domain)
+{
+	struct fn_convert_name name;
+	struct sockaddr_un un;
+	socklen_t len = sizeof(un) - 1;
+
+	memset(&un, 0, sizeof(un));
+	if (fn_sys(SYS_getsockname, far, &un, &len) < 0 || len < SHORTEST || !read_name(&un, &name))
+		return 0;
+	*domain = name.domain;
+	return name.number;
 }
 
 /* Of a pair both ends have the credentials of who made it (unix_socketpair). */

@@ -11,4 +11,7 @@
 /* Name `far`, the relay's end of f's connection. Without a name only the addresses are lost. */
 void fn_convert_bind_name(int far, const struct fn_file *f);
 
+/* The number in the name of `far`, and its connection's domain; 0 when it has none. */
+uint32_t fn_convert_own_name(int far, int *domain);
+
 #endif

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 
+#include "shim/convert.h"
 #include "shim/decide.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
@@ -32,6 +33,13 @@ static bool listens(int fd)
 		return false;
 	domain = get_int(fd, SOL_SOCKET, SO_DOMAIN);
 	return (domain == AF_INET || domain == AF_INET6) && get_int(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP;
+}
+
+static bool is_converted(int fd)
+{
+	struct fn_convert_name name;
+
+	return get_int(fd, SOL_SOCKET, SO_DOMAIN) == AF_UNIX && fn_convert_lookup(fd, &name);
 }
 
 /* Of a listener tcp_get_info() shows the backlog as the segments that are sacked. */
@@ -92,6 +100,7 @@ void fn_meet(int fd)
 {
 	struct fn_file *f;
 
+	fn_convert_any |= is_converted(fd);
 	if ((unsigned)fd < fn_config.fd_base || (unsigned)fd >= FN_FD_MAX || fn_fd_ours(fd) || fn_fd_is_internal(fd) ||
 	    !listens(fd) || fn_engine_init() < 0)
 		return;

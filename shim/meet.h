@@ -7,7 +7,10 @@
 #ifndef FN_MEET_H
 #define FN_MEET_H
 
-/* fd has just come into this image: a listener of ours from now on if it listens and the policy wants it. Asks once. */
+/*
+ * fd has just come into this image: a listener of ours from now on if it listens and the policy wants it. Asks once. A
+ * converted connection is noticed too (fn_convert_any).
+ */
 void fn_meet(int fd);
 
 /* At the start of the image: every descriptor that it was given. */

@@ -7,11 +7,15 @@
 #include "shim/relay.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sys/wait.h>
 
 #include "shim/bell.h"
+#include "shim/convert_name.h"
+#include "shim/convert_opt.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/keeper.h"
 #include "shim/port.h"
 #include "shim/relay_image.h"
 #include "shim/slab.h"
@@ -31,11 +35,14 @@ struct conn {
 	bool in_ended;			/* end of file, or no reader: nothing more to the program */
 	bool out_ended;			/* end of file: nothing more to the network */
 	struct conn *next, **pprev;
+	uint32_t number;		/* in the name of .fd */
+	struct fn_file file;		/* for questions about options */
 };
 
 static struct {
 	struct conn *conns;
-	int epfd;			/* the ends, edge-triggered */
+	int epfd;			/* the ends, edge-triggered; .opt, as NULL */
+	int opt;			/* what is asked about options: convert_opt.h */
 	uint64_t bit;			/* in fn_sock.images */
 } relay;
 
@@ -171,6 +178,8 @@ static void adopt(struct fn_sock *sk, int fd)
 		return;
 	}
 	*c = (struct conn){ .sk = sk, .fd = fd, .todo = true, .next = relay.conns, .pprev = &relay.conns };
+	c->file = (struct fn_file){ .kind = FN_FILE_TCP, .sk = sk, .type = SOCK_STREAM, .protocol = IPPROTO_TCP };
+	c->number = fn_convert_own_name(fd, &c->file.domain);
 	if (c->next)
 		c->next->pprev = &c->next;
 	relay.conns = c;
@@ -217,7 +226,39 @@ static void take_events(void)
 static void take_ready(const struct epoll_event *ev, int n)
 {
 	for (int i = 0; i < n; i++)
-		((struct conn *)ev[i].data.ptr)->todo = true;
+		if (ev[i].data.ptr)
+			((struct conn *)ev[i].data.ptr)->todo = true;
+}
+
+static struct fn_file *file_of(uint32_t number)
+{
+	for (struct conn *c = relay.conns; c; c = c->next)
+		if (c->number == number)
+			return &c->file;
+	return NULL;
+}
+
+/* What is asked about may have come with the letters that came meanwhile. */
+static void answer_questions(const struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.ptr)
+			continue;
+		fn_engine_lock();
+		take_letters();
+		fn_engine_unlock();
+		fn_relay_opt_serve(relay.opt, file_of);
+	}
+}
+
+/* Without it options of converted connections are the kernel's to refuse. */
+static void open_questions(void)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	relay.opt = fn_relay_opt_open(fn_bell_key());
+	if (relay.opt >= 0)
+		fn_sys_epoll_ctl(relay.epfd, EPOLL_CTL_ADD, relay.opt, &ev);
 }
 
 static bool serve_all(void)
@@ -299,8 +340,10 @@ static void run(void)
 		sleep_until(until, nap, fds, n);
 		fn_ports_tick(fn_now());
 		ready = fn_sys_epoll_check(relay.epfd, ev, EVENTS);
+		answer_questions(ev, ready);
 	}
 	fn_engine.shared->relay = false;
+	fn_fd_internal_close(relay.opt);
 	fn_fd_internal_close(fn_engine.bell);	/* the name is the next one's */
 	fn_engine.bell = -1;
 	fn_family_leave();
@@ -322,6 +365,8 @@ static _Noreturn void relay_main(int bell)
 	relay.bit = 1ull << FN_RELAY_IMAGE;
 	relay.conns = NULL;
 	relay.epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
+	open_questions();
+	fn_keeper_forbid();
 	fn_ports_child();
 	run();
 	for (;;)

@@ -476,6 +476,20 @@ void fn_meet(int fd)
 	state.met = fd;
 }
 
+bool fn_convert_any;
+
+int fn_convert_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	(void)fd, (void)level, (void)name, (void)value, (void)len;
+	return FN_TO_KERNEL;
+}
+
+int fn_convert_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	(void)fd, (void)level, (void)name, (void)value, (void)len;
+	return FN_TO_KERNEL;
+}
+
 bool fn_convert_lookup(int fd, struct fn_convert_name *name)
 {
 	(void)fd, (void)name;

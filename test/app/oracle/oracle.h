@@ -100,6 +100,7 @@ void t_thread(void);
 void t_epoll(void);
 void t_listen(void);
 void t_options(void);
+void t_convert(void);
 void t_fd(void);
 void t_file(void);
 void t_udp(void);
