@@ -189,16 +189,20 @@ uint64_t fn_engine_deadline(void)
 bool fn_engine_look(void)
 {
 	uint64_t now;
+	bool due;
 
 	if (!fn_engine.st)
 		return false;
 	now = fn_now();
-	if (now - fn_engine.st->now < LOOK_EVERY_NS)
+	due = now - fn_engine.st->now >= LOOK_EVERY_NS;
+	if (!due && !fn_engine.fabric)
 		return false;
 	fn_engine_lock();
-	fn_engine_poll(now);
+	due |= fn_fabric_pending();
+	if (due)
+		fn_engine_poll(now);
 	fn_engine_unlock();
-	return true;
+	return due;
 }
 
 void fn_engine_push(void)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -355,6 +356,16 @@ void fn_fabric_disarm(void)
 bool fn_fabric_pending(void)
 {
 	return fabric.nic && fabric.nic->ops->rx_pending(fabric.nic);
+}
+
+bool fn_fabric_beside(void)
+{
+	int cpu = sched_getcpu();
+
+	if (!fabric.nic || cpu < 0)
+		return false;
+	fn_shm_run_on(fabric.nic, (uint32_t)cpu);
+	return fn_shm_beside(fabric.nic);
 }
 
 bool fn_fabric_source_ok(const struct fn_sock *sk)

@@ -26,8 +26,10 @@ void fn_fabric_watch_all(void);
 /* Around a sleep: peers ring from now on; false: something waits already. With the lock held. */
 bool fn_fabric_arm(void);
 void fn_fabric_disarm(void);
-/* Something waits to be taken. */
+/* Something waits to be taken. With the lock held. */
 bool fn_fabric_pending(void);
+/* A wait begins: does the process that we heard last run on this CPU? With the lock held. */
+bool fn_fabric_beside(void);
 
 /*
  * Who listens at ip4 (network order), port (host order), is it a process under Fastnet, and can it be reached? Its peer

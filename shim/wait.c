@@ -287,12 +287,24 @@ static int nap(struct fn_wait *w, struct fn_thread *t)
 	return fn_guard_interrupted() ? -EINTR : 0;
 }
 
+/* Whoever shares our CPU with us does not come by our spinning. */
+static uint64_t spin_budget(void)
+{
+	bool beside = false;
+
+	if (fn_engine.fabric && fn_engine_trylock()) {
+		beside = fn_fabric_beside();
+		fn_engine_unlock();
+	}
+	return beside && fn_config.spin_us == FN_CONF_AUTO ? 0 : fn_spin_budget();
+}
+
 static int wait_masked(struct fn_wait *w, struct fn_thread *t)
 {
 	uint64_t start = fn_now();
 	int ret;
 
-	ret = spin(w, start + fn_spin_budget());
+	ret = spin(w, start + spin_budget());
 	while (ret == 0) {
 		fn_spin_slept();
 		ret = make_efd(t) < 0 ? -ENOMEM : sleep_once(w, t);

@@ -7,108 +7,13 @@
  * peer's payload goes back to it as a return entry when the stack frees it; returns wait in a list without bound of their
  * own, so that receiving never waits for sending.
  */
-#include "nic_shm.h"
+#include "shm_priv.h"
 
 #include <string.h>
 
 #include "wire.h"
 
-enum entry_type {
-	ENTRY_FRAME = 1,	/* arg: pieces of payload; body: struct place each, then the frame from its IP header on */
-	ENTRY_RETURN,		/* body: buffer numbers, 4 bytes each */
-};
-
-#define INLINE_MAX	440	/* bytes of IP packet that travel in the ring: with its head seven slots */
-#define HEAD_MAX	120	/* IPv4 and TCP headers with options */
-#define PLACES_MAX	32
-#define RETURNS		14	/* in an entry of one slot */
-#define BACKLOG		FN_NIC_TXQ
-#define BELL_WORDS	(FN_SHM_PEERS / 64)
-#define RX_MEM		(16 + FN_RING_ENTRY_MAX)
-
-_Static_assert(PLACES_MAX * 8 + HEAD_MAX <= FN_RING_ENTRY_MAX, "a frame's places and headers are one entry");
-_Static_assert(INLINE_MAX <= FN_RING_ENTRY_MAX, "an inline frame is one entry");
-
-struct place {
-	uint32_t buf;
-	uint16_t off, len;
-};
-
-/* One of our payload buffers. */
-struct txbuf {
-	struct fn_pkt p;
-	struct txbuf *next;	/* in the free list */
-	uint32_t lent;		/* times that it was sent and has not come back */
-	uint16_t peer;		/* to whom */
-	bool freed;		/* the stack has released it */
-};
-
-/* What a packet from a peer needs here: a descriptor, and memory for what was in the ring. */
-struct rxbuf {
-	struct fn_pkt p;
-	struct rxbuf *next;	/* free, or waits to be returned */
-	struct peer *peer;	/* .p's bytes lie in its payload memory; NULL: in .mem */
-	uint32_t buf;
-	uint8_t mem[];		/* RX_MEM bytes, when it came from the pool for those */
-};
-
-/* An entry that found the ring full. */
-struct kept {
-	uint16_t len;
-	uint8_t type, arg;
-	uint8_t body[FN_RING_ENTRY_MAX];
-};
-
-struct peer {
-	struct fn_ring_tx tx;
-	struct fn_ring_rx rx;
-	const uint8_t *payload;
-	uint32_t bufs;		/* of its payload memory */
-	uint16_t number;
-	bool used, dead, broken, touched;
-	bool ready;		/* its payload memory is known */
-	uint32_t held;		/* buffers of its that we hold or have not returned */
-	uint32_t lent;		/* of ours that it holds */
-	struct rxbuf *returns;
-	struct kept *backlog;	/* BACKLOG of them, made when first needed */
-	uint32_t backlog_head, backlog_len;
-};
-
-struct shm {
-	struct fn_nic nic;
-	struct fn_arena *arena;
-	uint8_t *payload;
-	uint32_t bufs, made, used;
-	uint32_t backed;	/* of bufs: those with memory behind them */
-	struct fn_shm_conf conf;
-	struct txbuf *txbuf;	/* bufs of them */
-	struct txbuf *free_tx;
-	struct rxbuf *free_head, *free_frag;
-	struct rxbuf *answers;	/* resets that dead peers would have sent */
-	uint32_t backlogs;	/* peers whose backlog is not empty */
-	uint32_t peers;		/* highest number in use */
-	uint32_t turn;		/* the peer that is asked first */
-	uint64_t bell[BELL_WORDS];
-	struct peer *peer[FN_SHM_PEERS];
-};
-
-static struct shm *shm_of(const struct fn_nic *nic) { return nic->priv; }
-
-static struct peer *peer_at(const struct shm *s, unsigned number)
-{
-	struct peer *peer = number < FN_SHM_PEERS ? s->peer[number] : NULL;
-
-	return peer && peer->used ? peer : NULL;
-}
-
 /* ---- buffers to send from ---- */
-
-static void put_tx(struct shm *s, struct txbuf *b)
-{
-	b->next = s->free_tx;
-	s->free_tx = b;
-	s->used--;
-}
 
 /* A step at a time, half of what there is: 64 buffers, 256 KiB, at least. */
 static fn_cold bool back_more(struct shm *s)
@@ -241,11 +146,6 @@ static bool has_room(struct shm *s, struct peer *peer, uint32_t body)
 		return false;
 	}
 	return (uint32_t)room > fn_ring_slots(body);	/* and the one behind it */
-}
-
-static void set_choked(struct shm *s)
-{
-	s->nic.choked = s->backlogs != 0;
 }
 
 /* The ring is full: keep the entry. Never more than what was staged when the ring became full (fn_nic_ops.full). */
@@ -559,6 +459,8 @@ static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst,
 		s->nic.stats.rx_bytes += p->pkt_len;
 		burst[got++] = p;
 	}
+	if (got)
+		s->heard = peer;
 	return got;
 }
 
@@ -633,166 +535,4 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 	s->nic.mac[0] = 2;
 	memcpy(s->nic.name, "fabric", 7);
 	return &s->nic;
-}
-
-static bool pair_ok(const struct fn_shm_pair *pair)
-{
-	return !(pair->tx_slots & (pair->tx_slots - 1)) && !(pair->rx_slots & (pair->rx_slots - 1)) && pair->tx_slots >= FN_RING_SLOTS_MIN &&
-	       pair->rx_slots >= FN_RING_SLOTS_MIN && pair->tx_slots <= FN_RING_SLOTS_MAX &&
-	       pair->rx_slots <= FN_RING_SLOTS_MAX && pair->payload_len / FN_SHM_BUF < UINT32_MAX;
-}
-
-static int free_number(struct shm *s)
-{
-	for (int i = 1; i < FN_SHM_PEERS; i++)
-		if (!s->peer[i] || !s->peer[i]->used)
-			return i;
-	return -ENOSPC;
-}
-
-int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
-{
-	struct shm *s = shm_of(nic);
-	int number = free_number(s);
-	struct kept *backlog;
-	struct peer *peer;
-
-	if (!pair_ok(pair))
-		return -EINVAL;
-	if (number < 0)
-		return number;
-	if (!s->peer[number])
-		s->peer[number] = fn_arena_alloc(s->arena, sizeof(*peer));
-	peer = s->peer[number];
-	if (!peer)
-		return -ENOMEM;
-	backlog = peer->backlog;
-	*peer = (struct peer){ .number = (uint16_t)number, .backlog = backlog, .used = true };
-	fn_ring_tx_init(&peer->tx, pair->tx, pair->tx_slots);
-	fn_ring_rx_init(&peer->rx, pair->rx, pair->rx_slots);
-	s->peers = fn_max(s->peers, (uint32_t)number);
-	if (pair->payload)
-		fn_shm_peer_payload(nic, number, pair->payload, pair->payload_len);
-	return number;
-}
-
-void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len)
-{
-	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
-
-	if (!peer || peer->ready)
-		return;
-	peer->payload = payload;
-	peer->bufs = (uint32_t)(payload_len / FN_SHM_BUF);
-	peer->ready = true;
-}
-
-/* What it held of ours is free; what we were to return needs no return. */
-static void bury(struct shm *s, struct peer *peer)
-{
-	struct rxbuf *r;
-
-	peer->dead = true;
-	for (uint32_t i = 0; peer->lent && i < s->made; i++) {
-		struct txbuf *b = &s->txbuf[i];
-
-		if (!b->lent || b->peer != peer->number)
-			continue;
-		peer->lent -= b->lent;
-		b->lent = 0;
-		if (b->freed)
-			put_tx(s, b);
-	}
-	while ((r = peer->returns)) {
-		peer->returns = r->next;
-		peer->held--;
-		r->next = s->free_frag;
-		s->free_frag = r;
-	}
-	s->backlogs -= peer->backlog_len != 0;
-	peer->backlog_len = 0;
-	set_choked(s);
-	s->bell[peer->number / 64] &= ~(1ull << peer->number % 64);
-}
-
-void fn_shm_peer_dead(struct fn_nic *nic, int number)
-{
-	struct shm *s = shm_of(nic);
-	struct peer *peer = peer_at(s, (unsigned)number);
-
-	if (peer && !peer->dead)
-		bury(s, peer);
-}
-
-bool fn_shm_peer_del(struct fn_nic *nic, int number)
-{
-	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
-
-	if (!peer)
-		return true;
-	fn_shm_peer_dead(nic, number);
-	if (peer->held)
-		return false;
-	peer->used = false;
-	return true;
-}
-
-bool fn_shm_broken(const struct fn_nic *nic, int number)
-{
-	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
-
-	return peer && peer->broken;
-}
-
-bool fn_shm_drained(const struct fn_nic *nic, int number)
-{
-	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
-
-	return !peer || peer->dead || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
-}
-
-uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
-{
-	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
-
-	return peer ? peer->lent : 0;
-}
-
-int fn_shm_bell(struct fn_nic *nic)
-{
-	struct shm *s = shm_of(nic);
-
-	for (unsigned w = 0; w < BELL_WORDS; w++) {
-		if (s->bell[w]) {
-			unsigned bit = (unsigned)__builtin_ctzll(s->bell[w]);
-
-			s->bell[w] &= s->bell[w] - 1;
-			return (int)(w * 64 + bit);
-		}
-	}
-	return 0;
-}
-
-bool fn_shm_arm(struct fn_nic *nic)
-{
-	struct shm *s = shm_of(nic);
-
-	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && !s->peer[i]->dead)
-			fn_ring_arm(&s->peer[i]->rx);
-	return !shm_rx_pending(nic);
-}
-
-void fn_shm_disarm(struct fn_nic *nic)
-{
-	struct shm *s = shm_of(nic);
-
-	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && !s->peer[i]->dead)
-			fn_ring_disarm(&s->peer[i]->rx);
-}
-
-uint32_t fn_shm_outstanding(const struct fn_nic *nic)
-{
-	return shm_of(nic)->used;
 }

@@ -71,6 +71,11 @@ uint32_t fn_shm_lent(const struct fn_nic *nic, int number);
 /* A peer that sleeps and has been sent something since it was asked last: its number, then the next one's; 0: no more. */
 int fn_shm_bell(struct fn_nic *nic);
 
+/* We run on that CPU: peers are told when it is another one. And: does the one that sent last run there too? Spinning for it
+ * would keep it from running. */
+void fn_shm_run_on(struct fn_nic *nic, uint32_t cpu);
+bool fn_shm_beside(const struct fn_nic *nic);
+
 /* Before a sleep: ask all peers for a bell; false: there is something already. And after it. */
 bool fn_shm_arm(struct fn_nic *nic);
 void fn_shm_disarm(struct fn_nic *nic);

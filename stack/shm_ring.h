@@ -28,7 +28,8 @@
 struct fn_ring_shared {
 	_Atomic(uint32_t) taken;	/* consumer: slots it has consumed */
 	_Atomic(uint32_t) asleep;	/* consumer: not 0 while it wants its bell rung; who rings clears it */
-	uint8_t unused[FN_RING_SLOT - 8];
+	_Atomic(uint32_t) cpu;		/* consumer: the CPU on which it ran when it waited last, plus 1; a hint */
+	uint8_t unused[FN_RING_SLOT - 12];
 	uint8_t slot[][FN_RING_SLOT];
 };
 
@@ -102,6 +103,16 @@ void fn_ring_arm(struct fn_ring_rx *r);
 fn_inline void fn_ring_disarm(struct fn_ring_rx *r)
 {
 	atomic_store_explicit(&r->mem->asleep, 0, memory_order_relaxed);
+}
+
+/* The consumer's CPU as it tells, plus 1; 0: unknown. */
+fn_inline void fn_ring_run_on(struct fn_ring_rx *r, uint32_t cpu)
+{
+	atomic_store_explicit(&r->mem->cpu, cpu, memory_order_relaxed);
+}
+fn_inline uint32_t fn_ring_runs_on(const struct fn_ring_tx *r)
+{
+	return atomic_load_explicit(&r->mem->cpu, memory_order_relaxed);
 }
 
 #endif

@@ -544,6 +544,23 @@ Test(nic_shm, payload_memory_is_backed_as_it_is_used)
 	cr_assert_gt(backed, 512u << 10);
 }
 
+Test(nic_shm, who_shares_a_cpu_knows)
+{
+	struct fn_sock *l, *a, *b;
+
+	fn_shm_run_on(A.nic, 0);
+	fn_shm_run_on(B.nic, 1);
+	pair_up(&l, &a, &b);
+	cr_assert(!fn_shm_beside(A.nic));
+	fn_shm_run_on(B.nic, 0);
+	cr_assert(fn_shm_beside(A.nic));
+	cr_assert(fn_shm_beside(B.nic));
+	fn_shm_run_on(A.nic, 3);
+	cr_assert(!fn_shm_beside(B.nic));
+	fn_shm_peer_dead(A.nic, A.peer);
+	cr_assert(!fn_shm_beside(A.nic));
+}
+
 Test(nic_shm, a_sleeper_is_rung_in_the_call_that_sends)
 {
 	struct fn_shm_conf conf = { .payload = A.payload, .payload_len = PAYLOAD, .ring = ring_bell };

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The fabric's peers: they come, they sleep and are to be rung, they go with all that they held of ours. */
+#include "shm_priv.h"
+
+#include <errno.h>
+
+static bool pair_ok(const struct fn_shm_pair *pair)
+{
+	return !(pair->tx_slots & (pair->tx_slots - 1)) && !(pair->rx_slots & (pair->rx_slots - 1)) && pair->tx_slots >= FN_RING_SLOTS_MIN &&
+	       pair->rx_slots >= FN_RING_SLOTS_MIN && pair->tx_slots <= FN_RING_SLOTS_MAX &&
+	       pair->rx_slots <= FN_RING_SLOTS_MAX && pair->payload_len / FN_SHM_BUF < UINT32_MAX;
+}
+
+static int free_number(struct shm *s)
+{
+	for (int i = 1; i < FN_SHM_PEERS; i++)
+		if (!s->peer[i] || !s->peer[i]->used)
+			return i;
+	return -ENOSPC;
+}
+
+int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
+{
+	struct shm *s = shm_of(nic);
+	int number = free_number(s);
+	struct kept *backlog;
+	struct peer *peer;
+
+	if (!pair_ok(pair))
+		return -EINVAL;
+	if (number < 0)
+		return number;
+	if (!s->peer[number])
+		s->peer[number] = fn_arena_alloc(s->arena, sizeof(*peer));
+	peer = s->peer[number];
+	if (!peer)
+		return -ENOMEM;
+	backlog = peer->backlog;
+	*peer = (struct peer){ .number = (uint16_t)number, .backlog = backlog, .used = true };
+	fn_ring_tx_init(&peer->tx, pair->tx, pair->tx_slots);
+	fn_ring_rx_init(&peer->rx, pair->rx, pair->rx_slots);
+	fn_ring_run_on(&peer->rx, s->cpu);
+	s->peers = fn_max(s->peers, (uint32_t)number);
+	if (pair->payload)
+		fn_shm_peer_payload(nic, number, pair->payload, pair->payload_len);
+	return number;
+}
+
+void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len)
+{
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	if (!peer || peer->ready)
+		return;
+	peer->payload = payload;
+	peer->bufs = (uint32_t)(payload_len / FN_SHM_BUF);
+	peer->ready = true;
+}
+
+/* What it held of ours is free; what we were to return needs no return. */
+static void bury(struct shm *s, struct peer *peer)
+{
+	struct rxbuf *r;
+
+	peer->dead = true;
+	for (uint32_t i = 0; peer->lent && i < s->made; i++) {
+		struct txbuf *b = &s->txbuf[i];
+
+		if (!b->lent || b->peer != peer->number)
+			continue;
+		peer->lent -= b->lent;
+		b->lent = 0;
+		if (b->freed)
+			put_tx(s, b);
+	}
+	while ((r = peer->returns)) {
+		peer->returns = r->next;
+		peer->held--;
+		r->next = s->free_frag;
+		s->free_frag = r;
+	}
+	s->backlogs -= peer->backlog_len != 0;
+	peer->backlog_len = 0;
+	set_choked(s);
+	s->bell[peer->number / 64] &= ~(1ull << peer->number % 64);
+}
+
+void fn_shm_peer_dead(struct fn_nic *nic, int number)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	if (peer && !peer->dead)
+		bury(s, peer);
+}
+
+bool fn_shm_peer_del(struct fn_nic *nic, int number)
+{
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	if (!peer)
+		return true;
+	fn_shm_peer_dead(nic, number);
+	if (peer->held)
+		return false;
+	peer->used = false;
+	return true;
+}
+
+bool fn_shm_broken(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer && peer->broken;
+}
+
+bool fn_shm_drained(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return !peer || peer->dead || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
+}
+
+uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer ? peer->lent : 0;
+}
+
+int fn_shm_bell(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+
+	for (unsigned w = 0; w < BELL_WORDS; w++) {
+		if (s->bell[w]) {
+			unsigned bit = (unsigned)__builtin_ctzll(s->bell[w]);
+
+			s->bell[w] &= s->bell[w] - 1;
+			return (int)(w * 64 + bit);
+		}
+	}
+	return 0;
+}
+
+bool fn_shm_arm(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+
+	for (uint32_t i = 1; i <= s->peers; i++)
+		if (peer_at(s, i) && !s->peer[i]->dead)
+			fn_ring_arm(&s->peer[i]->rx);
+	return !nic->ops->rx_pending(nic);
+}
+
+void fn_shm_disarm(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+
+	for (uint32_t i = 1; i <= s->peers; i++)
+		if (peer_at(s, i) && !s->peer[i]->dead)
+			fn_ring_disarm(&s->peer[i]->rx);
+}
+
+uint32_t fn_shm_outstanding(const struct fn_nic *nic)
+{
+	return shm_of(nic)->used;
+}
+
+void fn_shm_run_on(struct fn_nic *nic, uint32_t cpu)
+{
+	struct shm *s = shm_of(nic);
+
+	if (fn_likely(s->cpu == cpu + 1))
+		return;
+	s->cpu = cpu + 1;
+	for (uint32_t i = 1; i <= s->peers; i++)
+		if (peer_at(s, i) && !s->peer[i]->dead)
+			fn_ring_run_on(&s->peer[i]->rx, s->cpu);
+}
+
+bool fn_shm_beside(const struct fn_nic *nic)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = s->heard;
+
+	/* the ring that is both is our own */
+	return peer && peer->used && !peer->dead && peer->tx.mem != peer->rx.mem && s->cpu && fn_ring_runs_on(&peer->tx) == s->cpu;
+}

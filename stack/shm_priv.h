@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Between nic_shm.c and shm_peer.c: the fabric's records. */
+#ifndef FN_SHM_PRIV_H
+#define FN_SHM_PRIV_H
+
+#include "nic_shm.h"
+
+enum entry_type {
+	ENTRY_FRAME = 1,	/* arg: pieces of payload; body: struct place each, then the frame from its IP header on */
+	ENTRY_RETURN,		/* body: buffer numbers, 4 bytes each */
+};
+
+#define INLINE_MAX	440	/* bytes of IP packet that travel in the ring: with its head seven slots */
+#define HEAD_MAX	120	/* IPv4 and TCP headers with options */
+#define PLACES_MAX	32
+#define RETURNS		14	/* in an entry of one slot */
+#define BACKLOG		FN_NIC_TXQ
+#define BELL_WORDS	(FN_SHM_PEERS / 64)
+#define RX_MEM		(16 + FN_RING_ENTRY_MAX)
+
+_Static_assert(PLACES_MAX * 8 + HEAD_MAX <= FN_RING_ENTRY_MAX, "a frame's places and headers are one entry");
+_Static_assert(INLINE_MAX <= FN_RING_ENTRY_MAX, "an inline frame is one entry");
+
+struct place {
+	uint32_t buf;
+	uint16_t off, len;
+};
+
+/* One of our payload buffers. */
+struct txbuf {
+	struct fn_pkt p;
+	struct txbuf *next;	/* in the free list */
+	uint32_t lent;		/* times that it was sent and has not come back */
+	uint16_t peer;		/* to whom */
+	bool freed;		/* the stack has released it */
+};
+
+/* What a packet from a peer needs here: a descriptor, and memory for what was in the ring. */
+struct rxbuf {
+	struct fn_pkt p;
+	struct rxbuf *next;	/* free, or waits to be returned */
+	struct peer *peer;	/* .p's bytes lie in its payload memory; NULL: in .mem */
+	uint32_t buf;
+	uint8_t mem[];		/* RX_MEM bytes, when it came from the pool for those */
+};
+
+/* An entry that found the ring full. */
+struct kept {
+	uint16_t len;
+	uint8_t type, arg;
+	uint8_t body[FN_RING_ENTRY_MAX];
+};
+
+struct peer {
+	struct fn_ring_tx tx;
+	struct fn_ring_rx rx;
+	const uint8_t *payload;
+	uint32_t bufs;		/* of its payload memory */
+	uint16_t number;
+	bool used, dead, broken, touched;
+	bool ready;		/* its payload memory is known */
+	uint32_t held;		/* buffers of its that we hold or have not returned */
+	uint32_t lent;		/* of ours that it holds */
+	struct rxbuf *returns;
+	struct kept *backlog;	/* BACKLOG of them, made when first needed */
+	uint32_t backlog_head, backlog_len;
+};
+
+struct shm {
+	struct fn_nic nic;
+	struct fn_arena *arena;
+	uint8_t *payload;
+	uint32_t bufs, made, used;
+	uint32_t backed;	/* of bufs: those with memory behind them */
+	struct fn_shm_conf conf;
+	struct txbuf *txbuf;	/* bufs of them */
+	struct txbuf *free_tx;
+	struct rxbuf *free_head, *free_frag;
+	struct rxbuf *answers;	/* resets that dead peers would have sent */
+	uint32_t backlogs;	/* peers whose backlog is not empty */
+	uint32_t peers;		/* highest number in use */
+	uint32_t turn;		/* the peer that is asked first */
+	uint32_t cpu;		/* ours, plus 1 */
+	struct peer *heard;	/* who sent last */
+	uint64_t bell[BELL_WORDS];
+	struct peer *peer[FN_SHM_PEERS];
+};
+
+fn_inline struct shm *shm_of(const struct fn_nic *nic) { return nic->priv; }
+
+fn_inline struct peer *peer_at(const struct shm *s, unsigned number)
+{
+	struct peer *peer = number < FN_SHM_PEERS ? s->peer[number] : NULL;
+
+	return peer && peer->used ? peer : NULL;
+}
+
+fn_inline void put_tx(struct shm *s, struct txbuf *b)
+{
+	b->next = s->free_tx;
+	s->free_tx = b;
+	s->used--;
+}
+
+fn_inline void set_choked(struct shm *s)
+{
+	s->nic.choked = s->backlogs != 0;
+}
+
+#endif
