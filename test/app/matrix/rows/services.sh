@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash disable=SC2034,SC2154
 # Services that hand a connection to another program, and those over UDP.
-known dnsmasq port "over TCP there is no answer, UDP works; the cause is not found yet"
+known dnsmasq port "over TCP it answers only at addresses that an interface has, and a port's is on none; UDP works"
 slow
 row dnsmasq "dnsmasq: UDP and TCP, asked with dig" dnsmasq dig
 dnsmasq()
