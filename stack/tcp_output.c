@@ -124,6 +124,14 @@ static unsigned run_length(const struct fn_tcp *tp, uint8_t nonagle)
 	return n;
 }
 
+/* For a device that cuts: the first segment of sndq, which may leave, and in the same packet what may leave with it. */
+static __attribute__((noinline)) int send_some(struct fn_tcp *tp, struct fn_pkt *p, uint8_t nonagle)
+{
+	unsigned n = p->next && p->len == tp->mss && fn_tcp_may_run(tp) ? run_length(tp, nonagle) : 1;
+
+	return n > 1 ? fn_tcp_send_run(tp, n) : send_new(tp, p);
+}
+
 static bool fin_missing(const struct fn_tcp *tp)
 {
 	return !tp->fin_queued && FIN_STATES >> tp->sk.tcp_state & 1;
@@ -173,16 +181,16 @@ void fn_tcp_check_probe(struct fn_tcp *tp)
 
 bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle)
 {
-	bool sent = false, cuts = tp->path.nic && tp->path.nic->tso_segs;
+	bool sent = false, cuts;
 	struct fn_pkt *p;
 
 	if (!(CAN_SEND >> tp->sk.tcp_state & 1))
 		return false;
+	cuts = tp->path.nic->tso_max;
 	if (fn_unlikely(fin_missing(tp)))
 		queue_fin(tp);
 	nonagle |= tp->nonagle;
 	while ((p = tp->sndq.head)) {
-		unsigned n;
 		int err;
 
 		if (!fits_cwnd(tp, p)) {
@@ -195,8 +203,7 @@ bool fn_tcp_output(struct fn_tcp *tp, uint8_t nonagle)
 			break;
 		if (!nagle_allows(tp, p, nonagle, tp->snd_una == tp->snd_nxt))
 			break;
-		n = cuts && p->next && p->len == tp->mss && fn_tcp_may_run(tp) ? run_length(tp, nonagle) : 1;
-		err = n > 1 ? fn_tcp_send_run(tp, n) : send_new(tp, p);
+		err = cuts ? send_some(tp, p, nonagle) : send_new(tp, p);
 		if (fn_unlikely(err)) {
 			if (err == -ENOBUFS)	/* the device's queue is full: again with the next burst */
 				fn_tcp_burst_add(tp, FN_BURST_OUT);
