@@ -56,7 +56,7 @@ nginx_conf()	# nginx_conf SIDE
 	chmod 755 "$LAB_TMP/www"
 	head -c 1024 /dev/zero | tr '\0' x >"$LAB_TMP/www/1k"
 	cat >"$dir/nginx.conf" <<-END
-		user www-data;
+		user $(is_local "$1" && echo root || echo www-data);
 		worker_processes 1;
 		daemon off;
 		pid $dir/nginx.pid;
@@ -95,7 +95,10 @@ row_start()	# row_start ROW SIDE
 
 on_client()
 {
-	lab_exec_client taskset -c "$CLIENT_CORE" timeout $((SECONDS_EACH + 20)) "$@"
+	local run=()
+
+	[ "$LAB_SIDE" != fabric ] || run=(env FASTNET_FABRIC=on FASTNET_LOG=none "$BUILD/tools/fastnet-run")
+	lab_exec_client taskset -c "$CLIENT_CORE" timeout $((SECONDS_EACH + 20)) "${run[@]}" "$@"
 }
 
 client_wrk()

@@ -6,6 +6,8 @@
 #	kernel		the server's end of a veth is the kernel's
 #	pinned		the same, with its receive work on the server's core
 #	af_packet, af_xdp	it is a port of Fastnet
+#	loopback	one namespace for both ends: the kernel's loopback interface
+#	fabric		the same, both ends under Fastnet, no port
 
 SERVER_CORE=0
 CLIENT_CORE=1
@@ -13,7 +15,23 @@ declare -A side_client_ns side_server_ns side_spec side_pid side_worker
 
 is_fastnet()
 {
-	[ "$1" = af_packet ] || [ "$1" = af_xdp ]
+	[ "$1" = af_packet ] || [ "$1" = af_xdp ] || [ "$1" = fabric ]
+}
+
+is_local()
+{
+	[ "$1" = loopback ] || [ "$1" = fabric ]
+}
+
+# One namespace, no wire; the client's address is the server's.
+side_make_local()
+{
+	lab_init
+	LAB_SERVER_NS=fnl$1$$
+	LAB_CLIENT_NS=$LAB_SERVER_NS
+	LAB_SERVER_IP=127.0.0.1
+	LAB_SPEC=
+	lab_netns "$LAB_SERVER_NS"
 }
 
 # The kernel receives in the softirq of the core that sends, which is the client's. RPS hands what arrives on the
@@ -55,7 +73,9 @@ side_make()
 {
 	local side=$1
 
-	if is_fastnet "$side"; then
+	if is_local "$side"; then
+		side_make_local "$side"
+	elif is_fastnet "$side"; then
 		lab_make "$side"
 		lab_offloads off
 	else
@@ -66,7 +86,7 @@ side_make()
 			lab_exec_server ethtool -K "$LAB_SERVER_IF" tx off gso off tso off >/dev/null 2>&1
 		fi
 	fi
-	[ -z "$WIRE" ] || lab_exec_client sh -c "
+	[ -z "$WIRE" ] || is_local "$side" || lab_exec_client sh -c "
 		echo $(printf %x $((1 << CLIENT_CORE))) >/sys/class/net/$LAB_CLIENT_IF/queues/rx-0/rps_cpus"
 	tune
 	side_client_ns[$side]=$LAB_CLIENT_NS
@@ -79,6 +99,7 @@ side_make()
 # What lab.sh's functions speak of from now on.
 side_use()
 {
+	LAB_SIDE=$1
 	LAB_CLIENT_NS=${side_client_ns[$1]}
 	LAB_SERVER_NS=${side_server_ns[$1]}
 	LAB_SPEC=${side_spec[$1]}
@@ -93,6 +114,7 @@ side_start()
 	shift 2
 	side_use "$side"
 	! is_fastnet "$side" || run=("$BUILD/tools/fastnet-run" --nic "$LAB_SPEC")
+	[ "$side" != fabric ] || run=(env FASTNET_FABRIC=on "$BUILD/tools/fastnet-run")
 	# shellcheck disable=SC2016
 	FASTNET_LOG=$LAB_TMP/$side/fastnet.log FASTNET_LOG_LEVEL=info \
 		lab_start_server sh -c 'log=$1; shift; exec "$@" >"$log" 2>&1' sh "$LAB_TMP/$side/server.log" \

@@ -94,8 +94,10 @@ function print_row(i,   k, c, n, label)
 	label = label (unit[i] == "/s" ? "" : ", " unit[i])
 	for (k = 1; k <= nsides; k++)
 		c[++n] = cell(i, side[k])
-	for (k = 3; k <= nsides; k++)
+	for (k = 3; k <= nsides && !local; k++)
 		c[++n] = ratio(i, side[k], "kernel") " / " ratio(i, side[k], "pinned")
+	if (local)
+		c[++n] = ratio(i, "fabric", "loopback")
 	line(label, c, n)
 }
 
@@ -103,8 +105,10 @@ function print_head(   k, c, n)
 {
 	for (k = 1; k <= nsides; k++)
 		c[++n] = name(side[k])
-	for (k = 3; k <= nsides; k++)
+	for (k = 3; k <= nsides && !local; k++)
 		c[++n] = side[k] " ratio"
+	if (local)
+		c[++n] = "ratio"
 	line("", c, n)
 	if (markdown) {
 		for (k = 1; k <= n; k++)
@@ -119,9 +123,15 @@ END {
 		for (i = 1; i <= n; i++)
 			print_row(i)
 		print ""
-		printf "Medians of %d rounds of %s s in turns (least-most). Ratios: to the kernel as it is / with its receive work\n", rounds, seconds
-		printf "on the server's core (%s); above 1 Fastnet is better, for latencies too.\n", pin == "rps" ? "RPS" : "threaded NAPI"
-		printf "Pinned: server, all its threads, keeper and DPDK's included: core %s; client: core %s, always on the kernel.\n", server, client
+		printf "Medians of %d rounds of %s s in turns (least-most). ", rounds, seconds
+		if (local) {
+			printf "Ratio: to the kernel's loopback; above 1 Fastnet is better,\nfor latencies too. "
+		} else {
+			print "Ratios: to the kernel as it is / with its receive work"
+			printf "on the server's core (%s); above 1 Fastnet is better, for latencies too.\n", pin == "rps" ? "RPS" : "threaded NAPI"
+		}
+		printf "Pinned: server, all its threads%s: core %s; client: core %s%s.\n", local ? "" : ", keeper and DPDK's included",
+			server, client, local ? "" : ", always on the kernel"
 		if (wire)
 			print "As over a wire: no offloads at either end; the client's end receives on the client's core."
 		for (k = 1; k <= turns; k++)
