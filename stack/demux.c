@@ -192,11 +192,12 @@ void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash)
 void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk)
 {
 	struct fn_demux *d = st->demux;
-	struct port *port = port_find(d, sk->kind, sk->local.port);
 	struct fn_sock **at;
+	struct port *port;
 
 	if (!(sk->opts & FN_SO_IN_CONN))
 		return;
+	port = port_find(d, sk->kind, sk->local.port);
 	if (st->last_conn == sk)
 		st->last_conn = NULL;
 	if ((void *)st->express == sk)
@@ -209,6 +210,25 @@ void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk)
 	d->conns--;
 	if (port && port->conns)	/* 0: there was no memory for it when sk came */
 		port->conns--;
+}
+
+/* The port's count of connections stays: they have the same ends. */
+void fn_demux_replace_conn(struct fn_stack *st, struct fn_sock *old, struct fn_sock *sk)
+{
+	struct fn_sock **at = bucket_of(st->demux, old->hash);
+
+	fn_assert(old->opts & FN_SO_IN_CONN && !(sk->opts & FN_SO_IN_CONN));
+	while (*at != old)
+		at = &(*at)->hash_next;
+	*at = sk;
+	sk->hash = old->hash;
+	sk->hash_next = old->hash_next;
+	sk->opts |= FN_SO_IN_CONN;
+	old->hash_next = NULL;
+	old->opts &= (uint16_t)~FN_SO_IN_CONN;
+	st->last_conn = sk;
+	if ((void *)st->express == old)
+		st->express = NULL;
 }
 
 /* ---- bound sockets ---- */

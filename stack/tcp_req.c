@@ -239,12 +239,13 @@ struct fn_tcp *fn_tcp_req_promote(struct fn_stack *st, struct fn_tcp_req *req)
 	tp->sk.local = sk->local;
 	tp->sk.remote = sk->remote;
 	tp->sk.nic_index = path.nic->index;
-	tp->sk.hash = sk->hash;
-	if (req->listed)
+	if (req->listed) {
+		fn_demux_replace_conn(st, fn_mini_sk(req), &tp->sk);
 		fn_tcp_req_free(st, req);
+	} else {
+		fn_demux_add_hashed(st, &tp->sk, sk->hash);
+	}
 	fn_tcp_set_state(tp, FN_TCP_SYN_RCVD);
-	fn_demux_add_hashed(st, &tp->sk, tp->sk.hash);
-	st->last_conn = &tp->sk;	/* its first request is the next segment */
 	st->stats.tcp_passive_open++;
 	return tp;
 }

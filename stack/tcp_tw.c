@@ -41,7 +41,6 @@ void fn_tcp_time_wait(struct fn_tcp *tp, enum fn_tcp_state substate, uint64_t ns
 {
 	struct fn_stack *st = tp->sk.st;
 	struct fn_tcp_tw *tw = tp->lossless ? NULL : fn_pool_alloc(&st->tcp->tw_pool);
-	uint32_t hash = tp->sk.hash;
 	struct fn_sock *sk;
 
 	if (!tw) {	/* a lossless wire has no old duplicates; out of objects the wait is given up, as Linux does */
@@ -62,8 +61,8 @@ void fn_tcp_time_wait(struct fn_tcp *tp, enum fn_tcp_state substate, uint64_t ns
 	tw->ts_recent_stamp = tp->ts_recent_stamp;
 	tw->ts_off = tp->ts_off;
 	tw->timer.fn = expired;
+	fn_demux_replace_conn(st, &tp->sk, sk);
 	fn_tcp_done(tp);
-	fn_demux_add_hashed(st, sk, hash);
 	fn_timer_arm(&st->wheel, &tw->timer, st->now + ns);
 }
 

@@ -87,6 +87,29 @@ Test(demux, thousands_of_connections_come_and_go)
 	fn_demux_del_conn(st, sk[0]);
 }
 
+Test(demux, one_takes_the_place_of_another)
+{
+	enum { N = 2000 };
+	static struct fn_sock *old[N], *sk[N];
+
+	for (unsigned i = 0; i < N; i++)
+		old[i] = conn(IP(10, 0, 0, 1), 80, IP(10, 1, 0, 0), (uint16_t)(1000 + i));
+	for (unsigned i = 0; i < N; i++) {
+		sk[i] = sock(FN_SOCK_TCP, IP(10, 0, 0, 1), 80, 0);
+		sk[i]->remote = old[i]->remote;
+		st->express = (void *)old[i];
+		fn_demux_replace_conn(st, old[i], sk[i]);
+		cr_assert_null(st->express);
+		fn_demux_del_conn(st, old[i]);		/* is in it no more */
+	}
+	for (unsigned i = 0; i < N; i++)
+		cr_assert_eq(fn_demux_conn(st, sk[i]->hash, &sk[i]->local, &sk[i]->remote), sk[i]);
+	for (unsigned i = 0; i < N; i++)
+		fn_demux_del_conn(st, sk[i]);
+	cr_assert_null(fn_demux_conn(st, sk[0]->hash, &sk[0]->local, &sk[0]->remote));
+	cr_assert_null(st->last_conn);
+}
+
 Test(demux, a_connection_is_found_by_all_four)
 {
 	struct fn_sock *sk = conn(IP(10, 0, 0, 1), 80, IP(10, 0, 0, 2), 4000);
