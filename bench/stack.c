@@ -77,41 +77,33 @@ static void count(bool on)
 	virtual_ns += STEP_NS;
 }
 
+/* The value of what is not counted: the wire's work. */
+#define uncounted(expr)				\
+	({					\
+		CALLGRIND_TOGGLE_COLLECT;	\
+		__auto_type ret_ = (expr);	\
+		CALLGRIND_TOGGLE_COLLECT;	\
+		ret_;				\
+	})
+
 static uint16_t wire_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 {
-	uint16_t got;
-
-	CALLGRIND_TOGGLE_COLLECT;
-	got = bare.rx(nic, burst, n);
-	CALLGRIND_TOGGLE_COLLECT;
-	return got;
+	return uncounted(bare.rx(nic, burst, n));
 }
 
 static uint16_t wire_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 {
-	uint16_t took;
-
-	CALLGRIND_TOGGLE_COLLECT;
-	took = bare.tx(nic, burst, n);
-	CALLGRIND_TOGGLE_COLLECT;
-	return took;
+	return uncounted(bare.tx(nic, burst, n));
 }
 
 static struct fn_pkt *wire_alloc(struct fn_nic *nic)
 {
-	struct fn_pkt *p;
-
-	CALLGRIND_TOGGLE_COLLECT;
-	p = bare.alloc(nic);
-	CALLGRIND_TOGGLE_COLLECT;
-	return p;
+	return uncounted(bare.alloc(nic));
 }
 
 static void wire_free(struct fn_nic *nic, struct fn_pkt *p)
 {
-	CALLGRIND_TOGGLE_COLLECT;
-	bare.free(nic, p);
-	CALLGRIND_TOGGLE_COLLECT;
+	(void)uncounted((bare.free(nic, p), 0));
 }
 
 /* ---- the two ends ---- */
@@ -395,50 +387,65 @@ static void phase_crr(long rounds)
 	}
 }
 
-/* Bulk data to the server; rounds are MSSes of 1448 bytes. */
-static void phase_in(long rounds)
+/* ---- bulk data: rounds are MSSes of 1448 bytes ---- */
+
+static char bulk_buf[1 << 18];
+
+static void bulk(long rounds, void (*client_turn)(struct fn_sock *sk), ssize_t (*server_turn)(int fd))
 {
-	static char buf[1 << 18];
 	uint64_t total = 0, want = (uint64_t)rounds * 1448;
-	struct epoll_event ev;
 	struct fn_sock *sk;
 	int fd = connect_pair(&sk);
 
 	while (total < want) {
 		ssize_t n;
 
-		while (client_send(sk, 16384) > 0)
-			;
+		client_turn(sk);
 		run_client();
 		count(true);
-		n = wait_server(&ev, 1) == 1 ? read_server(fd, buf, sizeof(buf)) : 0;
+		n = server_turn(fd);
 		count(false);
 		total += n > 0 ? (uint64_t)n : 0;
 		run_client();
 	}
 }
 
+static void client_fills(struct fn_sock *sk)
+{
+	while (client_send(sk, 16384) > 0)
+		;
+}
+
+static void client_drains(struct fn_sock *sk)
+{
+	while (client_recv(sk) > 0)
+		;
+}
+
+static ssize_t server_reads(int fd)
+{
+	struct epoll_event ev;
+
+	return wait_server(&ev, 1) == 1 ? read_server(fd, bulk_buf, sizeof(bulk_buf)) : 0;
+}
+
+static ssize_t server_writes(int fd)
+{
+	ssize_t n = write_server(fd, bulk_buf, 1 << 16);
+	struct epoll_event ev;
+
+	wait_server(&ev, 1);
+	return n;
+}
+
+static void phase_in(long rounds)
+{
+	bulk(rounds, client_fills, server_reads);
+}
+
 static void phase_out(long rounds)
 {
-	static char buf[1 << 16];
-	uint64_t total = 0, want = (uint64_t)rounds * 1448;
-	struct epoll_event ev;
-	struct fn_sock *sk;
-	int fd = connect_pair(&sk);
-
-	while (total < want) {
-		ssize_t n;
-
-		count(true);
-		n = write_server(fd, buf, sizeof(buf));
-		wait_server(&ev, 1);
-		count(false);
-		total += n > 0 ? (uint64_t)n : 0;
-		run_client();
-		while (client_recv(sk) > 0)
-			;
-		run_client();
-	}
+	bulk(rounds, client_drains, server_writes);
 }
 
 /* Arena bytes of an idle established connection. */
