@@ -175,6 +175,17 @@ static int give_relay(struct fn_sock *sk, int far)
 	return ret < 0 ? ret : relay;
 }
 
+/* The relay carries an urgent byte as one; whether the program has it in the stream is its own end's affair. */
+static void hand_over_urgent(struct fn_sock *sk, int end)
+{
+	int on = 1;
+
+	if (!(sk->opts & FN_SO_OOBINLINE))
+		return;
+	fn_sys_setsockopt(end, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	fn_sock_setopt(sk, FN_OPT_OOBINLINE, 0);
+}
+
 /* The pair is made: the connection goes to the relay and to the other images. Nothing has changed when it fails. */
 static int hand_over(struct fn_file *f, const struct pair *p)
 {
@@ -187,6 +198,7 @@ static int hand_over(struct fn_file *f, const struct pair *p)
 		return relay;
 	sk->images = 1ull << relay;
 	sk->user = FN_RELAY_USER;
+	hand_over_urgent(sk, p->end);
 	fn_relay_move_in(sk, p->far, &eof);
 	give_others(sk, others, p->end);
 	fn_bell_ring(1ull << relay);

@@ -7,6 +7,7 @@
 #include "shim/relay.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/wait.h>
 
@@ -51,12 +52,31 @@ static uint8_t bounce[CHUNK];
 
 /* ---- moving bytes ---- */
 
+/* At the mark: the urgent byte, as one of the socket's own if the kernel has such. False: there is no room now. */
+static bool move_urgent_in(struct fn_sock *sk, int fd)
+{
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	long n;
+
+	if (fn_likely(!fn_tcp_at_mark(sk)) || fn_tcp_recv(sk, &iov, 1, 0, MSG_OOB | MSG_PEEK, NULL) != 1)
+		return true;
+	n = fn_sys(SYS_sendto, fd, &byte, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+	if (n == -EOPNOTSUPP)
+		n = fn_sys(SYS_sendto, fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+	if (n == 1)
+		fn_tcp_recv(sk, &iov, 1, 0, MSG_OOB, NULL);
+	return n != -EAGAIN;
+}
+
 ssize_t fn_relay_move_in(struct fn_sock *sk, int fd, bool *eof)
 {
 	struct iovec iov = { bounce, sizeof(bounce) };
 	ssize_t total = 0, n;
 
 	for (int i = 0; i < STEPS; i++) {
+		if (!move_urgent_in(sk, fd))
+			return total;
 		iov.iov_len = sizeof(bounce);
 		n = fn_tcp_recv(sk, &iov, 1, 0, MSG_PEEK, NULL);
 		*eof = n == 0 && !total;
@@ -72,18 +92,27 @@ ssize_t fn_relay_move_in(struct fn_sock *sk, int fd, bool *eof)
 	return total;
 }
 
+/* Is the next byte of the program's an urgent one? A read stops in front of it. */
+static bool at_mark(int fd)
+{
+	int mark = 0;
+
+	return fn_sys(SYS_ioctl, fd, SIOCATMARK, &mark) == 0 && mark;
+}
+
 /* From the program: straight into transmit buffers. Bytes, 0 at the end, -EAGAIN, or the error of either side. */
 static ssize_t move_out(struct conn *c)
 {
 	struct iovec iov[OUT_IOVS];
 	int iovcnt = OUT_IOVS, err = 0;
-	struct fn_pkt *chain = fn_tcp_reserve(c->sk, CHUNK, iov, &iovcnt, &err);
+	bool urgent = at_mark(c->fd);
+	struct fn_pkt *chain = fn_tcp_reserve(c->sk, urgent ? 1 : CHUNK, iov, &iovcnt, &err);
 	ssize_t n;
 
 	if (!chain)
 		return err == -EAGAIN ? -EAGAIN : -EPIPE;
 	n = fn_sys(SYS_readv, c->fd, iov, iovcnt);
-	fn_tcp_commit(c->sk, chain, n > 0 ? (size_t)n : 0, 0);
+	fn_tcp_commit(c->sk, chain, n > 0 ? (size_t)n : 0, urgent ? MSG_OOB : 0);
 	return n;
 }
 
@@ -170,8 +199,9 @@ static void serve(struct conn *c)
 
 static void adopt(struct fn_sock *sk, int fd)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET };
 	struct conn *c = fn_slab_alloc(&conns);
+	int on = 1;
 
 	if (!c || !(sk->images & relay.bit)) {
 		fn_sys_close(fd);
@@ -185,6 +215,7 @@ static void adopt(struct fn_sock *sk, int fd)
 	relay.conns = c;
 	sk->user = c;
 	ev.data.ptr = c;
+	fn_sys_setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));	/* no read swallows an urgent byte */
 	fn_sys_epoll_ctl(relay.epfd, EPOLL_CTL_ADD, fd, &ev);
 }
 

@@ -223,6 +223,60 @@ static void registered(int (*make)(int *))
 	put_back();
 }
 
+/* Does the kernel's AF_UNIX know urgent bytes (Linux 5.15, CONFIG_AF_UNIX_OOB)? */
+static bool pairs_have_urgent(void)
+{
+	int pair[2];
+	bool have = !socketpair(AF_UNIX, SOCK_STREAM, 0, pair) && send(pair[0], "x", 1, MSG_OOB) == 1;
+
+	close(pair[0]);
+	close(pair[1]);
+	return have;
+}
+
+/* An urgent byte on its way in, one that comes afterwards, one that leaves. */
+static void urgent(int (*make)(int *))
+{
+	int slot, fd;
+
+	if (!pairs_have_urgent()) {
+		say("the kernel's pairs have no urgent bytes: not compared");
+		return;
+	}
+	fd = make(&slot);
+	peer("send %d 3", slot);
+	peer("oob %d 33", slot);
+	peer("send %d 2", slot);
+	until(fd, POLLPRI);
+	take_over(fd);
+	until(0, POLLPRI);
+	GET(recv(0, buf, 100, 0), buf);
+	TRY(sockatmark(0));
+	GET(recv(fd, buf, 1, MSG_OOB), buf);
+	GET(recv(0, buf, 100, 0), buf);
+	peer("oob %d 63", slot);
+	until(fd, POLLPRI);
+	GET(recv(0, buf, 1, MSG_OOB), buf);
+	TRY(send(0, "abc", 3, 0));
+	TRY(send(0, "!", 1, MSG_OOB));
+	TRY(send(0, "de", 2, 0));
+	say("peer got: %ld", peer("recv %d 5", slot));	/* -1000 if the urgent byte stood in the stream */
+	close(fd);
+	put_back();
+
+	fd = make(&slot);
+	TRY(set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1));
+	take_over(fd);
+	peer("send %d 3", slot);
+	peer("oob %d 33", slot);
+	until(0, POLLPRI);
+	GET(recv(0, buf, 100, 0), buf);
+	TRY(sockatmark(0));
+	GET(recv(0, buf, 100, 0), buf);
+	close(fd);
+	put_back();
+}
+
 static int sleeper_fd;
 static void *sleeper(void *kind)
 {
@@ -330,6 +384,7 @@ void t_convert(void)
 		options(ways[i].make);
 		flags(ways[i].make);
 		registered(ways[i].make);
+		urgent(ways[i].make);
 		slept_on(ways[i].make, "recv");
 		slept_on(ways[i].make, "waitall");
 		slept_on(ways[i].make, "poll");
