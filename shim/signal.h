@@ -18,6 +18,9 @@
  * SA_RESTART (the kernel's ERESTARTSYS, include/linux/errno.h). Never leaves the library. */
 #define FN_RESTART	512
 
+/* What libc keeps for pthread_cancel() (SIGCANCEL, sysdeps/unix/sysv/linux/internal-signals.h). */
+#define FN_SIGCANCEL	32
+
 /* Why a call's beginning or end must look closer. */
 enum {
 	FN_PEND_NEW	= 1,		/* the thread's first call */

@@ -51,6 +51,7 @@ void fn_thread_register(void)
 	if (t->known_pprev || !have_key || pthread_setspecific(key, t))
 		return;
 	t->id = pthread_self();
+	t->tid = (int)fn_sys(SYS_gettid, 0);
 	t->guard = &fn_this_guard;
 	fn_lock_take(&lock);
 	t->known_next = threads;
@@ -72,6 +73,7 @@ void fn_threads_fork_child(void)
 			fn_fd_internal_close(t->efd);
 	}
 	threads = NULL;
+	self->tid = (int)fn_sys(SYS_gettid, 0);
 	if (self->known_pprev) {
 		threads = self;
 		self->known_next = NULL;
@@ -98,6 +100,7 @@ void fn_shim_cancelled(unsigned long thread)
 		if (t->id == thread) {
 			atomic_fetch_or(&t->guard->pending, FN_PEND_CANCEL);
 			fn_thread_ring(t);
+			fn_thread_poke(t);
 		}
 	fn_lock_release(&lock);
 }

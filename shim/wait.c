@@ -350,6 +350,34 @@ int fn_wait(struct fn_wait *w, bool restart)
 	return ret == -EINTR && (restart || !fn_guard_signalled()) ? -FN_RESTART : ret;
 }
 
+/* What a thread that sleeps in the kernel alone has no bell for. The mark is set before. */
+void fn_thread_poke(struct fn_thread *t)
+{
+	/* pairs with the fence in sleep_in_kernel(): either that thread sees the mark, or we see that it sleeps */
+	atomic_thread_fence(memory_order_seq_cst);
+	t->sleep = (struct timespec){ 0, 0 };
+	if (!t->in_kernel)
+		return;
+	t->poked = true;
+	/* libc's own, whose handler does nothing to a thread that is cancelled at its next point (nptl/pthread_cancel.c) */
+	fn_sys(SYS_tgkill, fn_sys(SYS_getpid, 0), t->tid, FN_SIGCANCEL);
+}
+
+/* One sleep. A poke that comes before it has made it zero, one that comes in it is an EINTR; so is a signal. */
+static int sleep_in_kernel(struct fn_thread *t, int epfd, struct epoll_event *ev, int max, const struct timespec *ts)
+{
+	int ret;
+
+	t->in_kernel = true;
+	t->sleep = ts ? *ts : (struct timespec){ .tv_sec = LONGEST };
+	atomic_thread_fence(memory_order_seq_cst);
+	if (fn_guard_interrupted())
+		t->sleep = (struct timespec){ 0, 0 };
+	ret = (int)fn_sys(SYS_epoll_pwait2, epfd, ev, max, &t->sleep, NULL, FN_SIGSET_SIZE);
+	t->in_kernel = false;
+	return ret;
+}
+
 int fn_wait_kernel_epoll(int epfd, struct epoll_event *ev, int max, const struct timespec *ts, const sigset_t *mask)
 {
 	bool look_once = ts && !ts->tv_sec && !ts->tv_nsec;
@@ -359,11 +387,11 @@ int fn_wait_kernel_epoll(int epfd, struct epoll_event *ev, int max, const struct
 
 	if (mask)
 		fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, mask, &saved, FN_SIGSET_SIZE);
-	t->sleep = ts ? *ts : (struct timespec){ .tv_sec = LONGEST };
-	atomic_signal_fence(memory_order_seq_cst);
-	if (fn_guard_interrupted())
-		t->sleep = (struct timespec){ 0, 0 };
-	ret = (int)fn_sys(SYS_epoll_pwait2, epfd, ev, max, &t->sleep, NULL, FN_SIGSET_SIZE);
+	do {
+		t->poked = false;
+		ret = sleep_in_kernel(t, epfd, ev, max, ts);
+		/* cancelled, but not to be cancelled: goes on, from the beginning */
+	} while (fn_unlikely(t->poked) && (ret == 0 || ret == -EINTR) && !fn_guard_interrupted());
 	if (ret == 0 && !look_once && fn_guard_interrupted())
 		ret = -EINTR;
 	if (mask && ret == -EINTR)

@@ -21,7 +21,9 @@ struct fn_thread {
 	struct timespec sleep;		/* what the raw ppoll reads; a signal that is put off zeroes it */
 	bool heir;			/* woken to be the watcher; with the engine locked, or in the thread itself */
 	bool inside;			/* opening a port: what it calls is none of our business */
-	unsigned long id;		/* pthread_t; here and below: thread.c's */
+	_Atomic(bool) in_kernel, poked;	/* sleeps where it has no bell; was woken there */
+	int tid;			/* here and below: thread.c's */
+	unsigned long id;		/* pthread_t */
 	struct fn_guard *guard;
 	struct fn_thread *known_next, **known_pprev;
 };
@@ -111,6 +113,8 @@ fn_inline void fn_wait_closing(void)
 /* What the calling thread will want of the kernel before it can sleep is got now. */
 void fn_thread_ready(void);
 
+/* Wake a thread that has got a mark, from a sleep in the kernel alone too. */
+void fn_thread_poke(struct fn_thread *t);
 /* Ring a thread: it leaves its sleep, or does not enter it. False: it was not asleep. */
 bool fn_thread_ring(struct fn_thread *t);
 extern __thread struct fn_thread fn_this_thread;

@@ -233,6 +233,36 @@ static void not_cancelled(int fd, int other, int slot)
 	}
 	say("%s: %s", job.call->name, result == PTHREAD_CANCELED ? "cancelled" : "came back");
 }
+
+static void *shielded(void *arg)
+{
+	long ret;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	ret = (long)body(arg);
+	return (void *)(ret < 0 ? -(long)errno : ret);
+}
+
+/* Cancellation is off: what is waited for comes, and the call gives it. */
+static void not_now(const struct call *calls, int count, int fd, int other, int end)
+{
+	for (int i = 0; i < count; i++) {
+		struct job job = { &calls[i], fd, other };
+		void *result = NULL;
+		pthread_t t;
+
+		pthread_create(&t, NULL, shielded, &job);
+		usleep(3000);
+		pthread_cancel(t);
+		usleep(3000);
+		if (write(end, "x", 1) != 1)
+			return;
+		pthread_join(t, &result);
+		say("%s, not to be cancelled: %ld", calls[i].name, (long)result);
+		if (read(fd, buf, 10) != 1)
+			return;
+	}
+}
 #define CANCEL(calls, fd, other) cancel(calls, COUNT(calls), fd, other)
 #define RUN(calls, fd, other, flags) run(calls, COUNT(calls), fd, other, flags)
 
@@ -335,6 +365,25 @@ static void polling(int flags)
 	close(fd);
 }
 
+/* The kernel's alone, in a program that has connections of the stack besides. */
+static void polling_pipe(int flags)
+{
+	int slot, fd = connect_out(&slot), ep = epoll_create1(EPOLL_CLOEXEC), ends[2];
+
+	if (pipe2(ends, O_CLOEXEC))
+		return;
+	say("-- a pipe");
+	epoll_ctl(ep, EPOLL_CTL_ADD, ends[0], &(struct epoll_event){ .events = EPOLLIN });
+	RUN(waits, ends[0], ep, flags);
+	CANCEL(waits, ends[0], ep);
+	not_now(waits, COUNT(waits), ends[0], ep, ends[1]);
+	run(reads, 2, ends[0], -1, flags);
+	close(ends[0]);
+	close(ends[1]);
+	close(ep);
+	close(fd);
+}
+
 /* close() that lingers: its socket is gone, whatever ended the wait. */
 static long do_close(int fd, int other) { return close(fd); }
 
@@ -390,6 +439,7 @@ void t_eintr(void)
 		table(flags, false, "");
 		table(flags, true, ", SO_RCVTIMEO and SO_SNDTIMEO");
 		polling(flags);
+		polling_pipe(flags);
 		lingering(flags);
 	}
 	cancelling();

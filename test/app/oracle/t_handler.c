@@ -282,6 +282,40 @@ static void fork_it(int sig)
 	waitpid(pid, NULL, 0);
 }
 
+/* As inetd's child would: another program gets the connection on its standard output. */
+static void exec_it(int sig)
+{
+	pid_t pid = fork();
+
+	calls++;
+	if (!pid) {
+		dup2(handler_fd, STDOUT_FILENO);
+		execl("/bin/sh", "sh", "-c", "printf abcd", NULL);
+		_exit(1);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+static void executes(void)
+{
+	int slot, fd = handler_fd = connect_out(&slot);
+	pid_t pid;
+
+	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = exec_it, .sa_flags = SA_RESTART }, NULL);
+	calls = 0;
+	pid = signaller(SIGUSR1, 0, false);
+	peer("later 500 send %d 3", slot);
+	GET(recv(fd, buf, 10, 0), buf);
+	say("executed by the handler: %d", (int)calls);
+	say("peer has %ld", peer("recv %d 4", slot));
+	waitpid(pid, NULL, 0);
+	signal(SIGUSR1, SIG_DFL);
+	TRY(send(fd, "efgh", 4, 0));
+	say("peer has %ld", peer("recv %d 4", slot));
+	close(fd);
+	say("peer sees the end: %ld", peer("take %d", slot));
+}
+
 /* SIGCHLD's handler is postgres' of old. */
 static void forks(void)
 {
@@ -422,6 +456,7 @@ void t_handler(void)
 	closes(0);
 	closes(SA_RESTART);
 	forks();
+	executes();
 	ends(exit_it, "_exit");
 	ends(quick_exit_it, "quick_exit");
 	jumps_out_of_two();
