@@ -191,7 +191,9 @@ static void say_conf(const struct fn_conf *c, const char *library)
 			say_ip4(" gateway ", n->ip4_gw);
 		putchar('\n');
 	}
-	if (!c->nnics)
+	if (c->fabric)
+		puts("fabric: on: TCP between processes of this host may go through shared memory");
+	else if (!c->nnics)
 		puts("port: none: every socket will be the kernel's");
 	printf("rules: %u\n", c->nrules);
 	if (c->disable)

@@ -544,6 +544,44 @@ Test(nic_shm, payload_memory_is_backed_as_it_is_used)
 	cr_assert_gt(backed, 512u << 10);
 }
 
+Test(nic_shm, what_lies_in_the_ring_needs_no_more_of_its_sender)
+{
+	static char data[3000], in[3000];
+	struct fn_sock *l, *a, *b;
+	ssize_t n, got = 0;
+
+	pair_up(&l, &a, &b);
+	cr_assert_eq(give(a, data, sizeof(data)), (ssize_t)sizeof(data));
+	fn_sock_close(a);
+	fn_stack_flush(A.st);
+	cr_assert_eq(fn_stack_draining(A.st), 0);
+	a_dies();
+	while ((n = get(b, in, sizeof(in))) > 0)
+		got += n;
+	cr_assert_eq(got, (ssize_t)sizeof(data));
+	cr_assert_eq(n, 0);
+	fn_sock_close(b);
+	fn_sock_close(l);
+}
+
+/* Beyond the peer's window it is still the sender's to bring over. */
+Test(nic_shm, what_the_window_holds_back_is_waited_for)
+{
+	static char data[200000];
+	struct fn_sock *l, *a, *b;
+	ssize_t n;
+
+	pair_up(&l, &a, &b);
+	while ((n = give(a, data, sizeof(data))) > 0)
+		fn_stack_flush(A.st);
+	fn_sock_close(a);
+	fn_stack_flush(A.st);
+	cr_assert_eq(fn_stack_draining(A.st), 1);
+	fn_sock_close(b);
+	fn_sock_close(l);
+	nothing_left();
+}
+
 Test(nic_shm, who_shares_a_cpu_knows)
 {
 	struct fn_sock *l, *a, *b;
