@@ -546,7 +546,7 @@ static struct peer *greet(const struct fn_rendezvous *at, int sock)
 /* Until the other process has answered, or has not in time. We go on answering others meanwhile: they may be waiting for us. */
 static int await_welcome(struct peer *p)
 {
-	uint64_t until = fn_now() + FN_FABRIC_PATIENCE, now;
+	uint64_t until = fn_now() + fn_config.fabric_wait_ms * FN_MSEC, now;
 	struct pollfd pfd[2];
 	struct timespec ts;
 	int ret;
@@ -569,7 +569,7 @@ static int await_welcome(struct peer *p)
 		fn_engine_unlock();
 		if (ret)
 			return ret;
-		ts = (struct timespec){ .tv_nsec = (long)(until - now) };
+		ts = (struct timespec){ .tv_sec = (time_t)((until - now) / FN_NSEC), .tv_nsec = (long)((until - now) % FN_NSEC) };
 		fn_sys_ppoll(pfd, 2, &ts, NULL);
 	}
 }

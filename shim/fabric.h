@@ -33,11 +33,10 @@ bool fn_fabric_beside(void);
 
 /*
  * Who listens at ip4 (network order), port (host order), is it a process under Fastnet, and can it be reached? Its peer
- * number, 0: the kernel serves it; -errno: so too, and the reason. May wait FN_FABRIC_PATIENCE for another process to
+ * number, 0: the kernel serves it; -errno: so too, and the reason. May wait fabric_wait_ms for another process to
  * answer, but never for one that is known. Without the lock.
  */
 int fn_fabric_reach(uint32_t ip4, uint16_t port);
-#define FN_FABRIC_PATIENCE (20 * FN_MSEC)
 
 /* A listener begins, opens its stack side, ends. The second and third with the lock held. */
 void fn_fabric_listen(struct fn_file *f, int fd);
