@@ -161,6 +161,10 @@ uint64_t dpdk_ring_missed(struct dpdk_port *port);
 /* What has no room in a slot of this socket's ring is to be queued as well. False: it will be cut off. */
 bool dpdk_ring_setup(int fd);
 
+/* ---- recover.c: fn_nic_ops.each and .reclaim ---- */
+void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
+void dpdk_reclaim(struct fn_nic *nic);
+
 /* ---- numa.c ---- */
 bool dpdk_numa_many(void);
 void dpdk_numa_bind(void *addr, size_t len, int node);

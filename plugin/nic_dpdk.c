@@ -408,6 +408,8 @@ const struct fn_nic_ops dpdk_nic_ops = {
 	.in_flight = dpdk_in_flight,
 	.rx_pending = dpdk_rx_pending,
 	.link_up = dpdk_link_up,
+	.each = dpdk_each,
+	.reclaim = dpdk_reclaim,
 };
 
 const struct fn_nic_ops dpdk_nic_ops_blind = {
@@ -417,4 +419,6 @@ const struct fn_nic_ops dpdk_nic_ops_blind = {
 	.free = dpdk_free,
 	.in_flight = dpdk_in_flight,
 	.link_up = dpdk_link_up,
+	.each = dpdk_each,
+	.reclaim = dpdk_reclaim,
 };

@@ -32,17 +32,36 @@ static struct {
 
 /* ---- the lock ---- */
 
+/* What was made and not given to its program yet, or taken from it already. */
+static void close_unheld(struct fn_pool *pool)
+{
+	for (uint32_t i = 1; i < pool->made; i++) {
+		struct fn_sock *sk = fn_pool_at(pool, i);
+
+		if (sk->kind && sk->user && !sk->images)
+			fn_sock_close(sk);
+	}
+}
+
 static fn_cold void inherit_lock(struct fn_shared *sh)
 {
+	struct fn_stack *st = fn_engine.st;
+
 	fn_log(FN_LOG_NOTICE, "a process died while it changed the stack that it shared");
-	fn_stack_recover(fn_engine.st);
-	sh->changes++;		/* who it was is found out at once */
+	fn_stack_recover(st);
+	close_unheld(&st->tcp_pool);
+	close_unheld(&st->udp_pool);
+	sh->changes++;				/* who it was is found out at once */
+	sh->head += FN_SHARED_EVENTS + 1;	/* what it saw, nobody was told: everybody looks at everything */
+	fn_bell_ring(~0ull);
 }
 
 static void lock_had(struct fn_shared *sh, int ret)
 {
 	if (fn_unlikely(ret == -EOWNERDEAD))
 		inherit_lock(sh);
+	fn_engine.st->holder = 1ull << fn_engine.image;
+	fn_engine.st->busy = NULL;
 	if (fn_unlikely(fn_engine.conversions != sh->conversions))
 		fn_convert_catch_up();
 }
@@ -157,6 +176,8 @@ void fn_family_found(void)
 	if (fn_engine.shares)
 		return;
 	fn_robust_lock(&sh->lock);
+	fn_engine.st->holder = 1ull << fn_engine.image;
+	fn_engine.st->busy = NULL;
 	take_place((int)fn_engine.image, (int)fn_sys(SYS_getpid, 0));
 	fn_robust_lock(&sh->member[fn_engine.image].life);
 	own.pace = LOOK_NS;
@@ -348,6 +369,7 @@ static fn_cold void bury(struct fn_shared *sh, int image)
 {
 	uint64_t bit = 1ull << image;
 
+	fn_stack_forget_image(fn_engine.st, bit);
 	if (forget_in(&fn_engine.st->tcp_pool, bit) + forget_in(&fn_engine.st->udp_pool, bit))
 		fn_engine.st->stats.images_died++;
 	if (image == FN_RELAY_IMAGE)

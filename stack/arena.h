@@ -55,6 +55,8 @@ void fn_pool_init(struct fn_pool *p, struct fn_arena *a, uint32_t obj_size, uint
 /* A zeroed object, or NULL (counted in .failed). */
 void *fn_pool_alloc(struct fn_pool *p);
 void fn_pool_free(struct fn_pool *p, void *obj);
+/* The free list and the count anew, from the objects: after a death in the midst of a change. */
+void fn_pool_rebuild(struct fn_pool *p, bool (*used)(const void *obj));
 
 /* The number of an object of this pool; O(log chunks). */
 uint32_t fn_pool_index(const struct fn_pool *p, const void *obj);

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "net.h"
+#include "recover.h"
 
 #define CHUNK		1024		/* buckets an allocation, 8 KiB */
 #define CHUNKS		256		/* 262,144 buckets; beyond it chains grow */
@@ -166,24 +166,35 @@ static struct port *port_make(struct fn_stack *st, unsigned kind, uint16_t port)
 	return *page ? &(*page)[fn_be16(port) % PORT_PAGE] : NULL;
 }
 
-void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk)
-{
-	fn_demux_add_hashed(st, sk, fn_hash4(st, sk->remote.ip4, sk->local.ip4, sk->remote.port, sk->local.port));
-}
-
-void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash)
+fn_inline void conn_link(struct fn_stack *st, struct fn_sock *sk, uint32_t hash)
 {
 	struct fn_demux *d = st->demux;
-	struct port *port = port_make(st, sk->kind, sk->local.port);
 	struct fn_sock **bucket;
 
-	fn_assert(!(sk->opts & FN_SO_IN_CONN));
 	if (++d->conns > d->mask + 1 + d->split)
 		table_grow(st, d);
 	sk->hash = hash;
 	bucket = bucket_of(d, sk->hash);
 	sk->hash_next = *bucket;
 	*bucket = sk;
+}
+
+static uint32_t hash_of(const struct fn_stack *st, const struct fn_sock *sk)
+{
+	return fn_hash4(st, sk->remote.ip4, sk->local.ip4, sk->remote.port, sk->local.port);
+}
+
+void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk)
+{
+	fn_demux_add_hashed(st, sk, hash_of(st, sk));
+}
+
+void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash)
+{
+	struct port *port = port_make(st, sk->kind, sk->local.port);
+
+	fn_assert(!(sk->opts & FN_SO_IN_CONN));
+	conn_link(st, sk, hash);
 	sk->opts |= FN_SO_IN_CONN;
 	if (port)
 		port->conns++;
@@ -375,6 +386,38 @@ int fn_demux_listen(struct fn_stack *st, struct fn_sock *sk)
 			return -EADDRINUSE;
 	sk->opts |= FN_SO_LISTENING;
 	return 0;
+}
+
+/* ---- after a death under the lock ---- */
+
+void fn_demux_reset(struct fn_stack *st)
+{
+	struct fn_demux *d = st->demux;
+
+	for (unsigned i = 0; i < CHUNKS && d->chunk[i]; i++)
+		memset(d->chunk[i], 0, CHUNK * sizeof(d->chunk[i][0]));
+	d->mask = CHUNK - 1;
+	d->split = d->conns = 0;
+	for (unsigned kind = 0; kind < fn_array_size(d->ports); kind++)
+		for (unsigned i = 0; i < fn_array_size(d->ports[kind]); i++)
+			if (d->ports[kind][i])
+				memset(d->ports[kind][i], 0, PORT_PAGE * sizeof(struct port));
+}
+
+void fn_demux_relink(struct fn_stack *st, struct fn_sock *sk)
+{
+	struct port *port = port_make(st, sk->kind, sk->local.port);
+
+	sk->hash_next = sk->bind_next = NULL;
+	if (sk->opts & FN_SO_IN_CONN) {
+		conn_link(st, sk, hash_of(st, sk));
+		if (port)
+			port->conns++;
+	}
+	if (sk->opts & FN_SO_IN_BOUND && port) {
+		sk->bind_next = port->socks;
+		port->socks = sk;
+	}
 }
 
 /* ---- ephemeral ports ---- */

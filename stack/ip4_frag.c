@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ip4.h"
+#include "recover.h"
 
 #define PACKETS_MAX	64		/* being put together at a time */
 #define HELD_MAX	512		/* buffers held: they are the device's */
@@ -105,6 +106,20 @@ static struct fn_frag *frag_new(struct fn_stack *st, const struct fn_ip4_hdr *h)
 		;
 	*at = f;
 	return f;
+}
+
+static bool frag_used(const void *obj)
+{
+	return false;
+}
+
+void fn_frags_recover(struct fn_stack *st)
+{
+	struct fn_frags *fs = st->ip4->frags;
+
+	fs->oldest = NULL;
+	fs->held = 0;
+	fn_pool_rebuild(&fs->pool, frag_used);
 }
 
 /* ---- one fragment ---- */

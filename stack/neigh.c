@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "neigh.h"
+#include "recover.h"
 
 #define BUCKETS		256
 #define NEIGHS_MAX	1024		/* Linux gc_thresh3 */
@@ -216,6 +217,39 @@ struct fn_neigh *fn_neigh_get(struct fn_stack *st, struct fn_nic *nic, uint32_t 
 	n->next = *bucket;
 	*bucket = n;
 	return n;
+}
+
+/* ---- after a death under the lock ---- */
+
+static bool neigh_used(const void *obj)
+{
+	return ((const struct fn_neigh *)obj)->nic;
+}
+
+void fn_neigh_recover(struct fn_stack *st)
+{
+	struct fn_arp *arp = st->arp;
+
+	memset(arp->bucket, 0, sizeof(arp->bucket));
+	arp->waiting = 0;
+	fn_pool_rebuild(&arp->pool, neigh_used);
+	for (uint32_t i = 1; i < arp->pool.made; i++) {
+		struct fn_neigh *n = fn_pool_at(&arp->pool, i), **bucket = &arp->bucket[bucket_of(n->ip4)];
+
+		if (!n->nic)
+			continue;
+		n->wait = (struct fn_pktq){ 0 };
+		n->timer = (struct fn_timer){ .fn = neigh_timer };
+		n->ether.type = fn_be16(FN_ETHER_TYPE_IP4);
+		memcpy(n->ether.src, n->nic->mac, 6);
+		n->probes = 0;
+		if (!mac_known(st, n->nic, n->ip4, n->ether.dst)) {
+			n->state = FN_NEIGH_FAILED;
+			n->fresh_until = 0;
+		}
+		n->next = *bucket;
+		*bucket = n;
+	}
 }
 
 /* ---- output ---- */

@@ -50,6 +50,12 @@ struct fn_nic_ops {
 	bool (*link_up)(struct fn_nic *nic);
 	/* The destination of p (its Ethernet header at .l2) takes nothing now; asked while nic->choked. NULL: never so. */
 	bool (*full)(const struct fn_nic *nic, const struct fn_pkt *p);
+	/*
+	 * After a death under the lock (recover.c), both or neither: fn for every descriptor there is, in use or not; then
+	 * what has no FN_PKT_MARK is free, the others are the stack's alone, and the device's own rings are put right.
+	 */
+	void (*each)(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
+	void (*reclaim)(struct fn_nic *nic);
 };
 
 /* tx_full and alloc_failed are counted by the stack, the others by the implementation. */

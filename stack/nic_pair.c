@@ -424,7 +424,39 @@ static bool pair_rx_pending(const struct fn_nic *nic)
 	return e->head && e->head->due <= e->w->now;
 }
 
+/* ---- after a death under the stack's lock ---- */
+
+/* What waits on the wire is the wire's. */
+static void wire_mark(struct pair_end *e, bool on)
+{
+	for (struct pair_buf *b = e->head; b; b = b->next)
+		for (struct fn_pkt *p = b->pkt; p; p = p->seg)
+			p->flags = (uint16_t)(on ? p->flags | FN_PKT_MARK : p->flags & ~FN_PKT_MARK);
+}
+
+static void pair_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx)
+{
+	struct pair_end *e = (struct pair_end *)nic;
+
+	for (uint32_t i = 0; i < e->w->conf.buffers; i++)
+		if (e->bufs[i].held)
+			fn(ctx, e->bufs[i].pkt);
+}
+
+static void pair_reclaim(struct fn_nic *nic)
+{
+	struct pair_end *e = (struct pair_end *)nic;
+
+	wire_mark(e, true);
+	for (uint32_t i = 0; i < e->w->conf.buffers; i++)
+		if (e->bufs[i].held && !(e->bufs[i].pkt->flags & FN_PKT_MARK))
+			buf_release(e, &e->bufs[i]);
+	wire_mark(e, false);
+}
+
 static const struct fn_nic_ops pair_ops = {
+	.each = pair_each,
+	.reclaim = pair_reclaim,
 	.rx = pair_rx,
 	.tx = pair_tx,
 	.alloc = pair_alloc,

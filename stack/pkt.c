@@ -23,11 +23,9 @@ void fn_pkt_free_slow(struct fn_pkt *p)
 
 void fn_pktq_purge(struct fn_pktq *q)
 {
-	struct fn_pkt *p = q->head, *next;
+	struct fn_pkt *p;
 
-	for (; p; p = next) {
-		next = p->next;
+	/* one by one: what is free stands in no queue, whenever the holder of the lock may die */
+	while ((p = fn_pktq_pop(q)))
 		fn_pkt_free(p);
-	}
-	*q = (struct fn_pktq){0};
 }

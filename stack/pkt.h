@@ -45,6 +45,10 @@ enum fn_pkt_flag {
 	FN_PKT_QUEUED		= 1 << 11,
 	/* receive: from ourselves; its buffer was filled in this process */
 	FN_PKT_LOOP		= 1 << 12,
+	/* recovery (recover.c): found in a queue */
+	FN_PKT_MARK		= 1 << 13,
+	/* transmit: in no queue, but being filled without the lock (fn_tcp_reserve) */
+	FN_PKT_LENT		= 1 << 14,
 };
 
 #define FN_PKT_TX_OFFLOADS	(FN_PKT_TX_IP_CSUM | FN_PKT_TX_TCP_CSUM | FN_PKT_TX_UDP_CSUM | FN_PKT_TX_TSO)
@@ -84,6 +88,9 @@ struct fn_pkt {
 	uint64_t time;		/* ns: arrival (rx), last transmission (tx) */
 	uint64_t first_time;	/* ns: first transmission (tx) */
 	void *priv;		/* the NIC's own (the mbuf) */
+	/* FN_PKT_LENT: the connection it is charged to, and the process image that fills it */
+	void *lent_to;
+	uint64_t lent_by;
 };
 
 _Static_assert(sizeof(struct fn_pkt) <= FN_PKT_PRIV_SIZE, "a descriptor must fit into an mbuf's private area");

@@ -61,6 +61,22 @@ void fn_pool_free(struct fn_pool *p, void *obj)
 	p->used--;
 }
 
+void fn_pool_rebuild(struct fn_pool *p, bool (*used)(const void *obj))
+{
+	p->free = NULL;
+	p->used = 0;
+	for (uint32_t i = p->made; i-- > 1;) {
+		void *obj = fn_pool_at(p, i);
+
+		if (used(obj)) {
+			p->used++;
+			continue;
+		}
+		*(void **)obj = p->free;
+		p->free = obj;
+	}
+}
+
 uint32_t fn_pool_index(const struct fn_pool *p, const void *obj)
 {
 	const uint8_t *o = obj;

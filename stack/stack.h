@@ -73,6 +73,10 @@ struct fn_stack {
 	struct fn_routes *routes;
 	struct fn_arena *arena;
 	struct fn_udp *udp_wait;	/* sockets that wait for room to send */
+	/* what a death under the lock leaves behind (recover.c) */
+	struct fn_sock *busy;		/* being changed in a way that its own numbers do not show; NULL: none */
+	uint64_t holder;		/* the shim's: the process image that has the lock (a bit) */
+	uint32_t lent;			/* buffers that images fill without the lock (FN_PKT_LENT) */
 	uint64_t link_check;		/* when the devices are asked for their link state again */
 	struct fn_pool tcp_pool;	/* struct fn_tcp */
 	struct fn_pool udp_pool;	/* struct fn_udp */
@@ -114,8 +118,13 @@ fn_inline bool fn_stack_flush(struct fn_stack *st)
 	return !st->staged || fn_stack_flush_staged(st);
 }
 
-/* Whoever held the lock died at an unknown moment: counted. With the lock held. */
+/*
+ * Whoever held the lock (.holder) died at an unknown moment: everything derived is made again, connections that it left
+ * torn are reset. Counted. With the lock held; any events may have been missed, so all programs must look.
+ */
 void fn_stack_recover(struct fn_stack *st);
+/* That image died without the lock: buffers it was filling are free. With the lock held. */
+void fn_stack_forget_image(struct fn_stack *st, uint64_t image);
 
 /* When fn_stack_poll() must be called even if no packet comes (ns); FN_NEVER: not at all. */
 uint64_t fn_stack_deadline(const struct fn_stack *st);

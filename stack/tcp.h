@@ -380,6 +380,9 @@ void fn_tcp_req_fill(struct fn_tcp_req *req, struct fn_tcp *lp, const struct fn_
 /* The same in the listener's queue and in the demux, timer running; NULL: out of objects. */
 struct fn_tcp_req *fn_tcp_req_new(struct fn_tcp *lp, const struct fn_pkt *p, const struct fn_tcp_seg *seg, uint32_t isn);
 void fn_tcp_req_free(struct fn_stack *st, struct fn_tcp_req *req);
+/* Into its listener's queue. Out of everything but that, where there is no such queue (tcp_recover.c). */
+void fn_tcp_req_enlist(struct fn_tcp_req *req);
+void fn_tcp_req_discard(struct fn_stack *st, struct fn_tcp_req *req);
 /* A segment for a half-open connection. Returns the new connection, which fn_tcp_first_segment() takes on from there, or
  * NULL with *ret set and p taken. */
 struct fn_tcp *fn_tcp_req_input(struct fn_stack *st, struct fn_tcp_req *req, struct fn_pkt *p,
@@ -659,6 +662,14 @@ fn_inline void fn_tcp_ack_sent(struct fn_tcp *tp)
 	tp->ack = 0;
 	fn_tcp_clear_due(tp, FN_DUE_ACK);
 }
+
+/* ---- tcp_recover.c ---- */
+/* tp's queues and sequence numbers agree: nobody is in the midst of changing them. */
+bool fn_tcp_sound(const struct fn_tcp *tp);
+/* tcp_send.c: a buffer that was lent goes back. */
+void fn_tcp_unlend(struct fn_pkt *p);
+/* sk is being changed in a way that fn_tcp_sound() does not see. */
+fn_inline void fn_tcp_busy(struct fn_tcp *tp) { tp->sk.st->busy = &tp->sk; }
 
 /* ---- tcp_rtt.c: RFC 6298 ---- */
 void fn_tcp_rtt_sample(struct fn_tcp *tp, uint64_t rtt_ns);

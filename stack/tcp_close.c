@@ -110,6 +110,7 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 
 	if (err)
 		return err;
+	fn_tcp_busy(tp);
 	if (fn_ip4_is_bcast(st, remote->ip4))
 		return -ENETUNREACH;
 	err = fn_path_to(st, &path, remote, sk->opts & FN_SO_BOUND_ADDR ? sk->local.ip4 : 0, FN_IPPROTO_TCP);
@@ -148,6 +149,7 @@ int fn_tcp_disconnect(struct fn_sock *sk)
 	unsigned state = sk->tcp_state;
 	uint16_t port = sk->local.port;
 
+	fn_tcp_busy(tp);
 	if (state == FN_TCP_LISTEN) {
 		fn_tcp_listen_stop(tp);
 	} else if (NEED_RESET >> state & 1 || (tp->snd_nxt != tp->write_seq &&
@@ -204,6 +206,7 @@ int fn_tcp_shutdown(struct fn_sock *sk, unsigned how)
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	unsigned state = sk->tcp_state;
 
+	fn_tcp_busy(tp);
 	if (state == FN_TCP_LISTEN || state == FN_TCP_SYN_SENT) {
 		if (state == FN_TCP_SYN_SENT || how & FN_SHUT_RD)
 			fn_tcp_disconnect(sk);

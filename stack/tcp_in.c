@@ -295,6 +295,7 @@ int fn_tcp_segment(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
 {
 	int ret;
 
+	fn_tcp_busy(tp);
 	tp->segs_in++;
 	if (tp->sk.tcp_state == FN_TCP_SYN_SENT)	/* 3.10.7.3 */
 		return fn_tcp_syn_sent(tp, p, seg);

@@ -338,6 +338,7 @@ int fn_tcp_send_run(struct fn_tcp *tp, unsigned n)
 
 int fn_tcp_transmit(struct fn_tcp *tp, struct fn_pkt *p)
 {
+	fn_tcp_busy(tp);
 	p->flags |= FN_PKT_KEEP;
 	return send_pkt(tp, p, p->tcp_flags | FN_TCP_ACK, p->seq);
 }

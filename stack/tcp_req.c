@@ -32,6 +32,25 @@ void fn_tcp_req_free(struct fn_stack *st, struct fn_tcp_req *req)
 	fn_pool_free(&st->tcp->req_pool, req);
 }
 
+void fn_tcp_req_discard(struct fn_stack *st, struct fn_tcp_req *req)
+{
+	fn_demux_del_conn(st, fn_mini_sk(req));
+	fn_mini_sk(req)->kind = 0;
+	fn_pool_free(&st->tcp->req_pool, req);
+}
+
+void fn_tcp_req_enlist(struct fn_tcp_req *req)
+{
+	struct fn_tcp *lp = req->listener;
+
+	req->prev = NULL;
+	req->next = lp->l.reqs;
+	if (req->next)
+		req->next->prev = req;
+	lp->l.reqs = req;
+	lp->l.syn_len++;
+}
+
 /* syn_ack_recalc of Linux: with DEFER_ACCEPT a client that has acknowledged is left in peace until its time is nearly up. */
 static void recalc(const struct fn_tcp_req *req, unsigned retries, bool *expire, bool *resend)
 {
@@ -105,13 +124,9 @@ struct fn_tcp_req *fn_tcp_req_new(struct fn_tcp *lp, const struct fn_pkt *p, con
 	sk = fn_mini_sk(req);
 	req->snd_isn = isn ? isn : fn_tcp_isn(st, &sk->local, &sk->remote);
 	req->listed = true;
-	req->next = lp->l.reqs;
-	if (req->next)
-		req->next->prev = req;
-	lp->l.reqs = req;
-	lp->l.syn_len++;
-	fn_demux_add_hashed(st, sk, p->hash);
 	req->timer.fn = timer;
+	fn_tcp_req_enlist(req);
+	fn_demux_add_hashed(st, sk, p->hash);
 	fn_timer_arm(&st->wheel, &req->timer, st->now + FN_TCP_RTO_INIT);
 	return req;
 }

@@ -217,12 +217,34 @@ ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 
 /* ---- sendfile: buffers that the caller fills ---- */
 
+/* Between reserve and commit a buffer stands in no queue, and its image may die. */
+static void lend(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	p->lent_to = tp;
+	p->lent_by = tp->sk.st->holder;
+	p->flags |= FN_PKT_LENT;
+	tp->sk.st->lent++;
+}
+
+static void take_back(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	p->flags &= (uint16_t)~FN_PKT_LENT;
+	tp->sk.st->lent--;
+}
+
+void fn_tcp_unlend(struct fn_pkt *p)
+{
+	take_back(p->lent_to, p);
+	fn_tcp_tx_free(p->lent_to, p);
+}
+
 static void free_chain(struct fn_tcp *tp, struct fn_pkt *p)
 {
 	struct fn_pkt *next;
 
 	for (; p; p = next) {
 		next = p->next;
+		take_back(tp, p);
 		fn_tcp_tx_free(tp, p);
 	}
 }
@@ -250,6 +272,7 @@ struct fn_pkt *fn_tcp_reserve(struct fn_sock *sk, size_t want, struct iovec *iov
 		p->end_seq = (uint32_t)iov[n].iov_len;	/* its share, until the commit */
 		want -= iov[n++].iov_len;
 		p->next = NULL;
+		lend(tp, p);
 		*link = p;
 		link = &p->next;
 	}
@@ -275,6 +298,7 @@ ssize_t fn_tcp_commit(struct fn_sock *sk, struct fn_pkt *chain, size_t bytes, un
 		uint32_t n = (uint32_t)fn_min(bytes - done, (size_t)p->end_seq);
 
 		chain = p->next;
+		take_back(tp, p);
 		p->len = p->pkt_len = n;
 		p->seq = tp->write_seq;
 		p->end_seq = tp->write_seq += n;

@@ -333,6 +333,7 @@ void fn_tcp_timer(struct fn_timer *t, uint64_t now)
 	struct fn_tcp *tp = fn_container_of(t, struct fn_tcp, timer);
 	uint64_t next = FN_NEVER;
 
+	fn_tcp_busy(tp);
 	if (is_due(tp, FN_DUE_ACK, now))
 		ack_expired(tp);
 	if (is_due(tp, FN_DUE_RTX, now)) {

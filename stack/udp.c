@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "cksum.h"
+#include "recover.h"
 #include "udp.h"
 
 #define PAYLOAD_MAX	(65535 - FN_IP4_LEN - FN_UDP_LEN)
@@ -69,6 +70,46 @@ void fn_udp_close(struct fn_sock *sk)
 	fn_pktq_purge(&sk->rxq);
 	sk->kind = 0;
 	fn_pool_free(&st->udp_pool, udp_of(sk));
+}
+
+/* ---- after a death under the lock ---- */
+
+static void udp_settle(struct fn_udp *u)
+{
+	struct fn_sock *sk = &u->sk;
+
+	if (!fn_recover_queue(&sk->rxq))
+		sk->rxq = (struct fn_pktq){ 0 };
+	sk->rx_charged = 0;
+	for (struct fn_pkt *p = sk->rxq.head; p; p = p->next) {
+		sk->rx_charged += p->truesize;
+		fn_recover_hold(p);
+	}
+	u->waiting = false;
+	u->next_waiter = NULL;
+	u->path.nic = NULL;
+	fn_demux_relink(sk->st, sk);
+}
+
+void fn_udp_recover(struct fn_stack *st)
+{
+	for (uint32_t i = 1; i < st->udp_pool.made; i++) {
+		struct fn_udp *u = fn_pool_at(&st->udp_pool, i);
+
+		if (u->sk.kind)
+			udp_settle(u);
+	}
+}
+
+/* One without a user was about to be given to somebody, or to be closed. */
+void fn_udp_recovered(struct fn_stack *st)
+{
+	for (uint32_t i = 1; i < st->udp_pool.made; i++) {
+		struct fn_udp *u = fn_pool_at(&st->udp_pool, i);
+
+		if (u->sk.kind && !u->sk.user)
+			fn_udp_close(&u->sk);
+	}
 }
 
 static int udp_autobind(struct fn_sock *sk)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "sim.h"
+#include "stack/tcp.h"
 #include "stack/wire.h"
 
 #define STALL		(400 * FN_NSEC)		/* several times the largest RTO, 120 s */
@@ -196,6 +197,20 @@ static unsigned run_ready(struct sim_side *side)
 /* ---- the clock ---- */
 
 /* Everything that can happen at this instant. */
+/* What recovery after a death goes by (stack/tcp_recover.c) must hold whenever nobody is at work. */
+static void judge_sound(struct sim *s, const struct sim_side *side)
+{
+	const struct fn_pool *pool = &side->st->tcp_pool;
+
+	for (uint32_t i = 1; i < pool->made; i++) {
+		const struct fn_tcp *tp = fn_pool_at(pool, i);
+
+		if (tp->sk.kind && !fn_tcp_sound(tp))
+			sim_fail(s, "side %d: connection %u in state %u does not fit together", (int)(side - s->side), i,
+				 tp->sk.tcp_state);
+	}
+}
+
 static void instant(struct sim *s)
 {
 	unsigned work = 1, rounds, i;
@@ -212,6 +227,8 @@ static void instant(struct sim *s)
 			if (!fn_stack_flush(s->side[i].st))
 				work += s->wire_conf.release_ns == 0;
 	}
+	for (i = 0; i < 2; i++)
+		judge_sound(s, &s->side[i]);
 }
 
 static uint64_t next_instant(struct sim *s)

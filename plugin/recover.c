@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * After a death under the stack's lock, in the midst of the driver or between it and the stack (stack/recover.c). Buffers
+ * are counted again from what the stack holds, and the ring that net_af_packet shares with the kernel is brought in step
+ * with the driver, whose place in it cannot be seen, only tried.
+ *
+ * Other drivers keep buffers of their own (a tap's next ones, AF_XDP's fill ring, a card's descriptors): there nothing is
+ * done, and what the dead process had in its hands is lost.
+ */
+#include <linux/if_packet.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <rte_mempool.h>
+#include <rte_ring.h>
+
+#include "plugin/dpdk.h"
+#include "stack/wire.h"
+
+#define SETTLE_ROUNDS	100	/* at most: frames may come faster than they are dropped */
+#define ETHER_TYPE_LOCAL 0x88b5	/* IEEE 802: local experimental, nobody's */
+
+/* ---- buffers ---- */
+
+struct visit {
+	void (*fn)(void *ctx, struct fn_pkt *p);
+	void *ctx;
+};
+
+static void visit_one(struct rte_mempool *pool, void *arg, void *obj, unsigned index)
+{
+	const struct visit *v = arg;
+
+	v->fn(v->ctx, rte_mbuf_to_priv(obj));
+}
+
+void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx)
+{
+	struct dpdk_port *port = nic->priv;
+	struct visit v = { fn, ctx };
+
+	if (port->driver == DRIVER_AF_PACKET)
+		rte_mempool_obj_iter(port->pool, visit_one, &v);
+}
+
+/* The device reads nothing any more: the driver has copied what it took. */
+static void settle_one(struct rte_mempool *pool, void *arg, void *obj, unsigned index)
+{
+	struct rte_mbuf *m = obj;
+	struct fn_pkt *p = rte_mbuf_to_priv(m);
+
+	rte_mbuf_refcnt_set(m, 1);
+	m->next = NULL;
+	m->nb_segs = 1;
+	if (p->flags & FN_PKT_MARK)
+		return;
+	p->flags = 0;
+	rte_ring_sp_enqueue(pool->pool_data, m);
+}
+
+static void settle_pool(struct dpdk_port *port)
+{
+	struct rte_mempool *pool = port->pool;
+
+	rte_ring_reset(pool->pool_data);
+	for (unsigned i = 0; i < RTE_MAX_LCORE; i++)
+		pool->local_cache[i].len = 0;
+	rte_mempool_obj_iter(pool, settle_one, NULL);
+	port->alloc_budget = 0;
+}
+
+/* ---- receiving ---- */
+
+static volatile struct tpacket2_hdr *slot_at(const struct dpdk_rxq *rxq, uint32_t slot)
+{
+	return (volatile struct tpacket2_hdr *)(uintptr_t)(rxq->ring + (size_t)(slot % rxq->ring_slots) * rxq->slot_size);
+}
+
+static uint64_t slot_time(const struct dpdk_rxq *rxq, uint32_t slot)
+{
+	volatile struct tpacket2_hdr *h = slot_at(rxq, slot);
+
+	return (uint64_t)h->tp_sec * 1000000000ull + h->tp_nsec;
+}
+
+/* Given back to the kernel, but not passed yet: a slot that waits for its next frame has an older one in it than the slot
+ * before, which was read last. */
+static bool given_back(const struct dpdk_rxq *rxq)
+{
+	return !(slot_at(rxq, rxq->slot)->tp_status & TP_STATUS_USER) &&
+	       slot_time(rxq, rxq->slot) > slot_time(rxq, rxq->slot + rxq->ring_slots - 1);
+}
+
+/* Frames that lie in the socket's queue instead of their slots: gone. Returns how many. */
+static unsigned drop_queued(const struct dpdk_rxq *rxq)
+{
+	unsigned n = 0;
+	char byte;
+
+	while (recv(rxq->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
+		n++;
+	return n;
+}
+
+/* Their slots have the beginning of them, which the stack finds to be too short. */
+static unsigned unmark_queued(const struct dpdk_rxq *rxq)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < rxq->ring_slots; i++) {
+		volatile struct tpacket2_hdr *h = slot_at(rxq, i);
+
+		if ((h->tp_status & (TP_STATUS_USER | TP_STATUS_COPY)) == (TP_STATUS_USER | TP_STATUS_COPY)) {
+			h->tp_status &= ~(uint32_t)TP_STATUS_COPY;
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Which of the two has lost a frame cannot be seen, so both lose all; more may come meanwhile. */
+static void settle_rx(struct dpdk_rxq *rxq)
+{
+	if (given_back(rxq))
+		rxq->slot = (rxq->slot + 1) % rxq->ring_slots;
+	for (unsigned i = 0; i < SETTLE_ROUNDS && unmark_queued(rxq) + drop_queued(rxq); i++)
+		;
+}
+
+/* ---- sending ---- */
+
+/* A frame to ourselves, which no switch brings back and no host takes. */
+static struct rte_mbuf *probe_frame(const struct dpdk_port *port)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(port->pool);
+	struct fn_ether_hdr *h = m ? (struct fn_ether_hdr *)rte_pktmbuf_append(m, RTE_ETHER_MIN_LEN - RTE_ETHER_CRC_LEN) : NULL;
+
+	if (!h)
+		return NULL;
+	memset(h, 0, RTE_ETHER_MIN_LEN - RTE_ETHER_CRC_LEN);
+	memcpy(h->dst, port->pub.nic->mac, 6);
+	memcpy(h->src, port->pub.nic->mac, 6);
+	h->type = fn_be16(ETHER_TYPE_LOCAL);
+	return m;
+}
+
+/* Slots that wait for a kernel that looks elsewhere, or was not told: free again. How many there were. */
+static unsigned unrequest(const struct dpdk_rxq *tx)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < tx->ring_slots; i++)
+		if (slot_at(tx, i)->tp_status & TP_STATUS_SEND_REQUEST) {
+			slot_at(tx, i)->tp_status = TP_STATUS_AVAILABLE;
+			n++;
+		}
+	return n;
+}
+
+/* The kernel may be up to a burst ahead of the driver: frames are sent until one goes. */
+static void settle_tx(struct dpdk_port *port)
+{
+	struct dpdk_rxq tx = port->rxq[0];
+	struct rte_mbuf *m;
+
+	tx.ring += (size_t)tx.ring_slots * tx.slot_size;	/* the ring's second half */
+	unrequest(&tx);
+	for (unsigned i = 0; i <= FN_NIC_BURST && (m = probe_frame(port)); i++) {
+		if (!rte_eth_tx_burst(port->id, 0, &m, 1)) {
+			rte_pktmbuf_free(m);
+			return;
+		}
+		if (!unrequest(&tx))
+			return;
+	}
+}
+
+void dpdk_reclaim(struct fn_nic *nic)
+{
+	struct dpdk_port *port = nic->priv;
+
+	if (port->driver != DRIVER_AF_PACKET)
+		return;
+	settle_pool(port);
+	for (uint16_t q = 0; q < port->nb_rxq; q++)
+		if (port->rxq[q].peek == PEEK_STATUS)
+			settle_rx(&port->rxq[q]);
+	if (port->rxq[0].peek == PEEK_STATUS)
+		settle_tx(port);
+}

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# Members of a shared stack are killed at random moments under load, many of them while they hold its lock: the others'
+# connections go on, byte for byte (a death may reset one that it was just changing), every killed one's connection ends,
+# and the counts return to where they were.
+lab_need python3
+lab_make af_packet
+lab_offloads off
+kills=60
+[ -z "$LONG" ] || kills=1000
+cat >"$LAB_TMP/server.py" <<'END'
+import os, signal, socket
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+s = socket.create_server(("0.0.0.0", 8000), backlog=128)
+while True:
+    c, a = s.accept()
+    if os.fork() == 0:
+        s.close()
+        c.sendall(b"%d\n" % os.getpid())
+        while True:
+            d = c.recv(65536)
+            if not d:
+                os._exit(0)
+            c.sendall(d)
+    c.close()
+END
+under_fastnet python3 "$LAB_TMP/server.py"
+lab_await_port 8000 || fail "the server does not answer"
+cat >"$LAB_TMP/client.py" <<'END'
+import os, random, signal, socket, sys, threading, time
+kills = int(sys.argv[1])
+rng = random.Random(kills)
+resets, rounds, over = 0, 0, False
+gone = (ConnectionResetError, BrokenPipeError)
+def connect():
+    c = socket.create_connection(("10.9.0.2", 8000), timeout=20)
+    pid = b""
+    while not pid.endswith(b"\n"):
+        d = c.recv(1)
+        if not d:
+            raise ConnectionResetError
+        pid += d
+    return c, int(pid)
+def write(c, data):
+    try:
+        c.sendall(data)
+    except gone:
+        pass
+def exchange(c, data):	# True: all of it came back
+    t = threading.Thread(target=write, args=(c, data))
+    t.start()
+    got = b""
+    try:
+        while len(got) < len(data):
+            d = c.recv(65536)
+            if not d:
+                break
+            got += d
+    finally:
+        t.join()
+        assert got == data[:len(got)], "other bytes came back"
+    return len(got) == len(data)
+def live(failures):	# a connection that nobody kills
+    global resets, rounds
+    c = None
+    try:
+        while not over:
+            try:
+                if not c:
+                    c, pid = connect()
+                if exchange(c, os.urandom(60000)):
+                    rounds += 1
+                    continue
+            except gone:
+                pass
+            resets += 1
+            c = None
+    except BaseException as e:
+        failures.append(repr(e))
+failures = []
+lives = [threading.Thread(target=live, args=(failures,)) for i in range(3)]
+for t in lives:
+    t.start()
+worst, lost = 0, 0
+for i in range(kills):
+    try:
+        c, pid = connect()
+        c.setblocking(False)
+        end = time.monotonic() + rng.random() * 0.004
+        while time.monotonic() < end:
+            try:
+                c.send(b"x" * 16384)
+                c.recv(65536)
+            except BlockingIOError:
+                pass
+    except gone:	# what another one's death left torn
+        lost += 1
+        continue
+    t = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    c.settimeout(20)
+    try:
+        while c.recv(65536):
+            pass
+    except gone:
+        pass
+    worst = max(worst, time.monotonic() - t)
+    c.close()
+before, until = rounds, time.monotonic() + 20
+while rounds < before + 6 and time.monotonic() < until and not failures:
+    time.sleep(0.01)
+over = True
+for t in lives:
+    t.join()
+assert not failures, failures
+assert rounds >= before + 6, "the others do not go on"
+assert worst < 10, "a death was noticed after %.3f s" % worst
+print("killed", kills - lost, "lost", lost, "resets", resets, "rounds", rounds, "worst %.0f ms" % (worst * 1000))
+END
+lab_exec_client timeout 280 python3 "$LAB_TMP/client.py" $kills >"$LAB_TMP/said" 2>&1 ||
+	fail "the client says: $(cat "$LAB_TMP/said")"
+cat "$LAB_TMP/said"
+pid=$LAB_SERVER_PID
+kernel_has_no_connection 8000
+killed=$(awk '{ print $2 }' "$LAB_TMP/said") lost=$(awk '{ print $4 + $6 }' "$LAB_TMP/said")
+at_least "$pid" images_died $((killed * 9 / 10))
+inherited=$(counter "$pid" lock_inherited)
+echo "under the lock: $inherited"
+[ "$lost" -le $((2 * inherited)) ] || fail "$lost connections reset by $inherited deaths under the lock"
+alone()
+{
+	[ "$(lab_exec_server "$STAT" "$pid" | awk '$2 == "tcp_sockets" { print $1 }')" = 1 ]
+}
+await alone || fail "sockets are left, where the listener should be alone: $(lab_exec_server "$STAT" "$pid")"
