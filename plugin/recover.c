@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * After a death under the stack's lock, in the midst of the driver or between it and the stack (stack/recover.c). Buffers
- * are counted again from what the stack holds, and the ring that net_af_packet shares with the kernel is brought in step
- * with the driver, whose place in it cannot be seen, only tried.
+ * are counted again from what the stack holds, and the rings that AF_PACKET shares with the kernel brought in step: the
+ * receiving one is read by us (ring.c); the driver's place in the other cannot be seen, only tried.
  *
  * Other drivers keep buffers of their own (a tap's next ones, AF_XDP's fill ring, a card's descriptors): there nothing is
  * done, and what the dead process had in its hands is lost.
  */
 #include <linux/if_packet.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 #include <rte_mempool.h>
 #include <rte_ring.h>
@@ -97,7 +97,7 @@ static unsigned drop_queued(const struct dpdk_rxq *rxq)
 	unsigned n = 0;
 	char byte;
 
-	while (recv(rxq->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
+	while (read(rxq->fd, &byte, sizeof(byte)) >= 0)
 		n++;
 	return n;
 }

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # Processes that share a stack by fork: the child serves the connection that its parent accepted, whatever the parent
-# closes; the parent goes on with one whose child has gone. A child that is killed, or execs, is found out and its sockets
-# are closed as the kernel would close them; an exec that fails ends nothing. The counts return to where they were.
+# closes; the parent goes on with one whose child has gone. More children than a stack has places for images have theirs
+# all the same. A child that is killed, or execs, is found out and its sockets are closed as the kernel would close them; an
+# exec that fails ends nothing. The counts return to where they were.
 lab_need python3
 lab_make af_packet
 lab_offloads off
-rounds=40 kills=15
+rounds=200 kills=15
 [ -z "$LONG" ] || rounds=10000 kills=1000
 cat >"$LAB_TMP/server.py" <<'END'
 import os, signal, socket, threading, time
@@ -69,6 +70,22 @@ def whole(c, n):
 for i in range(rounds):
     whole(connect(b"ep"[i % 2:i % 2 + 1]), 20000)
 print("served", rounds)
+# more at once than one stack has places for images: those beyond get their connection as the kernel's
+crowd = [connect(b"e") for i in range(80)]
+for turn in range(2):
+    for c in crowd:
+        data, got = os.urandom(3000), b""
+        c.sendall(data)
+        while len(got) < len(data):
+            d = c.recv(65536)
+            assert d, "one of a crowd ended"
+            got += d
+        assert got == data
+for c in crowd:
+    c.close()
+for i in range(4):
+    whole(connect(b"ep"[i % 2:i % 2 + 1]), 20000)
+print("a crowd of", len(crowd))
 def line(c):
     text = b""
     while not text.endswith(b"\n"):

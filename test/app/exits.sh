@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# Every way to end with two megabytes accepted by send() and not yet sent: all of them arrive, then end of file. Alone a
+# process waits for it, or has the relay finish when it execs; a member of a shared stack leaves it to the others, however
+# it dies.
+lab_need python3
+lab_make af_packet
+lab_offloads off
+cat >"$LAB_TMP/server.py" <<'END'
+import ctypes, os, signal, socket, sys, threading
+alone = sys.argv[1] if len(sys.argv) > 1 else None
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+data = bytes(i * 131 >> 3 & 255 for i in range(1 << 16)) * 32
+libc = ctypes.CDLL(None)
+s = socket.create_server(("0.0.0.0", 8000), backlog=16)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+def end(c, way):
+    c.setblocking(False)
+    assert c.send(data) == len(data), "not all of it was accepted"
+    if way == "_exit":
+        os._exit(0)
+    elif way == "quick_exit":
+        libc.quick_exit(0)
+    elif way == "exit":
+        libc.exit(0)
+    elif way == "raw":
+        libc.syscall(231, 0)	# exit_group
+    elif way == "execve":
+        os.execv("/bin/sleep", ["sleep", "20"])
+    elif way == "thread":	# not the one that accepted
+        threading.Thread(target=os._exit, args=(0,)).start()
+        threading.Event().wait()
+    elif way == "abort":
+        os.abort()
+    elif way in ("SIGTERM", "SIGKILL"):
+        os.kill(os.getpid(), getattr(signal, way))
+    assert way == "return"
+while True:
+    c, a = s.accept()
+    way = c.recv(16).decode()
+    if not way:		# only looked whether somebody listens
+        c.close()
+        continue
+    if alone:
+        end(c, alone)
+        break
+    if os.fork() == 0:
+        s.close()
+        end(c, way)
+        break
+    c.close()
+END
+cat >"$LAB_TMP/client.py" <<'END'
+import socket, sys
+data = bytes(i * 131 >> 3 & 255 for i in range(1 << 16)) * 32
+for way in sys.argv[1:]:
+    c = socket.create_connection(("10.9.0.2", 8000), timeout=10)
+    c.sendall(way.encode())
+    got = b""
+    while True:
+        d = c.recv(65536)
+        if not d:
+            break
+        got += d
+    assert got == data, "%s: %d of %d bytes" % (way, len(got), len(data))
+    print(way)
+END
+for way in return _exit quick_exit raw execve; do
+	under_fastnet python3 "$LAB_TMP/server.py" $way
+	lab_await_port 8000 || fail "the server does not answer"
+	lab_exec_client timeout 60 python3 "$LAB_TMP/client.py" $way || fail "$way, alone"
+	lab_stop_server
+done
+under_fastnet python3 "$LAB_TMP/server.py"
+lab_await_port 8000 || fail "the server does not answer"
+lab_exec_client timeout 100 python3 "$LAB_TMP/client.py" return exit _exit quick_exit raw thread execve abort SIGTERM SIGKILL ||
+	fail "a member"
+kernel_has_no_connection 8000
+at_least "$LAB_SERVER_PID" tcp_passive_open 10
