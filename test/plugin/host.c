@@ -123,6 +123,7 @@ void host_parse(struct host_options *o, int argc, char **argv)
 	o->conf.numa_node = -1;
 	o->conf.fd_floor = 192;
 	o->conf.ports = 1;
+	o->conf.hugepages = FN_PORT_HUGE_NO;	/* a test beside this one may have some set aside, for itself */
 	for (int i = 3; i < argc; i++)
 		parse_one(o, argv[i]);
 }
