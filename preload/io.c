@@ -11,6 +11,7 @@
 #include "preload/guard.h"
 #include "shim/engine.h"
 #include "shim/quick.h"
+#include "stack/user.h"
 
 /* A write's vector up to so many elements is summed up in front of the lock. */
 #define QUICK_IOVS	8
@@ -18,13 +19,20 @@
 /* libc's, for buffers that the compiler knew to be too small; ends the process. */
 extern void __chk_fail(void) __attribute__((noreturn));
 
-/* How many bytes a vector has room for, or -EINVAL (import_iovec). */
+static bool iov_readable(const struct iovec *iov, size_t count)
+{
+	return fn_user_readable(iov, count * sizeof(*iov)) == count * sizeof(*iov);
+}
+
+/* How many bytes a vector has room for, or -EINVAL, -EFAULT (import_iovec). */
 static ssize_t iov_bytes(const struct iovec *iov, int count)
 {
 	size_t sum = 0;
 
 	if (count < 0 || count > IOV_MAX)
 		return -EINVAL;
+	if (!iov_readable(iov, (size_t)count))
+		return -EFAULT;
 	for (int i = 0; i < count; i++) {
 		if (iov[i].iov_len > SSIZE_MAX)
 			return -EINVAL;
@@ -48,22 +56,42 @@ static ssize_t write_iov(struct fn_file *f, int fd, const struct iovec *iov, int
 	return bytes <= 0 ? bytes : fn_op(f, send, fd, iov, count, flags);
 }
 
-static ssize_t recv_msg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+/* copy_msghdr_from_user: 0, -EMSGSIZE, -EINVAL, -EFAULT. The header itself can be read. */
+static int check_msg(const struct msghdr *msg)
 {
-	if (msg->msg_iovlen > IOV_MAX)
-		return -EMSGSIZE;
 	if (msg->msg_name && (int)msg->msg_namelen < 0)
 		return -EINVAL;
-	return fn_op(f, recvmsg, fd, msg, flags);
+	if (msg->msg_iovlen > IOV_MAX)
+		return -EMSGSIZE;
+	return iov_readable(msg->msg_iov, msg->msg_iovlen) ? 0 : -EFAULT;
 }
 
+static ssize_t recv_msg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	int ret = fn_user_may_write_all(msg, sizeof(*msg)) ? check_msg(msg) : -EFAULT;
+
+	return ret < 0 ? ret : fn_op(f, recvmsg, fd, msg, flags);
+}
+
+/* Name and ancillary data are read where they are, so a whole name is copied, and the data looked at, first. */
 static ssize_t send_msg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
 {
-	if (msg->msg_iovlen > IOV_MAX)
-		return -EMSGSIZE;
-	if (msg->msg_name && (int)msg->msg_namelen < 0)
-		return -EINVAL;
-	return fn_op(f, sendmsg, fd, msg, flags);
+	struct sockaddr_storage name;
+	struct msghdr copy;
+	int ret = fn_user_may_read_all(msg, sizeof(*msg)) ? check_msg(msg) : -EFAULT;
+
+	if (ret < 0)
+		return ret;
+	if (msg->msg_control && fn_user_readable(msg->msg_control, msg->msg_controllen) < msg->msg_controllen)
+		return -EFAULT;
+	if (!msg->msg_name)
+		return fn_op(f, sendmsg, fd, msg, flags);
+	copy = *msg;
+	copy.msg_namelen = fn_min(msg->msg_namelen, (socklen_t)sizeof(name));
+	if (fn_user_get(&name, msg->msg_name, copy.msg_namelen))
+		return -EFAULT;
+	copy.msg_name = &name;
+	return fn_op(f, sendmsg, fd, &copy, flags);
 }
 
 /* A plain read that is not done by fn_quick_recv(). */
@@ -138,7 +166,7 @@ static ssize_t recv_from(struct fn_file *f, int fd, struct iovec iov, int flags,
 	struct msghdr msg = { .msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t ret;
 
-	if (!len)
+	if (!len || !fn_user_may_write_all(len, sizeof(*len)))
 		return -EFAULT;
 	msg.msg_namelen = *len;
 	ret = recv_msg(f, fd, &msg, flags);
@@ -204,6 +232,8 @@ static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 	ssize_t ret = 0;
 
 	flags &= ~MSG_WAITFORONE;
+	if (timeout && !fn_user_may_write_all(timeout, sizeof(*timeout)))
+		return -EFAULT;
 	if (timeout && (timeout->tv_sec < 0 || (unsigned long)timeout->tv_nsec >= 1000000000))
 		return -EINVAL;
 	/* an error that waits is told before anything is received, though there be data (sock_error) */
@@ -214,7 +244,7 @@ static int recv_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 	if (timeout)
 		end = fn_now() + (uint64_t)fn_min(timeout->tv_sec, 1000000000) * 1000000000 + (uint64_t)timeout->tv_nsec;
 	while (done < count) {
-		ret = recv_msg(f, fd, &msgs[done].msg_hdr, flags);
+		ret = fn_user_may_write_all(&msgs[done], sizeof(*msgs)) ? recv_msg(f, fd, &msgs[done].msg_hdr, flags) : -EFAULT;
 		if (ret < 0)
 			break;
 		msgs[done].msg_len = (unsigned)ret;
@@ -311,6 +341,8 @@ ssize_t fn_ours_writev(int fd, const struct iovec *iov, int count)
 	/* more than a handful has a price of its own, and what is wrong with a vector is found on the long way */
 	if (count <= 0 || count > QUICK_IOVS)
 		return writev_slow(fd, iov, count);
+	if (!fn_user_may_read_all(iov, (size_t)count * sizeof(*iov)))
+		return writev_slow(fd, iov, count);
 	for (int i = 0; i < count; i++) {
 		if (!iov[i].iov_base || iov[i].iov_len >= FN_RW_MAX / QUICK_IOVS)
 			return writev_slow(fd, iov, count);
@@ -363,6 +395,8 @@ static ssize_t send_to(struct fn_file *f, int fd, struct iovec iov, int flags, c
 {
 	struct msghdr msg = { .msg_name = (void *)addr, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1 };
 
+	if (len > sizeof(struct sockaddr_storage))
+		return -EINVAL;
 	return send_msg(f, fd, &msg, flags);
 }
 
@@ -396,7 +430,7 @@ ssize_t fn_wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	if (fn_fd_ours(fd))
 		return sendmsg_ours(fd, msg, flags);
-	if (fn_unlikely(fn_fdtable.size && msg && msg->msg_control && msg->msg_controllen))
+	if (fn_unlikely(fn_fdtable.size && fn_user_may_read_all(msg, sizeof(*msg)) && msg->msg_control && msg->msg_controllen))
 		return sendmsg_rights(fd, msg, flags);
 	return fn_real.sendmsg(fd, msg, flags);
 }
@@ -409,7 +443,7 @@ static int send_many(struct fn_file *f, int fd, struct mmsghdr *msgs, unsigned c
 
 	count = fn_min(count, (unsigned)IOV_MAX);
 	while (done < count) {
-		ret = send_msg(f, fd, &msgs[done].msg_hdr, flags);
+		ret = fn_user_may_write_all(&msgs[done], sizeof(*msgs)) ? send_msg(f, fd, &msgs[done].msg_hdr, flags) : -EFAULT;
 		if (ret < 0)
 			break;
 		msgs[done++].msg_len = (unsigned)ret;

@@ -7,6 +7,7 @@
 #include "preload/poll.h"
 #include "shim/engine.h"
 #include "shim/quick.h"
+#include "stack/user.h"
 
 #define NS_PER_S 1000000000
 
@@ -87,6 +88,9 @@ int fn_ours_pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct time
 /* Looked at here once more than in the shim, so that kernel descriptors alone pay for nothing else (bench/fdcost). */
 fn_inline bool none_ours(const struct pollfd *fds, nfds_t n)
 {
+	/* what is bad in the middle is the kernel's to find */
+	if (n && !fn_user_may_read_all(fds, n * sizeof(*fds)))
+		return true;
 	for (nfds_t i = 0; i < n; i++)
 		if (fn_fd_ours(fds[i].fd))
 			return false;
@@ -152,8 +156,10 @@ int fn_ours_epoll_create(int size)
 int fn_ours_epoll_ctl(int fd, int op, int target, struct epoll_event *ev)
 {
 	struct fn_file *f = fn_enter(fd);
+	struct epoll_event copy;
+	int ret = op == EPOLL_CTL_DEL ? 0 : fn_user_get(&copy, ev, sizeof(copy));
 
-	return fn_call(f, epoll_ctl, fn_real.epoll_ctl(fd, op, target, ev), fd, op, target, ev);
+	return fn_done(f, fd, ret < 0 ? ret : fn_op(f, epoll_ctl, fd, op, target, &copy), fn_real.epoll_ctl(fd, op, target, ev));
 }
 
 /* epoll_wait() and its kin on a file of ours; what the kernel checks first, first (do_epoll_wait). */

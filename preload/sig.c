@@ -7,8 +7,9 @@
  *
  * No lock: a handler may call sigaction(), and the trampoline reads one word. SIG_DFL and SIG_IGN go straight to the
  * kernel and leave the table alone. A table a process, copied by fork as the kernel copies its own; exec resets both.
- * Faults are not our business, though shim/crash.c reports those that nobody handles: nobody waits in one, and Java and Go
- * live on them. Raw rt_sigaction is not seen.
+ * Faults are not deferred: nobody waits in one, and Java and Go live on them. SIGSEGV and SIGBUS pass by the trampoline too,
+ * which sees to it that a bad pointer given to one of our calls is EFAULT (shim/fault.c), and calls the program's handler
+ * for all others; where the program has none, shim/crash.c's reports them. Raw rt_sigaction is not seen.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "preload/guard.h"
 #include "preload/sig.h"
 #include "shim/crash.h"
+#include "shim/fault.h"
 
 typedef void info_handler(int sig, siginfo_t *info, void *context);
 
@@ -29,8 +31,10 @@ static _Atomic(uintptr_t) handlers[NSIG][2];
 static _Atomic(uint64_t) restarts, oneshots;
 
 #define BIT(sig)	(1ULL << ((sig) & 63))
-/* Faults; what cannot be caught; and 32, 33, which are libc's own and EINVAL to everybody else. */
-#define NOT_OURS	(BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS) | \
+/* Raised by bad pointers. */
+#define POINTERS	(BIT(SIGSEGV) | BIT(SIGBUS))
+/* Other faults; what cannot be caught; and 32, 33, which are libc's own and EINVAL to everybody else. */
+#define NOT_OURS	(BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS) | \
 			 BIT(SIGKILL) | BIT(SIGSTOP) | BIT(32) | BIT(33))
 
 static bool is_set(_Atomic(uint64_t) *bits, int sig)
@@ -62,7 +66,9 @@ fn_inline void trampoline(int form, int sig, siginfo_t *info, void *context)
 {
 	uintptr_t handler;
 
-	if (fn_shim_signal(sig, info, context))
+	/* in the plain form the kernel leaves the siginfo as the stack was */
+	if (fn_unlikely(POINTERS & BIT(sig)) ? fn_fault_mended(sig, form == INFO ? info : NULL, context) :
+					       fn_shim_signal(sig, info, context))
 		return;
 	/* pairs with the exchange in table_set() */
 	handler = atomic_load_explicit(&handlers[sig][form], memory_order_acquire);
@@ -142,6 +148,18 @@ static void install(int sig, struct sigaction *act)
 	act->sa_flags &= ~(int)SA_RESETHAND;
 }
 
+/* The default action of a fault is taken by shim/crash.c, once that is there: the program sees the default. */
+static bool is_default(int sig, fn_sighandler *handler)
+{
+	return POINTERS & BIT(sig) && handler == SIG_DFL && fn_crash_ready();
+}
+
+static void hide_crash(struct sigaction *old, int ret)
+{
+	if (!ret && old && fn_crash_handles((uintptr_t)old->sa_handler))
+		*old = (struct sigaction){ .sa_handler = SIG_DFL };
+}
+
 int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct before before;
@@ -151,13 +169,12 @@ int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *ol
 
 	if (!concerned(sig)) {
 		ret = fn_real.sigaction(sig, act, old);
-		if (!ret && old && fn_crash_handles((uintptr_t)old->sa_handler))
-			*old = (struct sigaction){ .sa_handler = SIG_DFL };
+		hide_crash(old, ret);
 		return ret;
 	}
 	before = table_get(sig);
-	if (act && is_function((uintptr_t)act->sa_handler)) {
-		ours = *act;
+	if (act && (is_function((uintptr_t)act->sa_handler) || is_default(sig, act->sa_handler))) {
+		ours = is_default(sig, act->sa_handler) ? fn_crash_action() : *act;
 		install(sig, &ours);
 		act = &ours;
 	}
@@ -167,6 +184,7 @@ int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *ol
 		old->sa_handler = (fn_sighandler *)reveal(&before, was);
 		if (before.oneshot && (uintptr_t)old->sa_handler != was)
 			old->sa_flags |= (int)SA_RESETHAND;
+		hide_crash(old, ret);
 	}
 	return ret;
 }
@@ -192,6 +210,11 @@ static fn_sighandler *set_handler(fn_sighandler *(*next)(int, fn_sighandler *), 
 		old = next(sig, handler);
 		return fn_crash_handles((uintptr_t)old) ? SIG_DFL : old;
 	}
+	if (is_default(sig, handler)) {
+		struct sigaction dfl = { .sa_handler = SIG_DFL }, was;
+
+		return fn_wrap_sigaction(sig, &dfl, &was) ? SIG_ERR : was.sa_handler;
+	}
 	before = table_get(sig);
 	if (function) {
 		table_set(sig, PLAIN, (uintptr_t)handler);
@@ -200,7 +223,8 @@ static fn_sighandler *set_handler(fn_sighandler *(*next)(int, fn_sighandler *), 
 	old = next(sig, function ? (fn_sighandler *)(uintptr_t)plain_trampoline : handler);
 	if (function)
 		ask_restart(sig);
-	return (fn_sighandler *)reveal(&before, (uintptr_t)old);
+	old = (fn_sighandler *)reveal(&before, (uintptr_t)old);
+	return fn_crash_handles((uintptr_t)old) ? SIG_DFL : old;
 }
 
 fn_sighandler *fn_wrap_signal(int sig, fn_sighandler *handler)

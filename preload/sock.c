@@ -6,6 +6,7 @@
 #include "preload/guard.h"
 #include "shim/addr.h"
 #include "shim/convert.h"
+#include "stack/user.h"
 
 int fn_ours_socket(int domain, int type, int protocol)
 {
@@ -14,11 +15,19 @@ int fn_ours_socket(int domain, int type, int protocol)
 	return fd == FN_TO_KERNEL ? fn_real.socket(domain, type, protocol) : (int)fn_errno(fd);
 }
 
+/* move_addr_to_kernel: the address is looked at again and again. 0, -EINVAL, -EFAULT. */
+static int addr_get(struct sockaddr_storage *ss, const struct sockaddr *addr, socklen_t len)
+{
+	return len > sizeof(*ss) ? -EINVAL : fn_user_get(ss, addr, len);
+}
+
 int fn_ours_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct fn_file *f = fn_enter(fd);
+	struct sockaddr_storage ss;
+	int ret = addr_get(&ss, addr, len);
 
-	return fn_call(f, bind, fn_real.bind(fd, addr, len), fd, addr, len);
+	return fn_done(f, fd, ret < 0 ? ret : fn_op(f, bind, fd, (struct sockaddr *)&ss, len), fn_real.bind(fd, addr, len));
 }
 
 int fn_ours_listen(int fd, int backlog)
@@ -47,8 +56,11 @@ int fn_ours_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 int fn_ours_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct fn_file *f = fn_enter_point(fd);
+	struct sockaddr_storage ss;
+	int ret = addr_get(&ss, addr, len);
 
-	return fn_call(f, connect, fn_real.connect(fd, addr, len), fd, addr, len);
+	return fn_done(f, fd, ret < 0 ? ret : fn_op(f, connect, fd, (struct sockaddr *)&ss, len),
+		       fn_real.connect(fd, addr, len));
 }
 
 int fn_ours_shutdown(int fd, int how)
@@ -79,7 +91,7 @@ static __attribute__((noinline)) int converted_name(int fd, bool local, struct s
 int fn_wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	struct fn_file *f = enter_any(fd);
-	socklen_t room = len ? *len : 0;
+	socklen_t room = len && fn_user_may_read_all(len, sizeof(*len)) ? *len : 0;
 	int ret = fn_call(f, getsockname, fn_real.getsockname(fd, addr, len), fd, addr, len);
 
 	if (ret == 0 && fn_shim_active && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
@@ -91,7 +103,7 @@ int fn_wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 int fn_wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	struct fn_file *f = enter_any(fd);
-	socklen_t room = len ? *len : 0;
+	socklen_t room = len && fn_user_may_read_all(len, sizeof(*len)) ? *len : 0;
 	int ret = fn_call(f, getpeername, fn_real.getpeername(fd, addr, len), fd, addr, len);
 
 	if (ret == 0 && fn_shim_active && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
@@ -103,8 +115,10 @@ int fn_wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 static __attribute__((noinline)) int getsockopt_ours(int fd, int level, int name, void *value, socklen_t *len)
 {
 	struct fn_file *f = fn_enter(fd);
+	/* a bad one is as bad as none */
+	socklen_t *good = len && fn_user_may_write_all(len, sizeof(*len)) ? len : NULL;
 
-	return fn_call(f, getsockopt, fn_real.getsockopt(fd, level, name, value, len), fd, level, name, value, len);
+	return fn_call(f, getsockopt, fn_real.getsockopt(fd, level, name, value, len), fd, level, name, value, good);
 }
 
 /* On a number that may be a converted connection's. */

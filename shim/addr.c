@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "stack/user.h"
+
 #define SIN6_LEN_RFC2133	24	/* sockaddr_in6 without sin6_scope_id: Linux accepts it */
 
 static int get_in(const struct sockaddr *sa, socklen_t len, struct fn_ep *ep)
@@ -121,15 +123,13 @@ int fn_addr_put(int domain, const struct fn_ep *ep, struct sockaddr *sa, socklen
 	struct sockaddr_storage ss;
 	socklen_t full;
 
-	if (!len)
+	if (!len || !fn_user_may_write_all(len, sizeof(*len)))
 		return -EFAULT;
 	if ((int)*len < 0)
 		return -EINVAL;
 	full = fn_addr_make(domain, ep, &ss);
-	if (*len && !sa)
+	if ((*len && !sa) || fn_user_put(sa, &ss, fn_min(*len, full)))
 		return -EFAULT;
-	if (*len)
-		memcpy(sa, &ss, fn_min(*len, full));
 	*len = full;
 	return 0;
 }

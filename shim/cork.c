@@ -8,6 +8,7 @@
 
 #include "shim/file.h"
 #include "shim/sys.h"
+#include "stack/user.h"
 
 struct fn_cork *fn_cork_of(struct fn_file *f)
 {
@@ -30,8 +31,10 @@ int fn_cork_append(struct fn_cork *c, const struct iovec *iov, int iovcnt, size_
 		return -EMSGSIZE;
 	}
 	for (int i = 0; i < iovcnt; i++) {
-		if (iov[i].iov_len)
-			memcpy(c->bytes + c->len, iov[i].iov_base, iov[i].iov_len);
+		if (fn_user_get(c->bytes + c->len, iov[i].iov_base, iov[i].iov_len)) {
+			fn_cork_drop(c);	/* udp_flush_pending_frames */
+			return -EFAULT;
+		}
 		c->len += iov[i].iov_len;
 	}
 	return 0;

@@ -75,10 +75,11 @@ static void handler(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 	uintptr_t ip = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	/* the kernel's struct sigaction: handler, flags, restorer, mask */
+	static const unsigned long dfl[4];
 
 	/* the instruction runs again under the default action, so that a core shows where it was */
-	sigaction(sig, &dfl, NULL);
+	fn_sys(SYS_rt_sigaction, sig, dfl, NULL, FN_SIGSET_SIZE);
 	if (ip >= text_start && ip < text_end) {
 		fn_log(FN_LOG_ERROR, "signal %d inside libfastnet.so at +%#lx, address %p", sig,
 		       (unsigned long)(ip - text_start), info->si_addr);
@@ -106,16 +107,37 @@ static void open_libunwind(void)
 		unw.step = (int (*)(unw_cursor_t *))dlsym(h, NAME(unw_step));
 }
 
+static bool ready;
+
+bool fn_crash_ready(void)
+{
+	return ready;
+}
+
+struct sigaction fn_crash_action(void)
+{
+	struct sigaction act = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	sigfillset(&act.sa_mask);
+	return act;
+}
+
 void fn_crash_init(void)
 {
-	struct sigaction act = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK }, now;
+	struct sigaction act = fn_crash_action(), now;
 
+	if (ready)
+		return;
+	for (unsigned i = 0; i < fn_array_size(faults); i++)
+		if (sigaction(faults[i], NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
+			sigaction(faults[i], &act, NULL);
+	ready = true;
+}
+
+void fn_crash_backtraces(void)
+{
 	if (text_end)
 		return;
 	dl_iterate_phdr(find_text, NULL);
 	open_libunwind();
-	sigfillset(&act.sa_mask);
-	for (unsigned i = 0; i < fn_array_size(faults); i++)
-		if (sigaction(faults[i], NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
-			sigaction(faults[i], &act, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "shim/async.h"
 #include "shim/bell.h"
+#include "shim/crash.h"
 #include "shim/epoll.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
@@ -70,6 +71,8 @@ int fn_engine_init(void)
 		ret = map_shared(NULL);
 	if (ret == 0)
 		ret = fn_fdtable_init(fn_config.fd_base);
+	if (ret == 0)
+		fn_crash_init();
 	fn_lock_release(&once);
 	return ret;
 }

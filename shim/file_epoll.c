@@ -19,6 +19,7 @@
 #include "shim/shim.h"
 #include "shim/slab.h"
 #include "shim/wait.h"
+#include "stack/user.h"
 
 /* An armed registration has FN_POLL_STATE among what it wants, so that one test tells which events concern it. */
 #define PRIVATE_BITS	(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
@@ -453,6 +454,12 @@ struct epoll_call {
 	struct fn_thread *thread;
 };
 
+/* False: the program's array is bad, and the item stays ready (epoll_put_uevent). */
+fn_inline bool put_event(struct epoll_event *ev, unsigned state, const struct item *it)
+{
+	return fn_user_put32(&ev->events, state) && fn_user_put64((char *)ev + offsetof(struct epoll_event, data), it->ev.data.u64);
+}
+
 /* ep_send_events: the state now decides, not the event that made the item ready. */
 static __attribute__((noinline)) int harvest_many(struct fn_set *s, struct epoll_event *ev, int max)
 {
@@ -464,10 +471,9 @@ static __attribute__((noinline)) int harvest_many(struct fn_set *s, struct epoll
 		bool was_last = it == last, stays = state && !(wanted & (EPOLLONESHOT | EPOLLET));
 
 		next = it->next_ready;
-		if (state) {
-			ev[n].events = state;
-			ev[n++].data = it->ev.data;
-		}
+		if (state && fn_unlikely(!put_event(&ev[n], state, it)))
+			return n ? n : -EFAULT;
+		n += !!state;
 		if (fn_unlikely(state && wanted & EPOLLONESHOT))
 			it->ev.events &= PRIVATE_BITS;
 		/* what stays goes behind the others */
@@ -487,6 +493,8 @@ fn_inline int harvest_one(struct item *it, struct epoll_event *ev)
 {
 	unsigned state = it->file->ops->poll(it->file, it->fd) & it->ev.events & ~PRIVATE_BITS;
 
+	if (fn_likely(state) && fn_unlikely(!put_event(ev, state, it)))
+		return -EFAULT;
 	if (fn_unlikely(!state || it->ev.events & (EPOLLONESHOT | EPOLLET))) {
 		ready_del(it);
 		if (!state)
@@ -494,12 +502,10 @@ fn_inline int harvest_one(struct item *it, struct epoll_event *ev)
 		if (it->ev.events & EPOLLONESHOT)
 			it->ev.events &= PRIVATE_BITS;
 	}
-	ev->events = state;
-	ev->data = it->ev.data;
 	return 1;
 }
 
-/* max may be 0. */
+/* max may be 0; -EFAULT. */
 fn_inline int harvest(struct fn_set *s, struct epoll_event *ev, int max)
 {
 	struct item *it = s->ready_head;
@@ -522,7 +528,7 @@ static bool call_ready(struct fn_wait *w)
 	struct epoll_call *c = w->arg;
 
 	c->count = harvest(c->set, c->ev, c->max);
-	return c->count > 0;
+	return c->count != 0;
 }
 
 static bool call_wake(struct fn_watch *w, unsigned events)
@@ -575,6 +581,8 @@ static int look(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 	fn_engine_poll(now);
 	n = harvest(s, ev + from_kernel, max - from_kernel);
 	fn_engine_unlock();
+	if (fn_unlikely(n < 0))
+		return from_kernel ? from_kernel : n;
 	if (n + from_kernel == 0 && s->has_kernel)
 		n = ask_kernel(s, epfd, ev, max);
 	return n + from_kernel;
@@ -605,7 +613,7 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms,
 	fn_engine_poll(now);
 	n = harvest(s, ev, max);
 	fn_this_guard.looked = !n;
-	if (fn_unlikely(!n))
+	if (fn_unlikely(n <= 0))
 		goto slow;
 	fn_engine_unlock();
 	fn_wait_gave(n, now);

@@ -17,6 +17,7 @@
 #include "shim/sockfile.h"
 #include "shim/sockopt.h"
 #include "shim/wait.h"
+#include "stack/user.h"
 
 #define UDP_LEN_MAX	0xffff	/* udp_sendmsg: more is EMSGSIZE at once; the stack knows the exact limit */
 
@@ -38,7 +39,7 @@ static bool on_kernel(const struct fn_file *f)
 /* ---- receiving ---- */
 
 /* Name, ancillary data and flags of a datagram from the stack. */
-static void describe(struct fn_file *f, struct msghdr *msg, const struct fn_udp_meta *meta, bool cut)
+static int describe(struct fn_file *f, struct msghdr *msg, const struct fn_udp_meta *meta, bool cut)
 {
 	struct sockaddr_storage ss;
 	struct fn_cmsg_out c;
@@ -47,12 +48,14 @@ static void describe(struct fn_file *f, struct msghdr *msg, const struct fn_udp_
 	msg->msg_flags = cut ? MSG_TRUNC : 0;
 	if (msg->msg_name) {
 		full = fn_addr_make(f->domain, &meta->from, &ss);
-		memcpy(msg->msg_name, &ss, fn_min(msg->msg_namelen, full));
+		if (fn_user_put(msg->msg_name, &ss, fn_min(msg->msg_namelen, full)))
+			return -EFAULT;
 		msg->msg_namelen = full;
 	}
 	fn_cmsg_begin(&c, msg);
 	fn_cmsg_put_udp(&c, &f->opt, meta);
 	fn_cmsg_end(&c, msg);
+	return 0;
 }
 
 static ssize_t recv_stack(struct fn_file *f, struct msghdr *msg, unsigned flags, bool bare)
@@ -68,8 +71,8 @@ static ssize_t recv_stack(struct fn_file *f, struct msghdr *msg, unsigned flags,
 	if (!meta.from.port)	/* no datagram: the receiving half is shut down */
 		return -EAGAIN;
 	f->rx_stamp = meta.time;
-	if (!bare)
-		describe(f, msg, &meta, meta.len > (size_t)n);
+	if (!bare && describe(f, msg, &meta, meta.len > (size_t)n))
+		return -EFAULT;		/* the datagram is lost, as in the kernel */
 	return flags & MSG_TRUNC ? (ssize_t)meta.len : n;
 }
 

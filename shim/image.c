@@ -268,7 +268,7 @@ bool fn_engine_start(void)
 	ok = fn_engine.st != NULL;
 	if (!ok && (now >= retry_at || fn_ports_changed())) {
 		retry_at = now + RETRY_NS;
-		fn_crash_init();
+		fn_crash_backtraces();
 		keep_log();
 		ok = start_locked();
 	}

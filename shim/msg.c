@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shim/engine.h"
+#include "stack/user.h"
 
 ssize_t fn_iov_total_slow(const struct iovec *iov, int iovcnt, int many)
 {
@@ -64,8 +65,9 @@ void fn_cmsg_put(struct fn_cmsg_out *c, int level, int type, const void *data, s
 		c->flags |= MSG_CTRUNC;
 		h.cmsg_len = c->room;
 	}
-	memcpy(c->at, &h, sizeof(h));
-	memcpy(c->at + sizeof(h), data, h.cmsg_len - sizeof(h));
+	/* a bad pointer is not told (put_cmsg) */
+	if (fn_user_put(c->at, &h, sizeof(h)) || fn_user_put(c->at + sizeof(h), data, h.cmsg_len - sizeof(h)))
+		return;
 	c->at += space;
 	c->room -= space;
 }

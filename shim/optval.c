@@ -10,6 +10,7 @@
 #include "shim/sys.h"
 #include "stack/sock.h"
 #include "stack/stack.h"
+#include "stack/user.h"
 
 /* include/net/sock.h: SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF on x86-64 (TCP_SKB_MIN_TRUESIZE is 2304). */
 #define SNDBUF_MIN	4608
@@ -21,20 +22,16 @@ int fn_optval_get_int(const void *value, socklen_t len, int *v)
 {
 	if (len < sizeof(*v))
 		return -EINVAL;
-	memcpy(v, value, sizeof(*v));
-	return 0;
+	return fn_user_get(v, value, sizeof(*v));
 }
 
 int fn_optval_get_byte(const void *value, socklen_t len, bool some, int *v)
 {
 	*v = 0;
-	if (len >= sizeof(*v))
-		memcpy(v, value, sizeof(*v));
-	else if (len)
-		*v = *(const uint8_t *)value;
-	else if (some)
-		return -EINVAL;
-	return 0;
+	if (!len)
+		return some ? -EINVAL : 0;
+	/* little endian: a byte alone is the number */
+	return fn_user_get(v, value, len >= sizeof(*v) ? sizeof(*v) : 1);
 }
 
 /* 1/HZ, which is the coarse clock's resolution. */
@@ -53,7 +50,8 @@ int fn_optval_get_timeo(const void *value, socklen_t len, uint64_t *ns)
 
 	if (len < sizeof(tv))
 		return -EINVAL;
-	memcpy(&tv, value, sizeof(tv));
+	if (fn_user_get(&tv, value, sizeof(tv)))
+		return -EFAULT;
 	if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
 		return -EDOM;
 	if (tv.tv_sec < 0) {
@@ -118,7 +116,8 @@ int fn_optval_cc(const void *value, socklen_t len)
 
 	if (!len)
 		return -EINVAL;
-	memcpy(name, value, fn_min(len, sizeof(name) - 1));
+	if (fn_user_get(name, value, fn_min(len, sizeof(name) - 1)))
+		return -EFAULT;
 	for (unsigned i = 0; i < fn_array_size(cc_name); i++)
 		if (!strcmp(name, cc_name[i]))
 			return (int)i;
@@ -133,9 +132,7 @@ const char *fn_optval_cc_name(int id)
 int fn_optval_put(const void *from, socklen_t size, void *value, socklen_t *len)
 {
 	*len = fn_min(*len, size);
-	if (*len)
-		memcpy(value, from, *len);
-	return 0;
+	return fn_user_put(value, from, *len);
 }
 
 int fn_optval_put_byte(int v, void *value, socklen_t *len)

@@ -13,6 +13,7 @@
 #include "shim/listen.h"
 #include "shim/shim.h"
 #include "shim/wait.h"
+#include "stack/user.h"
 
 /* Events that Linux reports though nobody asked (fs/select.c). */
 #define ALWAYS	(POLLERR | POLLHUP)
@@ -194,6 +195,15 @@ static void split_again(struct call *c, struct fn_wait *w, unsigned n)
 	w->extra_count = c->extras;
 }
 
+/* The results are written here under the lock: an array that is bad anywhere is the kernel's, to say so. */
+static bool usable(void *p, size_t n)
+{
+	for (size_t at = 0; at < n; at += 4096)
+		if (!fn_user_may_write((char *)p + at))
+			return false;
+	return !n || fn_user_may_write((char *)p + n - 1);
+}
+
 int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask)
 {
 	struct room room;
@@ -201,7 +211,7 @@ int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const 
 	struct fn_wait w = { .ready = call_ready, .arm = call_arm, .disarm = call_disarm, .arg = &c, .mask = mask };
 	int ret;
 
-	if (!fn_fdtable.size || n > fn_fdtable.size || !any_served(fds, n))
+	if (!fn_fdtable.size || n > fn_fdtable.size || !usable(fds, n * sizeof(*fds)) || !any_served(fds, n))
 		return FN_TO_KERNEL;
 	ret = call_room(&c, (unsigned)n, &room);
 	if (ret < 0)
@@ -308,6 +318,11 @@ static bool any_invalid(const struct pollfd *fds, unsigned count)
 	return false;
 }
 
+static bool usable_set(fd_set *set, int n)
+{
+	return !set || usable(set, ((size_t)n + NFDBITS - 1) / NFDBITS * sizeof(fd_mask));
+}
+
 int fn_shim_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *ts, const sigset_t *mask)
 {
 	struct pollfd few[INLINE_FDS], *fds = few;
@@ -315,7 +330,8 @@ int fn_shim_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
 	unsigned count;
 	int ret;
 
-	if (n <= 0 || !fn_fdtable.size || (unsigned)n > fn_fdtable.size || !select_concerns_us(n, rd, wr, ex))
+	if (n <= 0 || !fn_fdtable.size || (unsigned)n > fn_fdtable.size || !usable_set(rd, n) || !usable_set(wr, n) ||
+	    !usable_set(ex, n) || !select_concerns_us(n, rd, wr, ex))
 		return FN_TO_KERNEL;
 	if (n > INLINE_FDS) {
 		size = (size_t)n * sizeof(*fds);

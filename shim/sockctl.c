@@ -12,6 +12,7 @@
 #include "shim/msg.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
+#include "stack/user.h"
 
 #define SETFL_MASK	(O_APPEND | O_NONBLOCK | O_ASYNC | O_NOATIME)	/* fs/fcntl.c, O_DIRECT being refused */
 #define SIGNALS		64	/* _NSIG */
@@ -36,19 +37,15 @@ static int put_int(void *arg, size_t value)
 {
 	int v = (int)value;
 
-	if (!arg)
-		return -EFAULT;
-	memcpy(arg, &v, sizeof(v));
-	return 0;
+	return fn_user_put(arg, &v, sizeof(v));
 }
 
 static int set_flag_by_int(struct fn_file *f, int fd, int flag, const void *arg)
 {
 	int v;
 
-	if (!arg)
+	if (fn_user_get(&v, arg, sizeof(v)))
 		return -EFAULT;
-	memcpy(&v, arg, sizeof(v));
 	return set_flags(f, fd, flag, v ? flag : 0);
 }
 
@@ -86,13 +83,10 @@ static int get_stamp(const struct fn_file *f, void *arg, bool ns)
 
 	if (!f->rx_stamp)
 		return -ENOENT;
-	if (!arg)
-		return -EFAULT;
 	ts = fn_realtime(f->rx_stamp);
 	v[0] = ts.tv_sec;
 	v[1] = ns ? ts.tv_nsec : ts.tv_nsec / 1000;
-	memcpy(arg, v, sizeof(v));
-	return 0;
+	return fn_user_put(arg, v, sizeof(v));
 }
 
 static int set_owner(struct fn_file *f, int fd, int type, int id);
@@ -101,9 +95,8 @@ static int own_by_int(struct fn_file *f, int fd, const void *arg)
 {
 	int who;
 
-	if (!arg)
+	if (fn_user_get(&who, arg, sizeof(who)))
 		return -EFAULT;
-	memcpy(&who, arg, sizeof(who));
 	return who < 0 ? set_owner(f, fd, F_OWNER_PGRP, -who) : set_owner(f, fd, F_OWNER_PID, who);
 }
 
@@ -160,22 +153,24 @@ static int set_owner(struct fn_file *f, int fd, int type, int id)
 	return 0;
 }
 
-static int set_owner_ex(struct fn_file *f, int fd, const struct f_owner_ex *ex)
+static int set_owner_ex(struct fn_file *f, int fd, const struct f_owner_ex *arg)
 {
-	if (!ex)
+	struct f_owner_ex ex;
+
+	if (fn_user_get(&ex, arg, sizeof(ex)))
 		return -EFAULT;
-	if (ex->type != F_OWNER_TID && ex->type != F_OWNER_PID && ex->type != F_OWNER_PGRP)
+	if (ex.type != F_OWNER_TID && ex.type != F_OWNER_PID && ex.type != F_OWNER_PGRP)
 		return -EINVAL;
-	return ex->pid < 0 ? -ESRCH : set_owner(f, fd, ex->type, ex->pid);
+	return ex.pid < 0 ? -ESRCH : set_owner(f, fd, ex.type, ex.pid);
 }
 
-static int get_owner_ex(const struct fn_file *f, struct f_owner_ex *ex)
+static int get_owner_ex(const struct fn_file *f, struct f_owner_ex *arg)
 {
-	if (!ex)
-		return -EFAULT;
-	ex->type = f->owner < 0 ? F_OWNER_PGRP : f->owner_tid ? F_OWNER_TID : F_OWNER_PID;
-	ex->pid = f->owner < 0 ? -f->owner : f->owner;
-	return 0;
+	struct f_owner_ex ex;
+
+	ex.type = f->owner < 0 ? F_OWNER_PGRP : f->owner_tid ? F_OWNER_TID : F_OWNER_PID;
+	ex.pid = f->owner < 0 ? -f->owner : f->owner;
+	return fn_user_put(arg, &ex, sizeof(ex));
 }
 
 static int set_owner_by_arg(struct fn_file *f, int fd, long arg)

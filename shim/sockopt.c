@@ -17,6 +17,7 @@
 #include "shim/reason.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
+#include "stack/user.h"
 
 enum how { HOW_UNKNOWN, HOW_STACK, HOW_FILE, HOW_FACT, HOW_IDLE, HOW_OTHER };
 
@@ -218,7 +219,8 @@ static int set_linger(struct fn_file *f, const struct row *r, const void *value,
 
 	if (len < sizeof(l))
 		return -EINVAL;
-	memcpy(&l, value, sizeof(l));
+	if (fn_user_get(&l, value, sizeof(l)))
+		return -EFAULT;
 	if (!l.l_onoff)
 		return set_stack(f, r, -1);
 	/* Linux takes it as unsigned and cuts it to what a timer holds */

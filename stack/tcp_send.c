@@ -9,6 +9,7 @@
 
 #include "cksum.h"
 #include "tcp.h"
+#include "user.h"
 
 #define OPEN_STATES	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_CLOSE_WAIT)
 
@@ -87,22 +88,31 @@ static void add_sum(struct fn_pkt *p, uint64_t part, uint32_t at)
 	p->hash = (uint32_t)(sum + (sum >> 32));
 }
 
-fn_inline void append(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uint32_t n)
+/* False: `from` is bad, and nothing has changed. */
+fn_inline bool append(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uint32_t n)
 {
 	uint8_t *to = p->data + p->len;
 
-	if (!tp->sums) {
-		memcpy(to, from, n);
+	if (fn_unlikely(fn_user_copy(to, from, n)))
+		return false;
+	if (!tp->sums)
 		p->sack &= (uint8_t)~FN_SEG_SUM;
-	} else if (p->sack & FN_SEG_SUM) {
-		add_sum(p, fn_cksum_copy(0, to, from, n), p->len);
-	} else {
-		memcpy(to, from, n);
-	}
+	else if (p->sack & FN_SEG_SUM)
+		add_sum(p, fn_cksum_add(0, to, n), p->len);
 	p->len += n;
 	p->pkt_len += n;
 	p->end_seq += n;
 	tp->write_seq += n;
+	return true;
+}
+
+/* A packet that nothing could be copied into. */
+static void drop_empty(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	if (p->len)
+		return;
+	fn_pktq_remove(&tp->sndq, p);
+	fn_tcp_tx_free(tp, p);
 }
 
 /* One element of the vector; returns bytes taken. */
@@ -117,7 +127,10 @@ static size_t append_iov(struct fn_tcp *tp, const uint8_t *from, size_t len)
 		if (!p)
 			break;
 		n = (uint32_t)fn_min(len - done, (size_t)tail_room(tp, p));
-		append(tp, p, from + done, n);
+		if (fn_unlikely(!append(tp, p, from + done, n))) {
+			drop_empty(tp, p);
+			break;
+		}
 		p->tcp_flags &= (uint8_t)~FN_TCP_PSH;	/* an earlier write ended here; this one goes on */
 		tp->sndq.bytes += n;
 		done += n;
@@ -137,28 +150,51 @@ static void push(struct fn_tcp *tp, unsigned flags)
 	fn_tcp_output(tp, flags & MSG_MORE ? FN_NAGLE_CORK : 0);
 }
 
+/*
+ * Linux copies a write in pieces (page fragments, SKB_FRAG_PAGE_ORDER of net/core/sock.c) and takes a piece that holds a
+ * bad byte back: so much of a vector with one is sent. SIZE_MAX: no bad one, as far as is looked, a full send buffer.
+ */
+#define PIECE	32768u
+static size_t sendable(const struct fn_tcp *tp, const struct iovec *iov, int iovcnt, size_t skip)
+{
+	size_t good = 0, n, ok;
+
+	for (; iovcnt && good < tp->sk.sndbuf; iov++, iovcnt--) {
+		n = iov->iov_len - fn_min(skip, iov->iov_len);
+		ok = fn_user_readable((const uint8_t *)iov->iov_base + fn_min(skip, iov->iov_len), fn_min(n, (size_t)tp->sk.sndbuf));
+		good += ok;
+		if (ok < fn_min(n, (size_t)tp->sk.sndbuf))
+			return good / PIECE * PIECE;
+		skip -= fn_min(skip, iov->iov_len);
+	}
+	return SIZE_MAX;
+}
+
 static __attribute__((noinline)) ssize_t send_any(struct fn_tcp *tp, const struct iovec *iov, int iovcnt, size_t skip,
 						 unsigned flags)
 {
-	size_t done = 0;
+	size_t done = 0, most;
 
 	if (fn_unlikely(!may_write(tp)))
 		return why_not(tp);
-	for (; iovcnt; iov++, iovcnt--) {
+	most = sendable(tp, iov, iovcnt, skip);
+	if (fn_unlikely(!most))
+		return -EFAULT;
+	for (; iovcnt && done < most; iov++, iovcnt--) {
 		size_t n;
 
 		if (skip >= iov->iov_len) {
 			skip -= iov->iov_len;
 			continue;
 		}
-		n = append_iov(tp, (const uint8_t *)iov->iov_base + skip, iov->iov_len - skip);
+		n = append_iov(tp, (const uint8_t *)iov->iov_base + skip, fn_min(iov->iov_len - skip, most - done));
 		done += n;
 		if (n < iov->iov_len - skip)
 			break;
 		skip = 0;
 	}
 	if (!done)
-		return tp->sk.nospace && iovcnt ? -EAGAIN : 0;
+		return !iovcnt ? 0 : tp->sk.nospace ? -EAGAIN : -EFAULT;
 	push(tp, iovcnt ? flags & ~(unsigned)MSG_OOB : flags);	/* the urgent byte is the last of all */
 	return (ssize_t)done;
 }
@@ -185,7 +221,10 @@ static ssize_t send_one(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from
 	p->seq = p->end_seq = tp->write_seq;
 	p->hash = 0;
 	p->sack = FN_SEG_SUM;
-	append(tp, p, from, len);
+	if (fn_unlikely(!append(tp, p, from, len))) {
+		fn_tcp_tx_free(tp, p);
+		return -EFAULT;
+	}
 	p->tcp_flags = FN_TCP_PSH;
 	if (fn_unlikely(fn_tcp_send_now(tp, p))) {
 		fn_pktq_push(&tp->sndq, p);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "tcp.h"
+#include "user.h"
 
 /* ---- iovec walking ---- */
 
@@ -93,21 +94,24 @@ static uint32_t run_length(const struct fn_tcp *tp, const struct fn_pkt *p, uint
 	return tp->urg_data && mark < n ? mark : n;
 }
 
-static void copy_out(struct cursor *c, const uint8_t *from, size_t n, unsigned flags)
+/* False: a pointer of the program's is bad. */
+static bool copy_out(struct cursor *c, const uint8_t *from, size_t n, unsigned flags)
 {
 	while (n) {
 		size_t part = fn_min(n, room(c));
 
-		if (!(flags & MSG_TRUNC))
-			memcpy((uint8_t *)c->iov->iov_base + c->off, from, part);
+		if (!(flags & MSG_TRUNC) && fn_user_copy((uint8_t *)c->iov->iov_base + c->off, from, part))
+			return false;
 		advance(c, part);
 		from += part;
 		n -= part;
 	}
+	return true;
 }
 
-/* Take from the front of the queue until `want` bytes, the end, or the mark. */
-static size_t take(struct fn_tcp *tp, struct cursor *c, size_t want, unsigned flags, uint64_t *rxtime)
+/* Take from the front of the queue until `want` bytes, the end, or the mark; -EFAULT. What is in a packet that cannot be
+ * copied as a whole stays (tcp_recvmsg_locked). */
+static ssize_t take(struct fn_tcp *tp, struct cursor *c, size_t want, unsigned flags, uint64_t *rxtime)
 {
 	size_t got = 0;
 	struct fn_pkt *p;
@@ -128,18 +132,19 @@ static size_t take(struct fn_tcp *tp, struct cursor *c, size_t want, unsigned fl
 				n = p->end_seq - tp->copied_seq;
 		}
 		n = (uint32_t)fn_min((size_t)n, want - got);
-		copy_out(c, p->data, n, flags);
+		if (fn_unlikely(!copy_out(c, p->data, n, flags)))
+			return got ? (ssize_t)got : -EFAULT;
 		if (rxtime)
 			*rxtime = p->time;
 		got += n;
 		consume(tp, p, n);
 		pass_mark(tp);
 	}
-	return got;
+	return (ssize_t)got;
 }
 
 /* The same without consuming. */
-static size_t peek(const struct fn_tcp *tp, struct cursor *c, size_t want, unsigned flags, uint64_t *rxtime)
+static ssize_t peek(const struct fn_tcp *tp, struct cursor *c, size_t want, unsigned flags, uint64_t *rxtime)
 {
 	uint32_t seq = tp->copied_seq;
 	size_t got = 0;
@@ -158,7 +163,8 @@ static size_t peek(const struct fn_tcp *tp, struct cursor *c, size_t want, unsig
 			n = p->end_seq - seq;
 		}
 		n = (uint32_t)fn_min((size_t)n, want - got);
-		copy_out(c, data, n, flags);
+		if (fn_unlikely(!copy_out(c, data, n, flags)))
+			return got ? (ssize_t)got : -EFAULT;
 		if (rxtime && n)
 			*rxtime = p->time;
 		got += n;
@@ -166,7 +172,7 @@ static size_t peek(const struct fn_tcp *tp, struct cursor *c, size_t want, unsig
 		if (seq != p->end_seq)
 			break;
 	}
-	return got;
+	return (ssize_t)got;
 }
 
 /* ---- recv ---- */
@@ -185,8 +191,7 @@ static ssize_t recv_urgent(struct fn_tcp *tp, struct cursor *c, unsigned flags)
 			tp->urg_data = FN_URG_READ;
 		if (!room(c))
 			return 0;
-		copy_out(c, &byte, 1, flags);
-		return 1;
+		return copy_out(c, &byte, 1, flags) ? 1 : -EFAULT;
 	}
 	if (tp->sk.tcp_state == FN_TCP_CLOSED || tp->sk.shut & FN_SHUT_RD)
 		return 0;
@@ -210,7 +215,8 @@ static __attribute__((noinline)) ssize_t recv_any(struct fn_sock *sk, const stru
 {
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	struct cursor c = { iov, iovcnt, 0 };
-	size_t want, got;
+	size_t want;
+	ssize_t got;
 
 	if (sk->tcp_state == FN_TCP_LISTEN)
 		return -ENOTCONN;
@@ -220,13 +226,13 @@ static __attribute__((noinline)) ssize_t recv_any(struct fn_sock *sk, const stru
 	want = total_room(&c);
 	if (fn_unlikely(flags & MSG_PEEK)) {
 		got = peek(tp, &c, want, flags, rxtime);
-		return got ? (ssize_t)got : want ? nothing(tp) : 0;
+		return got ? got : want ? nothing(tp) : 0;
 	}
 	got = take(tp, &c, want, flags, rxtime);
-	if (fn_likely(got)) {
-		fn_tcp_after_read(tp, got);
-		return (ssize_t)got;
-	}
+	if (fn_likely(got > 0))
+		fn_tcp_after_read(tp, (size_t)got);
+	if (got)
+		return got;
 	return want ? nothing(tp) : 0;
 }
 
@@ -240,7 +246,8 @@ ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov)
 	if (fn_unlikely(!p || p->next || tp->urg_data || iov->iov_len < p->len))
 		return recv_any(sk, iov, 1, 0, 0, NULL);
 	n = p->len;
-	memcpy(iov->iov_base, p->data, n);
+	if (fn_unlikely(fn_user_copy(iov->iov_base, p->data, n)))
+		return -EFAULT;
 	tp->copied_seq += n;
 	sk->rxq = (struct fn_pktq){ 0 };
 	sk->rx_charged -= p->truesize;

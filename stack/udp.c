@@ -15,6 +15,7 @@
 #include "cksum.h"
 #include "recover.h"
 #include "udp.h"
+#include "user.h"
 
 #define PAYLOAD_MAX	(65535 - FN_IP4_LEN - FN_UDP_LEN)
 #define MTU_MIN		552	/* Linux ip_rt_min_pmtu */
@@ -330,15 +331,16 @@ int fn_udp_icmp(struct fn_stack *st, const struct fn_ep *local, const struct fn_
 
 /* ---- receiving ---- */
 
-static size_t copy_to_iov(const struct iovec *iov, int iovcnt, const struct fn_pkt *p)
+/* -EFAULT: a pointer is bad. */
+static ssize_t copy_to_iov(const struct iovec *iov, int iovcnt, const struct fn_pkt *p)
 {
 	size_t done = 0, in_iov = 0, in_pkt = 0, n;
 	int i = 0;
 
 	while (p && i < iovcnt) {
 		n = fn_min(iov[i].iov_len - in_iov, (size_t)p->len - in_pkt);
-		if (n)
-			memcpy((uint8_t *)iov[i].iov_base + in_iov, p->data + in_pkt, n);
+		if (n && fn_user_copy((uint8_t *)iov[i].iov_base + in_iov, p->data + in_pkt, n))
+			return -EFAULT;
 		done += n;
 		in_iov += n;
 		in_pkt += n;
@@ -351,7 +353,7 @@ static size_t copy_to_iov(const struct iovec *iov, int iovcnt, const struct fn_p
 			in_pkt = 0;
 		}
 	}
-	return done;
+	return (ssize_t)done;
 }
 
 static void fill_meta(const struct fn_pkt *p, struct fn_udp_meta *m)
@@ -366,7 +368,7 @@ static void fill_meta(const struct fn_pkt *p, struct fn_udp_meta *m)
 ssize_t fn_udp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, unsigned flags, struct fn_udp_meta *meta)
 {
 	struct fn_pkt *p = sk->rxq.head;
-	size_t n;
+	ssize_t n;
 
 	if (fn_unlikely(sk->error))
 		return -fn_sock_take_error(sk);
@@ -379,11 +381,11 @@ ssize_t fn_udp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, uns
 	if (meta)
 		fill_meta(p, meta);
 	if (flags & MSG_PEEK)
-		return (ssize_t)n;
-	fn_pktq_remove(&sk->rxq, p);
+		return n;
+	fn_pktq_remove(&sk->rxq, p);	/* -EFAULT loses it, as in udp_recvmsg */
 	sk->rx_charged -= p->truesize;
 	fn_pkt_free(p);
-	return (ssize_t)n;
+	return n;
 }
 
 size_t fn_udp_readable(const struct fn_sock *sk)
@@ -457,19 +459,24 @@ static ssize_t iov_length(const struct iovec *iov, int iovcnt)
 	return (ssize_t)n;
 }
 
-/* Buffers for `len` bytes with the payload copied in; NULL: none left. */
-static struct fn_pkt *payload_build(struct fn_nic *nic, const struct iovec *iov, size_t len)
+/* Buffers for `len` bytes with the payload copied in; NULL: none left, or *bad, a pointer. */
+static struct fn_pkt *payload_build(struct fn_nic *nic, const struct iovec *iov, size_t len, bool *bad)
 {
 	struct fn_pkt *first = fn_nic_alloc(nic), *p = first;
 	size_t in_iov = 0, n;
+
+	*bad = false;
 
 	while (p && len) {
 		if (p->len == nic->tx_payload && !(p = p->seg = fn_nic_alloc(nic)))
 			break;
 		n = fn_min(len, iov->iov_len - in_iov);
 		n = fn_min(n, (size_t)(nic->tx_payload - p->len));
-		if (n)
-			memcpy(p->data + p->len, (const uint8_t *)iov->iov_base + in_iov, n);
+		if (n && fn_user_copy(p->data + p->len, (const uint8_t *)iov->iov_base + in_iov, n)) {
+			*bad = true;
+			p = NULL;
+			break;
+		}
 		p->len += (uint32_t)n;
 		first->pkt_len += (uint32_t)n;
 		len -= n;
@@ -529,6 +536,7 @@ static ssize_t udp_transmit(struct fn_udp *u, const struct iovec *iov, size_t le
 	bool whole = len + FN_UDP_LEN + FN_IP4_LEN <= path->mtu;
 	unsigned pieces = whole ? 1 : (unsigned)(len / (path->mtu - 2 * FN_IP4_LEN) + 2);
 	struct fn_pkt *p;
+	bool bad;
 	int err;
 
 	if (!whole && u->mtu_discover >= IP_PMTUDISC_DO)
@@ -536,9 +544,9 @@ static ssize_t udp_transmit(struct fn_udp *u, const struct iovec *iov, size_t le
 	if (!path->local && fn_nic_tx_room(path->nic) < pieces && !fn_nic_flush(path->nic) &&
 	    fn_nic_tx_room(path->nic) < pieces)
 		return udp_wait_room(u);
-	p = payload_build(path->nic, iov, len);
+	p = payload_build(path->nic, iov, len, &bad);
 	if (!p)
-		return udp_wait_room(u);
+		return bad ? -EFAULT : udp_wait_room(u);
 	header_build(p, path, u->sk.local.port, dport, whole);
 	path->df = whole ? u->mtu_discover != IP_PMTUDISC_DONT : u->mtu_discover >= IP_PMTUDISC_DO;
 	path->tos = u->sk.tos;

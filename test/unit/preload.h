@@ -29,6 +29,7 @@ struct double_state {
 	bool has_mask;
 	sigset_t mask;
 	struct msghdr msg;	/* as it was handed over */
+	char copied[128];	/* what was behind a pointer that is a copy's: an address, an epoll_event */
 	long result[DOUBLE_RESULTS]; /* of the calls in their order; the last one stays */
 	int results;
 	int msg_flags;		/* what recvmsg writes */

@@ -16,6 +16,7 @@
 #include "shim/meet.h"
 #include "shim/quick.h"
 #include "shim/crash.h"
+#include "shim/fault.h"
 #include "shim/shim.h"
 #include "shim/signal.h"
 #include "test/unit/preload.h"
@@ -120,6 +121,8 @@ static ssize_t op_recvmsg(struct fn_file *f, int fd, struct msghdr *msg, unsigne
 static ssize_t op_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
 {
 	state.msg = *msg;
+	if (msg->msg_name)
+		memcpy(state.copied, msg->msg_name, msg->msg_namelen);
 	note_iov(fd, msg->msg_iov, (int)msg->msg_iovlen, flags);
 	return call("sendmsg", 0);
 }
@@ -141,12 +144,14 @@ static ssize_t op_splice_out(struct fn_file *f, int fd, int pipe, size_t len, un
 
 static int op_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
-	return (int)call("bind", 3, L(fd), L(addr), L(len));
+	memcpy(state.copied, addr, len);
+	return (int)call("bind", 2, L(fd), L(len));
 }
 
 static int op_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
-	return (int)call("connect", 3, L(fd), L(addr), L(len));
+	memcpy(state.copied, addr, len);
+	return (int)call("connect", 2, L(fd), L(len));
 }
 
 static int op_listen(struct fn_file *f, int fd, int backlog)
@@ -196,7 +201,8 @@ static int op_fcntl(struct fn_file *f, int fd, int cmd, long arg)
 
 static int op_epoll_ctl(struct fn_file *f, int epfd, int op, int fd, struct epoll_event *ev)
 {
-	return (int)call("epoll_ctl", 4, L(epfd), L(op), L(fd), L(ev));
+	memcpy(state.copied, ev, sizeof(*ev));
+	return (int)call("epoll_ctl", 3, L(epfd), L(op), L(fd));
 }
 
 static void note_wait(const struct timespec *ts, const sigset_t *mask)
@@ -536,6 +542,9 @@ ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 }
 
 bool fn_crash_handles(uintptr_t h) { return false; }
+bool fn_crash_ready(void) { return false; }
+struct sigaction fn_crash_action(void) { return (struct sigaction){ 0 }; }
+bool fn_fault_mended(int sig, const siginfo_t *info, void *context) { return false; }
 void fn_shim_thread_exit(void) { }
 ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov) { return -EAGAIN; }
 ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov) { return -EAGAIN; }

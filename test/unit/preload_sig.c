@@ -134,10 +134,13 @@ Test(preload_sig, a_failed_change_leaves_the_handler)
 	cr_expect_eq(signal(SIGKILL, plain), SIG_ERR);
 }
 
-Test(preload_sig, faults_are_left_alone)
+Test(preload_sig, faults_are_not_asked_about)
 {
+	set(SIGFPE, plain, 0);
+	cr_expect_eq(kernel_handler(SIGFPE), (uintptr_t)plain);
+	/* bad pointers may be an argument of one of our calls (shim/fault.c, which the double says they are not) */
 	set(SIGSEGV, plain, 0);
-	cr_expect_eq(kernel_handler(SIGSEGV), (uintptr_t)plain);
+	cr_expect_neq(kernel_handler(SIGSEGV), (uintptr_t)plain, "the kernel has the trampoline");
 	raise(SIGSEGV);
 	cr_expect_eq(got_sig, SIGSEGV);
 	cr_expect_eq(d->signals, 0);

@@ -15,7 +15,7 @@ static const struct {
 	{ "block", t_block },	  { "signal", t_signal }, { "handler", t_handler }, { "eintr", t_eintr },
 	{ "thread", t_thread },	  { "epoll", t_epoll }, { "listen", t_listen }, { "options", t_options },
 	{ "fd", t_fd },		  { "file", t_file },	{ "udp", t_udp }, { "frag", t_frag },
-	{ "async", t_async }, { "convert", t_convert },
+	{ "async", t_async }, { "convert", t_convert }, { "efault", t_efault },
 };
 
 static void usage(void)

@@ -106,5 +106,6 @@ void t_file(void);
 void t_udp(void);
 void t_frag(void);
 void t_async(void);
+void t_efault(void);
 
 #endif
