@@ -7,22 +7,28 @@
  *
  * Prints ns a call and the median of the differences, before and after the first socket that could be accelerated. With
  * MAX_NS it exits with 1 when one is dearer than that; with 77 when nothing is preloaded, for then there is nothing to
- * measure. The epoll set is made past the library: its own sets are bench/stack's affair.
+ * measure. epoll_wait has a set made past the library, epoll_set one made through it that holds kernel descriptors only.
+ *
+ * What the library does not wrap (malloc, stdio, a mutex) costs more where it makes the process more than it was, with a
+ * thread of its own say: measured here and in a process without the library, in turns; the least of each counts.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define CALLS 1000	/* in one measurement: about 200 us */
 
-static int null_fd, epoll_fd, socket_fd;
+static int null_fd, epoll_fd, set_fd, socket_fd;
 static char byte[1];
 
 /* How a call's cost is found: medians over many short turns. */
@@ -66,6 +72,13 @@ static void do_epoll_wait(const struct calls *c)
 	c->epoll_wait(epoll_fd, &ev, 1, 0);
 }
 
+static void do_epoll_set(const struct calls *c)
+{
+	struct epoll_event ev;
+
+	c->epoll_wait(set_fd, &ev, 1, 0);
+}
+
 static void do_recv(const struct calls *c)
 {
 	c->recv(socket_fd, byte, 1, MSG_DONTWAIT);
@@ -87,7 +100,7 @@ static const struct {
 	void (*run)(const struct calls *c);
 } tests[] = {
 	{ "read", do_read }, { "write", do_write }, { "poll", do_poll }, { "epoll_wait", do_epoll_wait },
-	{ "recv", do_recv }, { "fcntl", do_fcntl }, { "close", do_close },
+	{ "epoll_set", do_epoll_set }, { "recv", do_recv }, { "fcntl", do_fcntl }, { "close", do_close },
 };
 
 static void find(struct calls *c, void *where)
@@ -157,12 +170,119 @@ static int table(const char *title, const struct calls *ours, const struct calls
 	return dear;
 }
 
+/* ---- what is not wrapped ---- */
+
+static FILE *null_file;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void do_malloc(const struct calls *c)
+{
+	void *volatile p = malloc(100);
+
+	(void)c;
+	free(p);
+}
+
+static void do_stdio(const struct calls *c)
+{
+	(void)c;
+	putc('x', null_file);
+}
+
+static void do_mutex(const struct calls *c)
+{
+	(void)c;
+	pthread_mutex_lock(&mutex);
+	pthread_mutex_unlock(&mutex);
+}
+
+static void (*const bare[])(const struct calls *c) = { do_malloc, do_stdio, do_mutex };
+static const char *const bare_names[] = { "malloc", "stdio", "mutex" };
+#define BARE		3
+#define BARE_ROUNDS	200
+#define BARE_TURNS	5
+
+/* The least of many short measurements, of each. */
+static void measure_bare(double *ns)
+{
+	null_file = fopen("/dev/null", "w");
+	for (int t = 0; t < BARE; t++) {
+		ns[t] = 1e9;
+		for (int i = 0; i < BARE_ROUNDS; i++) {
+			double one = ns_a_call(bare[t], NULL);
+
+			ns[t] = one < ns[t] ? one : ns[t];
+		}
+	}
+	fclose(null_file);
+}
+
+/* The same in a process of its own, without the library: its output is the numbers. */
+static int measure_elsewhere(double *ns)
+{
+	char *const argv[] = { "fdcost", "bare", NULL }, *const env[] = { NULL };
+	ssize_t n = 0;
+	int out[2];
+	pid_t pid;
+
+	if (pipe(out))
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		dup2(out[1], 1);
+		execve("/proc/self/exe", argv, env);
+		_exit(127);
+	}
+	close(out[1]);
+	if (pid > 0)
+		n = read(out[0], ns, BARE * sizeof(*ns));
+	close(out[0]);
+	waitpid(pid, NULL, 0);
+	return n == BARE * sizeof(*ns) ? 0 : -1;
+}
+
+static int table_bare(double max)
+{
+	double here[BARE], there[BARE], one[BARE];
+	int dear = 0;
+
+	measure_bare(here);
+	if (measure_elsewhere(there))
+		return 1;
+	for (int i = 1; i < BARE_TURNS; i++) {
+		measure_bare(one);
+		for (int t = 0; t < BARE; t++)
+			here[t] = one[t] < here[t] ? one[t] : here[t];
+		if (measure_elsewhere(one))
+			return 1;
+		for (int t = 0; t < BARE; t++)
+			there[t] = one[t] < there[t] ? one[t] : there[t];
+	}
+	for (int t = 0; t < BARE; t++) {
+		printf("%-12s %10.1f %10.1f\n", bare_names[t], there[t], here[t] - there[t]);
+		dear += here[t] - there[t] > max;
+	}
+	return dear;
+}
+
+static int bare_main(void)
+{
+	double ns[BARE];
+
+	measure_bare(ns);
+	return write(1, ns, sizeof(ns)) != sizeof(ns);
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 1 ? atoi(argv[1]) : 400, dear;
 	double max = argc > 2 ? atof(argv[2]) : 1e9;
+	struct epoll_event none = { .events = 0 };
 	struct calls ours, libc;
+	int pipes[2];
 
+	if (argc > 1 && !strcmp(argv[1], "bare"))
+		return bare_main();
 	find(&ours, RTLD_DEFAULT);
 	find(&libc, dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD));
 	if (rounds < 1 || !libc.read)
@@ -173,10 +293,15 @@ int main(int argc, char **argv)
 	}
 	null_fd = open("/dev/null", O_RDWR);
 	epoll_fd = libc.epoll_create1(0);
+	set_fd = epoll_create1(0);
+	if (pipe(pipes) || epoll_ctl(set_fd, EPOLL_CTL_ADD, pipes[0], &none))
+		return 2;
 	socket_fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	dear = table("no socket that could be accelerated", &ours, &libc, rounds, max);
 	if (socket(AF_INET, SOCK_STREAM, 0) < 0)
 		return 2;
+	dear += table_bare(max);
 	dear += table("\none TCP socket, not connected", &ours, &libc, rounds, max);
+	dear += table_bare(max);
 	return dear > 0;
 }

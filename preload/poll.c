@@ -181,16 +181,29 @@ static int epoll_wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 		       fn_real.epoll_wait(fd, ev, max, ms));
 }
 
+static __attribute__((noinline)) int wait_plain(int fd, struct epoll_event *ev, int max, int ms)
+{
+	int n = fn_real.epoll_wait(fd, ev, max, 0);
+
+	return n ? n : fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
+}
+
+/* A set of kernel descriptors pays for nothing else when it has events, or is not to wait (bench/fdcost). */
 int fn_ours_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
 {
+	if (fn_quick_plain_set(fd))
+		return ms ? wait_plain(fd, ev, max, ms) : fn_real.epoll_wait(fd, ev, max, 0);
 	return fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
 }
 
 int fn_ours_epoll_pwait(int fd, struct epoll_event *ev, int max, int ms, const sigset_t *mask)
 {
-	struct fn_file *f = fn_enter_point(fd);
+	struct fn_file *f;
 	struct timespec ts;
 
+	if (!mask)
+		return fn_ours_epoll_wait(fd, ev, max, ms);
+	f = fn_enter_point(fd);
 	return fn_done(f, fd, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), mask),
 		       fn_real.epoll_pwait(fd, ev, max, ms, mask));
 }

@@ -97,6 +97,7 @@ struct fn_file {
 	int domain, type, protocol;	/* of socket(): the type without SOCK_NONBLOCK, SOCK_CLOEXEC */
 	struct fn_sock *sk;		/* NULL: no stack side */
 	struct fn_set *set;		/* of an epoll file */
+	_Atomic(bool) plain_set;	/* one in which the kernel has all there is: read without the lock */
 	struct fn_watch *watches;
 	/* 0: none; ns. SO_RCVTIMEO, SO_SNDTIMEO */
 	uint64_t rcvtimeo, sndtimeo;

@@ -173,6 +173,7 @@ static void item_free(struct item *it)
 		it->next_of_file->pprev_of_file = it->pprev_of_file;
 	s->count--;
 	s->live -= it->live;
+	s->file->plain_set = !s->live && s->bell <= 0;
 	fn_slab_free(&items, it);
 }
 
@@ -190,6 +191,7 @@ static void item_go_live(struct item *it, bool told)
 {
 	it->live = true;
 	item_arm(it);
+	it->set->file->plain_set = false;
 	if (it->set->live++ == 0)
 		set_goes_live(it->set);
 	fn_watch_add(it->file, &it->watch);
@@ -320,6 +322,7 @@ int fn_shim_epoll_create1(int flags)
 	memset(s, 0, sizeof(*s));
 	s->file = f;
 	f->set = s;
+	f->plain_set = true;
 	if (!fn_fd_install(fd, f))
 		fn_file_put(f);
 	return fd;
@@ -642,11 +645,12 @@ static fn_cold int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event
 
 	s->kernel_waiters++;	/* pairs with set_goes_live(): counted before .live is looked at again */
 	n = s->live ? 0 : fn_wait_kernel_epoll(epfd, ev, max, ts, mask);
-	if (--s->kernel_waiters == 0 && s->live) {
+	if (--s->kernel_waiters == 0 && s->bell > 0) {
 		fn_engine_lock();
 		if (s->bell > 0)
 			fn_fd_internal_close(s->bell);
 		s->bell = 0;
+		s->file->plain_set = !s->live;
 		fn_engine_unlock();
 	}
 	for (int i = 0; i < n; i++)

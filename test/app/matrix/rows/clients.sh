@@ -35,6 +35,18 @@ ab()
 	grep -q '^Failed requests: *0' ab.out || fail "ab: $(cat ab.out)"
 }
 
+slow
+row wrk "wrk as a client: 16 connections of two threads" wrk nginx
+wrk()
+{
+	nginx_conf 1 off
+	peer_serve nginx -c "$LAB_TMP/nginx.conf"
+	peer_ready 80
+	fast wrk -t2 -c16 -d1s "http://$THERE/1k" >out 2>&1 || fail "wrk: $(cat out)"
+	! grep 'Socket errors\|Non-2xx' out || fail "wrk: $(cat out)"
+	grep -q '^Requests/sec: *[1-9]' out || fail "wrk: $(cat out)"
+}
+
 row nc "nc: what it is given arrives" nc
 nc()
 {

@@ -65,6 +65,61 @@ java()
 	done
 }
 
+slow
+row java-client "Java: HttpClient, a large file and 30 requests at once" java python3
+java-client()
+{
+	mkdir -p www
+	head -c 3000000 /dev/urandom >www/big
+	echo hello >www/small
+	peer_serve python3 -c 'import http.server as h, os; os.chdir("www"); h.ThreadingHTTPServer.request_queue_size = 64
+h.ThreadingHTTPServer(("0.0.0.0", 8080), h.SimpleHTTPRequestHandler).serve_forever()'
+	peer_ready 8080
+	cat >C.java <<-'END'
+		import java.net.*; import java.net.http.*; import java.nio.file.*; import java.util.stream.*;
+		class C { public static void main(String[] a) throws Exception {
+			HttpClient c = HttpClient.newHttpClient();
+			c.send(HttpRequest.newBuilder(URI.create(a[0] + "/big")).build(), HttpResponse.BodyHandlers.ofFile(Path.of("got")));
+			var all = IntStream.range(0, 30).mapToObj(i -> c.sendAsync(HttpRequest.newBuilder(URI.create(a[0] + "/small")).build(),
+				HttpResponse.BodyHandlers.ofString())).collect(Collectors.toList());
+			for (var f : all) if (!f.get().body().equals("hello\n")) System.exit(3);
+			System.exit(0); } }
+	END
+	fast java C.java "http://$THERE:8080" || fail "HttpClient: $?"
+	same got www/big "a large file"
+}
+
+slow
+row python-tls "Python: ssl and a pool of processes" python3 curl openssl
+python-tls()
+{
+	command openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=here 2>/dev/null
+	cat >s.py <<-'END'
+		import http.server, multiprocessing, os, signal, ssl
+		class Web(http.server.BaseHTTPRequestHandler):
+		    def do_POST(self):
+		        body = pool.apply(bytes.upper, (self.rfile.read(int(self.headers["Content-Length"])),))
+		        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+		        self.wfile.write(body)
+		def end(*_): pool.terminate(); os._exit(0)
+		pool = multiprocessing.Pool(2)
+		signal.signal(signal.SIGTERM, end)
+		s = http.server.ThreadingHTTPServer(("0.0.0.0", 8443), Web)
+		tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+		tls.load_cert_chain("cert.pem", "key.pem")
+		s.socket = tls.wrap_socket(s.socket, server_side=True)
+		s.serve_forever()
+	END
+	serve python3 s.py
+	until_answer peer curl -skf -m 2 -d x "https://$HERE:8443/"
+	head -c 700000 /dev/zero | tr '\0' a >sent
+	tr a A <sent >want
+	for i in 1 2 3; do
+		peer curl -sk -m 20 --data-binary @sent -H Expect: -o got "https://$HERE:8443/" || fail "POST: $?"
+		same got want "what was posted"
+	done
+}
+
 row python "Python: http.server, a process a request, asyncio" python3 curl
 python()
 {
