@@ -246,7 +246,8 @@ void fn_keeper_repeat(long n, const long arg[5])
 
 void fn_keeper_forget(void)
 {
-	keeper.running = keeper.main_ends = false;
+	keeper.running = false;
+	keeper.main_ends = false;
 	keeper.job = NULL;
 	keeper.gate = (struct fn_lock){ 0 };
 	fn_engine.no_keeper = !keeper.forbidden;
