@@ -296,20 +296,28 @@ static void exec_it(int sig)
 	waitpid(pid, NULL, 0);
 }
 
-static void executes(void)
+/* A connection whose recv() is restarted around a handler that starts a process; the peer reads n bytes of that one's. */
+static int started_by(void (*act)(int), const char *what, int ms, int n, int *slot)
 {
-	int slot, fd = handler_fd = connect_out(&slot);
+	int fd = handler_fd = connect_out(slot);
 	pid_t pid;
 
-	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = exec_it, .sa_flags = SA_RESTART }, NULL);
+	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = act, .sa_flags = SA_RESTART }, NULL);
 	calls = 0;
 	pid = signaller(SIGUSR1, 0, false);
-	peer("later 500 send %d 3", slot);
+	peer("later %d send %d 3", ms, *slot);
 	GET(recv(fd, buf, 10, 0), buf);
-	say("executed by the handler: %d", (int)calls);
-	say("peer has %ld", peer("recv %d 4", slot));
+	say("%s by the handler: %d", what, (int)calls);
+	say("peer has %ld", peer("recv %d %d", *slot, n));
 	waitpid(pid, NULL, 0);
 	signal(SIGUSR1, SIG_DFL);
+	return fd;
+}
+
+static void executes(void)
+{
+	int slot, fd = started_by(exec_it, "executed", 500, 4, &slot);
+
 	TRY(send(fd, "efgh", 4, 0));
 	say("peer has %ld", peer("recv %d 4", slot));
 	close(fd);
@@ -319,19 +327,9 @@ static void executes(void)
 /* SIGCHLD's handler is postgres' of old. */
 static void forks(void)
 {
-	int slot, fd = handler_fd = connect_out(&slot);
-	pid_t pid;
+	int slot;
 
-	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = fork_it, .sa_flags = SA_RESTART }, NULL);
-	calls = 0;
-	pid = signaller(SIGUSR1, 0, false);
-	peer("later 150 send %d 3", slot);
-	GET(recv(fd, buf, 10, 0), buf);
-	say("forked by the handler: %d", (int)calls);
-	say("peer has %ld", peer("recv %d 5", slot));
-	waitpid(pid, NULL, 0);
-	signal(SIGUSR1, SIG_DFL);
-	close(fd);
+	close(started_by(fork_it, "forked", 150, 5, &slot));
 }
 
 static void exit_it(int sig)
