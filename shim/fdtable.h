@@ -25,7 +25,8 @@ extern struct fn_fdtable fn_fdtable;
 /* Is there an entry? The hot check: one compare and one load. */
 fn_inline bool fn_fd_ours(int fd)
 {
-	return fn_unlikely((unsigned)fd < fn_fdtable.size) &&
+	/* pairs with the release in fn_fdtable_init(): who sees the size sees the table */
+	return fn_unlikely((unsigned)fd < __atomic_load_n(&fn_fdtable.size, __ATOMIC_ACQUIRE)) &&
 	       fn_unlikely(atomic_load_explicit(&fn_fdtable.file[fd], memory_order_relaxed) != NULL);
 }
 

@@ -243,7 +243,7 @@ static int new_file(const struct fn_file_ops *o, int *peer)
 	files[fds[0]].refs = 1;
 	files[fds[0]].ops = o;
 	fn_fdtable.file = table;
-	fn_fdtable.size = FDS;
+	__atomic_store_n(&fn_fdtable.size, FDS, __ATOMIC_RELEASE);	/* Criterion's own thread is in epoll_wait() already */
 	table[fds[0]] = &files[fds[0]];
 	if (peer)
 		*peer = fds[1];
