@@ -5,21 +5,23 @@
 #	row NAME TITLE TOOL…	a row: its function has its name, and is skipped visibly when a tool is missing
 #	serve CMD…		start a server here, the way of the row; the framework ends it with SIGTERM, or `stop SIGNAL`
 #	fast CMD…		run a client here, the way of the row
-#	peer CMD…		run a command on the other side, always the kernel's
+#	peer CMD…		run a command on the other side: the kernel's, but for `fabric`
 #	peer_serve CMD…		start a server there
 #	known ROW MODE REASON	the row is red in that mode, and why
 #	on_kernel REASON	the row is right, though nothing of it is accelerated on a port
 #
-# Here is $HERE, there is $THERE. The ways: native; nothing (preloaded, and a rule leaves everything to the kernel); port
-# (preloaded, with a DPDK port that has $HERE).
+# Here is $HERE, there is $THERE, whose clients a server sees come from $FROM. The ways: native; nothing (preloaded, and a rule leaves everything to the kernel); port
+# (preloaded, with a DPDK port that has $HERE); fabric (both sides preloaded, in one namespace that has both addresses).
 
 # shellcheck source=test/app/lib.sh
 . "$TOP/test/app/lib.sh"
 HERE=$LAB_SERVER_IP
-# shellcheck disable=SC2034	# rows use it
-THERE=$LAB_CLIENT_IP
+# shellcheck disable=SC2034	# rows use them
+THERE=$LAB_CLIENT_IP FROM=$LAB_CLIENT_IP
 WRAP=()
+PEER_WRAP=()
 servers=()
+peers=()
 row_names=()
 declare -A row_title row_tools row_long row_known
 row_kernel=
@@ -63,13 +65,25 @@ on_kernel()
 
 matrix_lab()
 {
-	if [ "$MODE" = port ]; then
+	case $MODE in
+	port)
 		lab_make af_packet
 		lab_offloads off
 		WRAP=("$RUN" --nic "$LAB_SPEC")
-	else
+		;;
+	fabric)
+		fabric_make
+		ip -n "$LAB_SERVER_NS" addr add "$HERE/32" dev lo
+		ip -n "$LAB_SERVER_NS" addr add "$THERE/32" dev lo
+		WRAP=("$RUN")
+		PEER_WRAP=("$RUN")
+		FROM=$HERE
+		export FASTNET_FABRIC=on
+		;;
+	*)
 		lab_make kernel
-	fi
+		;;
+	esac
 	if [ "$MODE" = nothing ]; then
 		export FASTNET_RULES=kernel
 		WRAP=("$RUN" --nic "dpdk:net_af_packet0,iface=$LAB_SERVER_IF address=10.8.0.2/24")
@@ -94,15 +108,16 @@ fast()
 
 peer()
 {
-	timeout -k 5 60 ip netns exec "$LAB_CLIENT_NS" "$@"
+	timeout -k 5 60 ip netns exec "$LAB_CLIENT_NS" "${PEER_WRAP[@]}" "$@"
 }
 
 # Its standard input is the row's: a server that reads it wants </dev/null or a pipe that stays open.
 peer_serve()
 {
-	ip netns exec "$LAB_CLIENT_NS" "$@" >>"$LAB_TMP/peer.log" 2>&1 &
+	ip netns exec "$LAB_CLIENT_NS" "${PEER_WRAP[@]}" "$@" >>"$LAB_TMP/peer.log" 2>&1 &
 	PEER_PID=$!
 	lab_pids+=("$PEER_PID")
+	peers+=("$PEER_PID")
 }
 
 # as USER CMD…: for serve and fast. A server that never was root is given what opening a port needs.
@@ -202,6 +217,8 @@ matrix_row()
 	if [ "$MODE" != native ]; then
 		look
 		stop
+		# where both sides are in one namespace, the other one's servers end too
+		[ "$MODE" != fabric ] || [ ${#peers[@]} = 0 ] || kill "${peers[@]}" 2>/dev/null
 		await nobody_left || fail "still there: $(left)"
 		! grep -E ' error: ' "$LAB_TMP/fastnet.log" || fail "errors in the log"
 		python3 "$TOP/test/app/matrix/account.py" "$LAB_TMP" "$TOP/shim/reason.def" >"$OUT.account" || fail "no account"

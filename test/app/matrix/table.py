@@ -5,13 +5,15 @@ import sys
 HEAD = """\
 # What runs under Fastnet
 
-Debian 12's packages, unmodified. Every row is run in three ways: on the kernel, preloaded with a configuration that
-leaves everything to the kernel ("nothing routed"), and preloaded with a DPDK port (`net_af_packet` on a veth), where the
-other side is the kernel in another network namespace. A row that does not work is **red** and says why.
+Debian 12's packages, unmodified. Every row is run in four ways: on the kernel, preloaded with a configuration that
+leaves everything to the kernel ("nothing routed"), preloaded with a DPDK port (`net_af_packet` on a veth), where the
+other side is the kernel in another network namespace, and over the fabric, where both sides are preloaded and on one
+host. A row that does not work is **red** and says why. What is on the stack and on the kernel is said of port and fabric
+in turn, once where it is the same.
 Written by `test/app/matrix/run BUILD -long -table doc/MATRIX.md`.
 
-| row | what it does | kernel | nothing routed | port | on the stack | on the kernel, and why |
-|---|---|---|---|---|---|---|
+| row | what it does | kernel | nothing routed | port | fabric | on the stack | on the kernel, and why |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -35,8 +37,11 @@ def verdict(where, row, mode):
 
 
 def account(where, row, kind):
-    found = [line.partition(" ")[2] for line in lines(f"{where}/{row}.port.account") if line.startswith(kind + " ")]
-    return "; ".join(dict.fromkeys(cell(t) for t in found))
+    told = []
+    for mode in ("port", "fabric"):
+        found = [line.partition(" ")[2] for line in lines(f"{where}/{row}.{mode}.account") if line.startswith(kind + " ")]
+        told.append("; ".join(dict.fromkeys(cell(t) for t in found)))
+    return told[0] if told[0] == told[1] else " / ".join(t or "-" for t in told)
 
 
 def main(where):
@@ -44,7 +49,7 @@ def main(where):
     for line in lines(where + "/rows"):
         row, title = line.split("\t")
         stack, kernel, why = (account(where, row, kind) for kind in ("stack", "kernel", "why"))
-        cells = [row, cell(title), *(verdict(where, row, mode) for mode in ("native", "nothing", "port"))]
+        cells = [row, cell(title), *(verdict(where, row, mode) for mode in ("native", "nothing", "port", "fabric"))]
         cells += [stack, "; ".join(filter(None, (kernel, why)))]
         print("| " + " | ".join(cells) + " |")
 

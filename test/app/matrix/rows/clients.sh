@@ -51,9 +51,8 @@ row nc "nc: what it is given arrives" nc
 nc()
 {
 	random_file sent 1000000
-	ip netns exec "$LAB_CLIENT_NS" nc -l -p 9999 >got &
+	peer nc -l -p 9999 >got &
 	receiver=$!
-	lab_pids+=("$receiver")
 	await listening "$LAB_CLIENT_NS" 9999 || fail "nc does not listen"
 	fast nc -N "$THERE" 9999 <sent || fail "nc: $?"
 	wait "$receiver"

@@ -122,7 +122,7 @@ nginx-proxy()
 {
 	mkdir there
 	nginx_web "$LAB_TMP/there" 1 "server { listen 8080; root $LAB_TMP/there/www; }"
-	peer nginx -c "$LAB_TMP/there/nginx.conf"
+	peer_serve nginx -c "$LAB_TMP/there/nginx.conf" -g "daemon off;"
 	peer_ready 8080
 	nginx_web "$LAB_TMP" 1 "upstream u { server $THERE:8080; keepalive 8; }" "server { listen 80;" \
 		'location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; } }'
@@ -221,8 +221,8 @@ php-fpm()
 	fpm=$LAB_SERVER_PID
 	await test -S fpm.sock || fail "PHP-FPM does not start"
 	nginx_server
-	[ "$(peer curl -s -d 12345 "http://$HERE/unix")" = "php 5 $THERE" ] || fail "over the UNIX socket"
-	[ "$(peer curl -s --data-binary @www/1k "http://$HERE/tcp")" = "php 1024 $THERE" ] || fail "over TCP"
+	[ "$(peer curl -s -d 12345 "http://$HERE/unix")" = "php 5 $FROM" ] || fail "over the UNIX socket"
+	[ "$(peer curl -s --data-binary @www/1k "http://$HERE/tcp")" = "php 1024 $FROM" ] || fail "over TCP"
 	peer ab -q -c 8 -n 300 "http://$HERE/unix" >ab.out 2>&1 || fail "ab: $(cat ab.out)"
 	grep -q '^Failed requests: *0' ab.out || fail "ab: $(cat ab.out)"
 	look
