@@ -216,6 +216,8 @@ Test(ip4, a_duplicate_is_dropped_an_overlap_voids_the_packet)
 	cr_assert_eq(drops(FN_DROP_IP4_FRAG_BAD), 3, "the new one and the one that was there");
 	put_fragment(2, 400, 100, false);
 	cr_assert_eq(tcp_inputs, 1);
+	pass(31 * FN_NSEC);
+	cr_assert_eq(drops(FN_DROP_IP4_FRAG_TIMEOUT), 1, "it waited alone");
 }
 
 Test(ip4, impossible_fragments)

@@ -601,11 +601,14 @@ Test(nic_shm, who_shares_a_cpu_knows)
 
 Test(nic_shm, a_sleeper_is_rung_in_the_call_that_sends)
 {
-	struct fn_shm_conf conf = { .payload = A.payload, .payload_len = PAYLOAD, .ring = ring_bell };
+	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .ring = ring_bell };
 	struct fn_shm_pair pair = { .tx = ring[0], .rx = ring[1], .tx_slots = slots, .rx_slots = slots,
 		.payload = B.payload, .payload_len = PAYLOAD };
 
-	make(&A, 3);	/* the one before is left as it is */
+	free(A.arena);
+	free(A.payload);
+	make(&A, 3);
+	conf.payload = A.payload;
 	A.nic = fn_shm_create(A.arena, &conf);
 	cr_assert_eq(fn_stack_add_nic(A.st, A.nic), 0);
 	A.peer = fn_shm_peer_add(A.nic, &pair);
