@@ -22,12 +22,15 @@
 #define EAL_ARG_LEN	512
 #define MB		(1024 * 1024u)
 
+struct eal_args;
+
 static struct {
 	bool tried;
 	pid_t owner;		/* who started it */
 	int rc;
 	char err[256];
 	bool hugepages;
+	struct eal_args *args;	/* EAL keeps pointers into them */
 	int fds[16];
 	int nb_fds;
 } eal;
@@ -198,9 +201,10 @@ static int eal_start(const struct fn_port_conf *conf, const struct dpdk_devargs 
 	}
 	restore_syslog();
 out:
-	/* EAL keeps pointers into its arguments. */
 	if (rc)
 		free(a);
+	else
+		eal.args = a;
 	return rc;
 }
 

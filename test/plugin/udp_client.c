@@ -104,5 +104,6 @@ int main(int argc, char **argv)
 	qsort(rtt, got, sizeof(*rtt), by_value);
 	printf("sent %u got %u lost %u damaged %u p50 %lu p99 %lu ns, %.0f /s\n", sent, got, lost, bad, got ? rtt[got / 2] : 0,
 	       got ? rtt[got * 99ul / 100] : 0, got * 1e9 / (double)(now_ns() - start));
+	free(rtt);
 	return bad || lost * 100ul > count;
 }

@@ -13,6 +13,7 @@ client=$builddir/test/plugin/udp_client
 plugin=$builddir/.libs/fastnet-nic-dpdk.so
 wire_number=0
 wire_failed=0
+export LSAN_OPTIONS="suppressions=$srcdir/test/plugin/lsan.supp:print_suppressions=0"
 
 # wire_check NAME COMMAND…: one TAP line.
 wire_check()
