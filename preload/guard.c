@@ -27,11 +27,12 @@
 			return fn_real.name args;	\
 		return fn_ours_##name args;		\
 	}
-#define FN_PRIV(ret, name, params, args, raw)		\
+#define IDS(n, ...) fn_shim_identity(n, (const unsigned[3]){ __VA_ARGS__ })
+#define FN_ID(ret, name, params, args, raw)		\
 	ret fn_wrap_##name params			\
 	{						\
 		if (fn_shim_active)			\
-			fn_guarded_void(fn_shim_privileges()); \
+			fn_guarded_void(IDS raw);	\
 		return fn_real.name args;		\
 	}
 #include "preload/syscalls.def"

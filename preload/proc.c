@@ -216,6 +216,12 @@ int fn_wrap_execle(const char *path, const char *arg, ...)
 	return fn_wrap_execve(path, argv, envp);
 }
 
+int fn_wrap_setgroups(size_t n, const gid_t *list)
+{
+	before_privileges();
+	return fn_real.setgroups(n, list);
+}
+
 int fn_wrap_initgroups(const char *user, gid_t group)
 {
 	before_privileges();

@@ -32,23 +32,9 @@ static struct fn_sock *nobody(void)
 	return &gone.sk;
 }
 
-/* ---- a converted file, as long as calls are under way on it ---- */
-
-static unsigned converted_poll(struct fn_file *f, int fd)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLRDNORM | POLLWRNORM };
-	struct timespec zero = { 0, 0 };
-
-	(void)f;
-	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? (unsigned short)pfd.revents : 0;
-}
-
-static const struct fn_file_ops converted_ops = { .poll = converted_poll };
-
 /* ---- this image's numbers ---- */
 
-/* The kernel's end takes over what the program has set on the connection. */
-static void copy_state(const struct fn_file *f, int end)
+void fn_convert_state(const struct fn_file *f, int end)
 {
 	int lowat = f->sk->rcvlowat;
 	struct timeval tv;
@@ -103,12 +89,12 @@ static void become_kernel(struct fn_file *f, int end)
 {
 	unsigned held;
 
-	fn_convert_any = true;
-	copy_state(f, end);
+	fn_convert_any = !fn_engine.no_names;
+	fn_convert_state(f, end);
 	replace_numbers(f, end);
 	fn_epoll_to_kernel(f);
 	f->sk = nobody();
-	f->ops = &converted_ops;
+	f->ops = &fn_kernel_ops;
 	f->kind = FN_FILE_KERNEL;
 	held = clear_entries(f);
 	fn_file_wake(f, ~0u);
@@ -208,7 +194,7 @@ static int hand_over(struct fn_file *f, const struct pair *p)
 static int convert_connection(struct fn_file *f)
 {
 	struct pair p;
-	int ret = make_pair(f, &p);
+	int ret = fn_engine.no_family ? -EPERM : make_pair(f, &p);
 
 	if (ret < 0)
 		return ret;

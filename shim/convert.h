@@ -29,6 +29,9 @@ int fn_convert_fd(int fd);
  */
 int fn_convert_inheritable(void);
 
+/* The kernel's socket `end` gets what the program has set on f, which has an accelerated one. */
+void fn_convert_state(const struct fn_file *f, int end);
+
 /* All connections of this image, for a child that cannot share them: how many, or -errno. Without locks. */
 int fn_convert_all(void);
 

@@ -47,13 +47,15 @@ int fn_shim_socket(int domain, int type, int protocol)
 	int fd = fn_sys_socket(domain, type, protocol);
 	enum fn_reason reason;
 	struct fn_file *f;
-	uint32_t arg;
+	uint32_t arg = 0;
 
 	if (inside())
 		return fn_reserve_socket(fd, domain);
 	if (fd < 0)
 		return fd;
 	reason = fn_policy_socket(domain, type, protocol, &arg);
+	if (fn_engine.barred && reason == FN_REASON_UNDECIDED)
+		reason = FN_REASON_SECCOMP;
 	if (reason != FN_REASON_UNDECIDED)
 		record_early(fd, domain, type, reason, arg);
 	if (reason != FN_REASON_UNDECIDED || fn_engine_init() < 0)
@@ -188,7 +190,16 @@ void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t
 	fn_fd_forget(fd, f);
 }
 
-const struct fn_file_ops fn_kernel_ops = { 0 };
+/* For threads that were waiting when it became the kernel's. */
+static unsigned kernel_poll(struct fn_file *f, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLRDNORM | POLLWRNORM };
+	struct timespec zero = { 0, 0 };
+
+	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? (unsigned short)pfd.revents : 0;
+}
+
+const struct fn_file_ops fn_kernel_ops = { .poll = kernel_poll };
 
 /* ---- to the stack ---- */
 

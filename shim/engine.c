@@ -338,7 +338,7 @@ int fn_engine_fork_prepare(void)
 	int child;
 
 	/* one family holds a port: a child that is to use one must belong to it, whatever it holds now */
-	if (!fn_engine.st || (!fn_engine.ports && !fn_engine_any_sock()))
+	if (!fn_engine.st || fn_engine.no_family || (!fn_engine.ports && !fn_engine_any_sock()))
 		return -1;
 	child = fn_family_expect();
 	if (child < 0)
@@ -357,7 +357,7 @@ void fn_engine_fork_failed(int child)
 }
 
 /*
- * The child shares no stack: it holds nothing there, or there was no place for it. What it has of the stack's is the
+ * The image has no stack any more, or a child shares none: it holds nothing there, or there was no place for it. What it has of the stack's is the
  * kernel's from now on: a listener's other side, and for a connection a socket that is not connected.
  */
 static void orphan(void)
@@ -378,6 +378,20 @@ static void orphan(void)
 	map_shared(fn_engine.shared);
 	if (fn_engine.st)
 		fn_engine_lose_stack();
+}
+
+void fn_engine_leave(void)
+{
+	fn_engine_lock();
+	if (fn_engine.st)
+		fn_stack_flush(fn_engine.st);
+	if (fn_engine.shares)
+		fn_family_resign();
+	fn_engine_unlock();
+	fn_fd_internal_close(fn_engine.bell);
+	fn_engine.bell = -1;
+	orphan();
+	fn_fabric_forked(true, false);
 }
 
 /* Threads of the parent that waited are not here. */

@@ -26,6 +26,10 @@ struct fn_engine {
 	int bell;			/* internal: see bell.h; -1: none */
 	uint64_t seen;			/* events of shared->event handled so far */
 	struct fn_stack *st;		/* NULL: none yet */
+	bool barred;			/* a seccomp filter has come: no stack in this image any more */
+	bool no_family;			/* a seccomp filter does not let it be shared, neither by fork nor with the relay */
+	bool no_names;			/* nor asking the relay about converted connections */
+	bool plain_waits;		/* epoll_pwait2() is not to be had */
 	bool no_keeper;			/* fn_engine_kick() makes one if there are ports */
 	int ports;			/* open ones: with none there is no keeper */
 	uint64_t polls;			/* rounds driven by anybody, under the lock; the keeper looks without it */
@@ -114,6 +118,16 @@ void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events);
 void fn_engine_drop(struct fn_file *f);
 /* f gets sk; with the lock held. */
 void fn_engine_give(struct fn_file *f, struct fn_sock *sk);
+
+/* What was sent leaves, when nobody else drives the stack: FASTNET_EXIT_DRAIN_MS at most. Without the lock. */
+void fn_engine_drain(void);
+
+/*
+ * The image gives back its references in the stack, unmaps it and closes its ports' descriptors; files that still stand on
+ * it are the kernel's, unconnected. If others share it they go on. Only one thread may be there that has called the
+ * library, without the lock, and no keeper.
+ */
+void fn_engine_leave(void);
 
 /* Does a file of this image stand on the stack? */
 bool fn_engine_any_sock(void);

@@ -70,16 +70,19 @@ static bool leave_to_family(uint64_t now)
 	return others;
 }
 
-static void drain(void)
+void fn_engine_drain(void)
 {
-	uint64_t now, until;
+	uint64_t now, until = fn_now() + fn_config.exit_drain_ms * FN_MSEC;
 
-	if (!fn_engine.st || leave_to_family(fn_now()))
-		return;
-	until = fn_now() + fn_config.exit_drain_ms * FN_MSEC;
 	do
 		now = fn_now();
 	while (now < until && drain_round(now, until));
+}
+
+static void drain(void)
+{
+	if (fn_engine.st && !leave_to_family(fn_now()))
+		fn_engine_drain();
 }
 
 /* What fastnet-stat cannot ask of a process any more: where its sockets went, by the names that --json has. */

@@ -389,6 +389,19 @@ void fn_family_leave(void)
 	fn_robust_unlock(&m->life);
 }
 
+void fn_family_resign(void)
+{
+	struct fn_shared *sh = fn_engine.shared;
+	uint64_t bit = 1ull << fn_engine.image;
+
+	fn_stack_forget_image(fn_engine.st, bit);
+	forget_in(&fn_engine.st->tcp_pool, bit);
+	forget_in(&fn_engine.st->udp_pool, bit);
+	sh->asleep &= ~bit;
+	keep_alive(&sh->member[fn_engine.image]);	/* it is unlinked from the list of the thread that has it */
+	fn_family_leave();
+}
+
 void fn_family_lost(int image)
 {
 	if (fn_engine.shared->member[image].pid)

@@ -69,6 +69,8 @@ void fn_family_named(int image, int pid);
 bool fn_family_join(int image);
 /* This image goes, and holds nothing any more. */
 void fn_family_leave(void);
+/* The same for an image that lives on: its references in the stack are given back before. With the lock held. */
+void fn_family_resign(void);
 /* An image whose bell has gone: what it held is closed, unless that has happened already. */
 void fn_family_lost(int image);
 /* In a child that shares nothing: descriptors of the family are closed. */

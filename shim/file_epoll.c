@@ -692,6 +692,8 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 	if (fn_unlikely((unsigned)max - 1 >= MAX_EVENTS))
 		return -EINVAL;
 	if (fn_unlikely(!s->live)) {
+		if (fn_unlikely(fn_engine.barred))
+			return FN_TO_KERNEL;
 		deadline = fn_ts_deadline(ts);
 		n = wait_in_kernel(s, epfd, ev, max, ts, mask);
 		if (n != 0 || !s->live)

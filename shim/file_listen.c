@@ -16,6 +16,7 @@
 
 #include "shim/addr.h"
 #include "shim/async.h"
+#include "shim/convert.h"
 #include "shim/decide.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
@@ -349,6 +350,8 @@ static int listen_accept(struct fn_file *f, int fd, struct sockaddr *addr, sockl
 		if (!deadline)
 			deadline = fn_timeo_deadline(f->rcvtimeo);
 		ret = fn_wait_file(f, fd, POLLIN, deadline);
+		if (fn_converted(f))
+			return FN_TO_KERNEL;
 		if (ret == 0)
 			ret = accept_once(f, fd, addr, len, flags);
 		else

@@ -261,7 +261,7 @@ bool fn_engine_start(void)
 
 	if (fn_engine.st)
 		return true;
-	if (!fn_shim_active || fn_engine_init() < 0)
+	if (!fn_shim_active || fn_engine.barred || fn_engine_init() < 0)
 		return false;
 	now = fn_now();
 	fn_engine_lock();

@@ -27,6 +27,7 @@ static struct {
 	pthread_t thread;
 	bool running;
 	bool forbidden;			/* no other one may be made */
+	bool stays;			/* it must not end */
 	_Atomic(uint32_t) word;		/* enum keeper_word; a futex */
 	_Atomic(uint32_t) quits;	/* of those made before the last one, some may still be about to end */
 	struct fn_lock gate;		/* held around every use of the engine; in front of the engine's lock */
@@ -135,6 +136,9 @@ static void take_over(uint32_t born)
 	}
 }
 
+/* What a thread sleeps on for good. */
+static _Atomic(uint32_t) never;
+
 static void *keeper_main(void *arg)
 {
 	const struct timespec tick = { .tv_nsec = TICK_NS };
@@ -165,6 +169,8 @@ static void *keeper_main(void *arg)
 		seen = polls();
 	}
 	do_job();
+	while (keeper.stays)
+		fn_sys_futex((uint32_t *)&never, FUTEX_WAIT_PRIVATE, 0, NULL);
 	return NULL;
 }
 
@@ -188,6 +194,10 @@ void fn_keeper_stop(void)
 {
 	if (!keeper.running)
 		return;
+	if (keeper.stays) {
+		fn_keeper_quit();
+		return;
+	}
 	keeper.word = STOPPING;
 	fn_sys_futex((uint32_t *)&keeper.word, FUTEX_WAKE_PRIVATE, 1, NULL);
 	pthread_join(keeper.thread, NULL);
@@ -230,6 +240,11 @@ void fn_keeper_forbid(void)
 {
 	keeper.forbidden = true;
 	fn_engine.no_keeper = false;	/* nobody need ask for one */
+}
+
+void fn_keeper_stay(void)
+{
+	keeper.stays = true;
 }
 
 void fn_keeper_repeat(long n, const long arg[5])

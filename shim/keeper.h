@@ -18,6 +18,8 @@ void fn_keeper_wake(void);
 void fn_keeper_need(void);
 /* There is not to be another one in this image and its children. */
 void fn_keeper_forbid(void);
+/* A thread's end takes system calls that a filter refuses: this one sleeps for good instead, and is not waited for. */
+void fn_keeper_stay(void);
 /* The keeper, if there is one, drives once, then makes a system call too, which concerns nobody but the calling thread.
  * Waits for it, without the lock. */
 void fn_keeper_repeat(long n, const long arg[5]);

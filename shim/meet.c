@@ -100,6 +100,8 @@ void fn_meet(int fd)
 {
 	struct fn_file *f;
 
+	if (fn_engine.barred)
+		return;
 	fn_convert_any |= is_converted(fd);
 	if ((unsigned)fd < fn_config.fd_base || (unsigned)fd >= FN_FD_MAX || fn_fd_ours(fd) || fn_fd_is_internal(fd) ||
 	    !listens(fd) || fn_engine_init() < 0)

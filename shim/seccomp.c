@@ -10,10 +10,13 @@
 #include <linux/audit.h>
 #include <linux/futex.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 

@@ -16,6 +16,10 @@ enum fn_seccomp_group {
 	FN_SECCOMP_LOG = 1 << 4,
 	FN_SECCOMP_EXAMINE = 1 << 5,
 	FN_SECCOMP_SIGNAL = 1 << 6,
+	FN_SECCOMP_NAME = 1 << 7,
+	FN_SECCOMP_FAMILY = 1 << 8,
+	FN_SECCOMP_START = 1 << 9,
+	FN_SECCOMP_PLAIN = 1 << 10,
 };
 
 /* A call of seccomp.def that a filter refuses. */

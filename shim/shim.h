@@ -39,8 +39,10 @@ void fn_shim_exit(void);
 /* Before a program image is replaced by exec, and when it was not. */
 void fn_shim_exec(void);
 void fn_shim_exec_failed(void);
-/* Before set*id, setgroups, initgroups, chroot, capset, prctl(PR_SET_SECCOMP …): open what needs privileges. */
+/* Before setgroups, initgroups, prctl(PR_CAPBSET_DROP): open what needs privileges. */
 void fn_shim_privileges(void);
+/* Before system call n, a set*id, with those arguments: likewise, and what other images share is left if an ID changes. */
+void fn_shim_identity(long n, const unsigned id[3]);
 /* Before chroot: likewise, and what lies in files. */
 void fn_shim_chroot(void);
 /* A system call by which the calling thread gives something up: capset, set*id by number, prctl(PR_SET_SECCOMP), seccomp.

@@ -92,6 +92,17 @@ void fn_threads_fork_parent(void)
 	fn_lock_release(&lock);
 }
 
+bool fn_thread_alone(void)
+{
+	bool others = false;
+
+	fn_lock_take(&lock);
+	for (struct fn_thread *t = threads; t; t = t->known_next)
+		others |= t != fn_thread_self();
+	fn_lock_release(&lock);
+	return !others;
+}
+
 /* libc has marked it: the mark is seen at its next cancellation point, or in the wait from which it is rung here. */
 void fn_shim_cancelled(unsigned long thread)
 {

@@ -363,6 +363,14 @@ void fn_thread_poke(struct fn_thread *t)
 	fn_sys(SYS_tgkill, fn_sys(SYS_getpid, 0), t->tid, FN_SIGCANCEL);
 }
 
+/* For who has no epoll_pwait2(): a signal that comes between the last look and the sleep does not end it. */
+static int sleep_by_ms(int epfd, struct epoll_event *ev, int max, const struct timespec *ts)
+{
+	int64_t ms = ts->tv_sec >= INT_MAX / 1000 ? -1 : ts->tv_sec * 1000 + (ts->tv_nsec + 999999) / 1000000;
+
+	return (int)fn_sys(SYS_epoll_wait, epfd, ev, max, ms);
+}
+
 /* One sleep. A poke that comes before it has made it zero, one that comes in it is an EINTR; so is a signal. */
 static int sleep_in_kernel(struct fn_thread *t, int epfd, struct epoll_event *ev, int max, const struct timespec *ts)
 {
@@ -373,7 +381,8 @@ static int sleep_in_kernel(struct fn_thread *t, int epfd, struct epoll_event *ev
 	atomic_thread_fence(memory_order_seq_cst);
 	if (fn_guard_interrupted())
 		t->sleep = (struct timespec){ 0, 0 };
-	ret = (int)fn_sys(SYS_epoll_pwait2, epfd, ev, max, &t->sleep, NULL, FN_SIGSET_SIZE);
+	ret = fn_unlikely(fn_engine.plain_waits) ? sleep_by_ms(epfd, ev, max, &t->sleep) :
+		      (int)fn_sys(SYS_epoll_pwait2, epfd, ev, max, &t->sleep, NULL, FN_SIGSET_SIZE);
 	t->in_kernel = false;
 	return ret;
 }

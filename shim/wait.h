@@ -113,6 +113,9 @@ fn_inline void fn_wait_closing(void)
 /* What the calling thread will want of the kernel before it can sleep is got now. */
 void fn_thread_ready(void);
 
+/* No other thread of the program has called the library, and lives. */
+bool fn_thread_alone(void);
+
 /* Wake a thread that has got a mark, from a sleep in the kernel alone too. */
 void fn_thread_poke(struct fn_thread *t);
 /* Ring a thread: it leaves its sleep, or does not enter it. False: it was not asleep. */

@@ -39,6 +39,11 @@ confined()
 	lab_exec_client python3 "$LAB_TMP/client.py" 30 || fail "$*: the service ends"
 	kernel_has_no_connection 8000
 }
+# No process is left that serves the port.
+lab_port_is_free()
+{
+	[ -z "$(ip netns pids "$LAB_SERVER_NS")" ]
+}
 quit()
 {
 	lab_exec_client python3 -c 'import socket; socket.create_connection(("10.9.0.2", 8000), 2).sendall(b"quit")'
@@ -56,6 +61,70 @@ for steps in "chroot=$LAB_TMP/root nobody filter=all" "nobody capset filter=serv
 	done
 	quit "$steps"
 done
+
+# A filter that allows the program's own calls only: what there is becomes the kernel's before it is installed, in strict
+# mode too; clients of the kernel's side are served as they always were.
+cat >"$LAB_TMP/given-back.py" <<'END'
+import socket, subprocess, sys
+before = socket.create_connection(("10.9.0.2", 8000), 5)
+idle = socket.create_connection(("10.9.0.2", 8000), 5)
+def echo(s, data):
+    s.sendall(data)
+    got = b""
+    while len(got) < len(data):
+        got += s.recv(65536) or sys.exit("end of file after %d bytes" % len(got))
+    assert got == data
+echo(idle, b"here")
+echo(before, b"go")
+for n in range(20):
+    echo(before, b"x" * 3000)
+if sys.argv[1] != "strict":
+    echo(idle, b"y" * 3000)
+    subprocess.run(["ip", "netns", "exec", sys.argv[2], sys.executable, "-c", """
+import socket
+s = socket.create_connection(("127.0.0.1", 8000), 5)
+s.sendall(b"new")
+assert s.recv(10) == b"new"
+"""], check=True)
+before.shutdown(socket.SHUT_WR)
+assert sys.argv[1] == "strict" or before.recv(1) == b"", "the end of file did not come back"
+END
+for steps in "nobody filter=own" "tsync=own" "filter=all filter=own" strict; do
+	lab_make af_packet
+	: >"$LAB_TMP/fastnet.log"
+	# shellcheck disable=SC2086
+	under_fastnet "$server" 8000 meet $steps
+	await lab_exec_client nc -z -w1 "$LAB_SERVER_IP" 8000 || fail "$steps: no answer"
+	lab_exec_client python3 "$LAB_TMP/given-back.py" "$steps" "$LAB_SERVER_NS" || fail "meet, $steps: the client fails"
+	if [ "$steps" != strict ]; then
+		grep -q "does not allow.*: sockets are the kernel's now" "$LAB_TMP/fastnet.log" || fail "$steps: no message"
+		lab_exec_server "$STAT" "$LAB_SERVER_PID" >"$LAB_TMP/stat"
+		grep -q "seccomp filter does not allow" "$LAB_TMP/stat" || fail "$steps: no reason"
+		lab_exec_server python3 -c 'import socket; socket.create_connection(("127.0.0.1", 8000), 2).sendall(b"quit")'
+	fi
+	[ "$steps" != strict ] || kill -9 "$LAB_SERVER_PID"
+	lab_await_exit "$LAB_SERVER_PID" 5 || fail "$steps: it does not end"
+	wait "$LAB_SERVER_PID" || [ "$steps" = strict ] || fail "$steps: its status is $?"
+	await lab_port_is_free || fail "$steps: a relay is left"
+done
+
+# A filter that comes before the port is open, and would not let it be opened: there is no port.
+cat >"$LAB_TMP/early.py" <<'END'
+import ctypes, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+code = b"".join(struct.pack("HBBI", *i) for i in ((0x20, 0, 0, 0), (0x15, 0, 1, 319), (6, 0, 0, 0x80000000), (6, 0, 0, 0x7fff0000)))
+memory = ctypes.create_string_buffer(code)
+prog = struct.pack("HxxxxxxP", 4, ctypes.addressof(memory))
+assert not libc.prctl(38, 1, 0, 0, 0) and not libc.prctl(22, 2, prog, 0, 0)
+try:
+    socket.create_connection(("10.9.0.1", 1), 2)
+except ConnectionRefusedError:
+    raise SystemExit("through the port")
+except OSError:
+    pass
+END
+lab_make af_packet
+lab_exec_server env FASTNET_LOG="$LAB_TMP/fastnet.log" "$RUN" --nic "$LAB_SPEC" python3 "$LAB_TMP/early.py" || fail "filter before the port: $?"
 
 # Another has the port meanwhile.
 lab_make af_packet

@@ -66,7 +66,7 @@ lab_cleanup()
 # lab_await_exit PID SECONDS: until the process has gone.
 lab_await_exit()
 {
-	timeout "$2" tail --pid="$1" -f /dev/null 2>/dev/null
+	timeout "$2" tail --pid="$1" -s 0.1 -f /dev/null 2>/dev/null
 }
 
 lab_init()

@@ -436,6 +436,11 @@ void fn_shim_privileges(void)
 	call("privileges", 0);
 }
 
+void fn_shim_identity(long n, const unsigned id[3])
+{
+	fn_shim_privileges();
+}
+
 bool fn_shim_signal(int sig, siginfo_t *info, void *context)
 {
 	state.signals++;

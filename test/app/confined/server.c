@@ -13,7 +13,9 @@
  *	filter=all	a seccomp filter that kills for whatever is not the program's own or in shim/seccomp.def
  *	filter=serve	only what that file has in its group SERVE
  *	filter=own	only the program's own
- *	tsync=all	as filter=all, by seccomp(2), for all threads
+ *	tsync=all	as filter=all, by seccomp(2), for all threads (tsync=own too)
+ *	meet		serves until a client says "go"
+ *	strict		PR_SET_SECCOMP's strict mode: that client is served, and no other, until its end of file
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +50,8 @@ static void must(int ok, const char *what)
 
 /* ---- steps ---- */
 
-enum { GROUP_OWN, GROUP_SERVE, GROUP_GROW, GROUP_THREAD, GROUP_LINK, GROUP_LOG, GROUP_SIGNAL, GROUP_EXAMINE };
+enum { GROUP_OWN, GROUP_SERVE, GROUP_GROW, GROUP_THREAD, GROUP_LINK, GROUP_LOG, GROUP_SIGNAL, GROUP_EXAMINE, GROUP_PLAIN, GROUP_NAME,
+       GROUP_FAMILY, GROUP_START };
 
 static const struct {
 	int group;
@@ -64,7 +67,7 @@ static const struct {
 /* An allow list: each call is two instructions. */
 static struct sock_fprog make_filter(int last_group)
 {
-	static struct sock_filter code[128];
+	static struct sock_filter code[256];
 	unsigned n = 0;
 
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
@@ -83,7 +86,7 @@ static struct sock_fprog make_filter(int last_group)
 
 static void install(const char *which, int tsync)
 {
-	struct sock_fprog prog = make_filter(!strcmp(which, "all") ? GROUP_EXAMINE :
+	struct sock_fprog prog = make_filter(!strcmp(which, "all") ? GROUP_START :
 					     !strcmp(which, "serve") ? GROUP_SERVE : GROUP_OWN);
 
 	must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
@@ -99,6 +102,18 @@ static void no_capability(void)
 	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = { 0 };
 
 	must(!syscall(SYS_capset, &h, d), "capset");
+}
+
+/* read and write are left. */
+static void serve_strictly(int c)
+{
+	char buf[4096];
+	ssize_t n;
+
+	must(c >= 0 && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT), "strict");
+	while ((n = read(c, buf, sizeof(buf))) > 0 && write(c, buf, (size_t)n) == n)
+		;
+	syscall(SYS_exit, 0);
 }
 
 static void step(const char *name)
@@ -134,7 +149,8 @@ static int listen_on(int port)
 	return s;
 }
 
-static void answer(int c)
+/* Was it "go"? */
+static int answer(int c)
 {
 	char buf[4096];
 	ssize_t n = read(c, buf, sizeof(buf));
@@ -143,9 +159,11 @@ static void answer(int c)
 		exit(0);
 	if (n <= 0 || write(c, buf, (size_t)n) != n)
 		close(c);
+	return n >= 2 && !memcmp(buf, "go", 2);
 }
 
-static void serve(int s, int ep)
+/* The client that said "go", when it is to return then. */
+static int serve(int s, int ep, int returns)
 {
 	struct epoll_event ev[16];
 
@@ -156,7 +174,8 @@ static void serve(int s, int ep)
 			int c = ev[i].data.fd;
 
 			if (c != s) {
-				answer(c);
+				if (answer(c) && returns)
+					return c;
 				continue;
 			}
 			c = accept4(s, NULL, NULL, SOCK_CLOEXEC);
@@ -170,7 +189,7 @@ static void serve(int s, int ep)
 int main(int argc, char **argv)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
-	int s, ep = epoll_create1(EPOLL_CLOEXEC);
+	int s, c = -1, ep = epoll_create1(EPOLL_CLOEXEC);
 
 	if (argc < 2)
 		return 2;
@@ -178,8 +197,14 @@ int main(int argc, char **argv)
 	must(ep >= 0 && !epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev), "epoll");
 	printf("listening\n");
 	fflush(stdout);
-	for (int i = 2; i < argc; i++)
-		step(argv[i]);
-	serve(s, ep);
+	for (int i = 2; i < argc; i++) {
+		if (!strcmp(argv[i], "meet"))
+			c = serve(s, ep, 1);
+		else if (!strcmp(argv[i], "strict"))
+			serve_strictly(c);
+		else
+			step(argv[i]);
+	}
+	serve(s, ep, 0);
 	return 0;
 }
