@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the load programs of bench/compare have in common: connecting, the clock, and how a run ends. They are the
- * kernel's clients: never run under the library. Each prints one line, "ops=N rate=R …", and exits with 1, after a text
+ * kernel's clients, but for compare --local. Each prints one line, "ops=N rate=R …", and exits with 1, after a text
  * on stderr, when anything went wrong, so that a faulty run is never a figure.
  */
 #ifndef BENCH_CLIENT_H

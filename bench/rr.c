@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Request and response on one connection: rr HOST PORT BYTES SECONDS, against `server PORT BYTES`. Every round trip is
- * timed; the first tenth of a second is warming up. Spins on a non-blocking read, as the sleep of a client would be
- * most of what is measured.
+ * Request and response on one connection: rr HOST PORT BYTES SECONDS [block], against `server PORT BYTES`. Every round
+ * trip is timed; the first tenth of a second is warming up. Spins on a non-blocking read, as the sleep of a client would
+ * be most of what is measured; with `block` it waits in a blocking one.
  */
 #include "bench/client.h"
 
@@ -54,8 +54,8 @@ int main(int argc, char **argv)
 	size_t len;
 	int fd;
 
-	if (argc != 5) {
-		fprintf(stderr, "usage: rr HOST PORT BYTES SECONDS\n");
+	if (argc != 5 && argc != 6) {
+		fprintf(stderr, "usage: rr HOST PORT BYTES SECONDS [block]\n");
 		return 2;
 	}
 	to = client_addr(argv[1], argv[2]);
@@ -65,7 +65,8 @@ int main(int argc, char **argv)
 	errno = EINVAL;
 	if (!ns || len < sizeof(mark) || len > sizeof(buf))
 		client_die("size");
-	fcntl(fd, F_SETFL, O_NONBLOCK);
+	if (argc == 5)
+		fcntl(fd, F_SETFL, O_NONBLOCK);
 	for (end = client_now() + WARM_NS; client_now() < end;)
 		round_trip(fd, len, mark++);
 	start = t = client_now();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server of the load programs, natively or under the library: server PORT BYTES|in|out. With a number, every so many
+ * The server of the load programs, natively or under the library: server PORT BYTES|in|out [PORTS]. With a number, every so many
  * bytes of a connection are answered by themselves; `in` reads to the end and answers with the count; `out` writes as
- * long as it can. It listens on eight ports from PORT on, so that a client may have more connections in TIME_WAIT than one
- * port allows it. One thread and one epoll set, level-triggered, as plain as servers come.
+ * long as it can. It listens on PORTS ports (8) from PORT on, so that a client may have more connections, or more of them in
+ * TIME_WAIT, than one port allows it. One thread and one epoll set, level-triggered, as plain as servers come.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -18,9 +18,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FDS	8192
+#define FDS	262144
 #define EVENTS	256
-#define PORTS	8
+#define PORTS	64
 
 enum mode { ECHO, SINK, SOURCE };
 
@@ -30,7 +30,7 @@ static int epfd;
 static char buf[262144];
 static struct conn {
 	uint64_t got;		/* ECHO: of the message under way */
-	char message[65536];
+	char message[];		/* .message bytes */
 } *conns[FDS];			/* ECHO and SINK, by number */
 
 static void die(const char *text)
@@ -39,7 +39,7 @@ static void die(const char *text)
 	exit(1);
 }
 
-static int listener[PORTS];
+static int listener[PORTS], ports = 8;
 
 static int listen_on(int port)
 {
@@ -57,7 +57,7 @@ static int listen_on(int port)
 
 static bool is_listener(int fd)
 {
-	return fd >= listener[0] && fd <= listener[PORTS - 1];	/* opened in a row */
+	return fd >= listener[0] && fd <= listener[ports - 1];	/* opened in a row */
 }
 
 static void accept_all(int from)
@@ -67,7 +67,7 @@ static void accept_all(int from)
 	while ((fd = accept4(from, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
 		struct epoll_event ev = { .events = mode == SOURCE ? EPOLLOUT : EPOLLIN, .data.fd = fd };
 
-		if (fd >= FDS || (!conns[fd] && !(conns[fd] = malloc(sizeof(struct conn))))) {
+		if (fd >= FDS || (!conns[fd] && !(conns[fd] = malloc(sizeof(struct conn) + message)))) {
 			close(fd);
 			continue;
 		}
@@ -132,17 +132,19 @@ int main(int argc, char **argv)
 {
 	struct epoll_event ev[EVENTS];
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: server PORT BYTES|in|out\n");
+	if (argc != 3 && argc != 4) {
+		fprintf(stderr, "usage: server PORT BYTES|in|out [PORTS]\n");
 		return 2;
 	}
 	message = (size_t)atol(argv[2]);
 	mode = !strcmp(argv[2], "in") ? SINK : !strcmp(argv[2], "out") ? SOURCE : ECHO;
-	if (mode == ECHO && (message < 1 || message > sizeof(conns[0]->message)))
+	if (argc > 3)
+		ports = atoi(argv[3]);
+	if ((mode == ECHO && (message < 1 || message > sizeof(buf))) || ports < 1 || ports > PORTS)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	epfd = epoll_create1(0);
-	for (int i = 0; i < PORTS; i++)
+	for (int i = 0; i < ports; i++)
 		listener[i] = listen_on(atoi(argv[1]) + i);
 	for (;;) {
 		int n = epoll_wait(epfd, ev, EVENTS, -1);

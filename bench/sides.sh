@@ -11,6 +11,8 @@
 
 SERVER_CORE=0
 CLIENT_CORE=1
+PLACE=
+busy_pids=()
 declare -A side_client_ns side_server_ns side_spec side_pid side_worker
 
 is_fastnet()
@@ -104,6 +106,45 @@ side_use()
 	LAB_SERVER_NS=${side_server_ns[$1]}
 	LAB_SPEC=${side_spec[$1]}
 	LAB_SERVER_PID=${side_pid[$1]:-}
+}
+
+# Where the row's programs run: a core each, both on one, or a core each beside two busy processes on each. To be called
+# before the row's server starts.
+row_place()
+{
+	PLACE=${1%"${1#*:}"}
+	CLIENT_CORE=1
+	[ "$PLACE" != one: ] || CLIENT_CORE=$SERVER_CORE
+}
+
+row_pinning()
+{
+	case $1 in
+	one:*) echo "both core $SERVER_CORE" ;;
+	busy:*) echo "cores 0, 1; 4 busy" ;;
+	*) echo "cores 0, 1" ;;
+	esac
+}
+
+busy_start()
+{
+	local core
+
+	[ "$PLACE" = busy: ] || return 0
+	for core in 0 1 0 1; do
+		taskset -c $core sh -c 'while :; do :; done' &
+		busy_pids+=($!)
+	done
+	lab_pids+=("${busy_pids[@]}")
+}
+
+busy_stop()
+{
+	[ ${#busy_pids[@]} -gt 0 ] || return 0
+	kill "${busy_pids[@]}"
+	wait "${busy_pids[@]}" 2>/dev/null
+	lab_pids=("${lab_pids[@]:0:${#lab_pids[@]}-${#busy_pids[@]}}")
+	busy_pids=()
 }
 
 # side_start SIDE PORT CMD…: the server, on its core from its first instruction, so that all its threads are too.

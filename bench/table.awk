@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The table of bench/compare from its rows (ROW TITLE FIELD UNIT high|low) and what the rounds left.
+# The table of bench/compare from its rows (ROW TITLE FIELD UNIT high|low PINNING) and what the rounds left.
 # A ratio above 1 means that Fastnet is better, also where the figure is a latency.
 BEGIN {
 	FS = "\t"
@@ -13,6 +13,7 @@ NR == FNR {
 	field[n] = $3
 	unit[n] = $4
 	better[n] = $5
+	pinning[n] = $6
 	next
 }
 
@@ -27,6 +28,7 @@ $1 == "machine" {
 	ping[turns] = $2
 	copy[turns] = $3
 	waited[turns] = $4
+	of[turns] = $5
 }
 
 $1 == "invalid" {
@@ -60,8 +62,10 @@ function cell(i, s,   key, k, v)
 {
 	key = row[i] SUBSEP s SUBSEP field[i]
 	mid[i, s] = 0
-	if (bad[row[i], s] || !count[key])
+	if (bad[row[i], s])
 		return "INVALID"
+	if (!count[key])
+		return "-"
 	for (k = 1; k <= count[key]; k++)
 		v[k] = value[key, k]
 	mid[i, s] = median(v, count[key])
@@ -73,6 +77,18 @@ function ratio(i, s, base)
 	if (!mid[i, s] || !mid[i, base])
 		return "-"
 	return sprintf("%.2f", better[i] == "high" ? mid[i, s] / mid[i, base] : mid[i, base] / mid[i, s])
+}
+
+# What the machine did in the turns of row i: "cache line ns / memcpy GB/s".
+function machine(i,   k, n, p, c)
+{
+	for (k = 1; k <= turns; k++) {
+		if (of[k] == row[i]) {
+			p[++n] = ping[k]
+			c[n] = copy[k]
+		}
+	}
+	return n ? sprintf("%.0f / %.1f", median(p, n), median(c, n)) : "-"
 }
 
 function name(s)
@@ -91,13 +107,17 @@ function line(label, cells, n,   k, text)
 function print_row(i,   k, c, n, label)
 {
 	label = title[i] (field[i] == "p50" ? ", median" : field[i] == "p999" ? ", p99.9" : "")
+	label = label (field[i] == "cpu" ? ", server's CPU" : field[i] == "arena" ? ", arena each" : "")
 	label = label (unit[i] == "/s" ? "" : ", " unit[i])
 	for (k = 1; k <= nsides; k++)
 		c[++n] = cell(i, side[k])
 	for (k = 3; k <= nsides && !local; k++)
 		c[++n] = ratio(i, side[k], "kernel") " / " ratio(i, side[k], "pinned")
-	if (local)
+	if (local) {
 		c[++n] = ratio(i, "fabric", "loopback")
+		c[++n] = pinning[i]
+		c[++n] = machine(i)
+	}
 	line(label, c, n)
 }
 
@@ -107,8 +127,11 @@ function print_head(   k, c, n)
 		c[++n] = name(side[k])
 	for (k = 3; k <= nsides && !local; k++)
 		c[++n] = side[k] " ratio"
-	if (local)
+	if (local) {
 		c[++n] = "ratio"
+		c[++n] = "server, client"
+		c[++n] = "line ns / memcpy GB/s"
+	}
 	line("", c, n)
 	if (markdown) {
 		for (k = 1; k <= n; k++)
@@ -130,8 +153,11 @@ END {
 			print "Ratios: to the kernel as it is / with its receive work"
 			printf "on the server's core (%s); above 1 Fastnet is better, for latencies too.\n", pin == "rps" ? "RPS" : "threaded NAPI"
 		}
-		printf "Pinned: server, all its threads%s: core %s; client: core %s%s.\n", local ? "" : ", keeper and DPDK's included",
-			server, client, local ? "" : ", always on the kernel"
+		if (local)
+			print "Pinned: all threads of server and client to the cores beside the row."
+		else
+			printf "Pinned: server, all its threads, keeper and DPDK's included: core %s; client: core %s, always on the kernel.\n",
+				server, client
 		if (wire)
 			print "As over a wire: no offloads at either end; the client's end receives on the client's core."
 		for (k = 1; k <= turns; k++)
