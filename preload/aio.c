@@ -10,7 +10,7 @@
 
 static bool convert(int fd)
 {
-	int ret = fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
+	int ret = fn_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
 
 	return !fn_errno(ret);
 }

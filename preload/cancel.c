@@ -13,7 +13,7 @@ int fn_wrap_pthread_cancel(pthread_t thread)
 {
 	int ret = fn_real.pthread_cancel(thread);
 
-	if (!ret && fn_shim_active)
+	if (!ret && fn_active())
 		fn_guarded_void(fn_shim_cancelled(thread));
 	return ret;
 }
@@ -21,14 +21,14 @@ int fn_wrap_pthread_cancel(pthread_t thread)
 /* The end of a thread that returns from its function passes nowhere here; but the main one's is exit(). */
 void fn_wrap_pthread_exit(void *value)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_thread_exit());
 	fn_real.pthread_exit(value);
 }
 
 void fn_wrap_thrd_exit(int result)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_thread_exit());
 	fn_real.thrd_exit(result);
 }
@@ -39,7 +39,7 @@ int fn_wrap_pthread_setcanceltype(int type, int *old)
 	_Atomic(uint8_t) *pending = &fn_this_guard.pending;
 	int was, ret;
 
-	if (!fn_shim_active)
+	if (!fn_active())
 		return fn_real.pthread_setcanceltype(type, old);
 	ret = fn_real.pthread_setcanceltype(type, &was);
 	if (ret)

@@ -17,7 +17,7 @@
 
 int fn_exec_prepare(void)
 {
-	return fn_fdtable.size ? (int)fn_guarded(false, fn_convert_inheritable()) : 0;
+	return fn_any() ? (int)fn_guarded(false, fn_convert_inheritable()) : 0;
 }
 
 /* ---- children that libc makes by itself ---- */
@@ -41,7 +41,7 @@ int fn_wrap_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_ac
 /* What is named here is meant for the child; the struct itself is libc's secret. */
 int fn_wrap_posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int to)
 {
-	int ret = fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
+	int ret = fn_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
 
 	return ret < 0 ? -ret : fn_real.posix_spawn_file_actions_adddup2(actions, fd, to);
 }
@@ -68,7 +68,7 @@ FILE *fn_wrap_popen(const char *command, const char *mode)
 
 FILE *fn_wrap_fdopen(int fd, const char *mode)
 {
-	int ret = fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
+	int ret = fn_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
 
 	if (ret < 0) {
 		errno = -ret;
@@ -98,12 +98,12 @@ static int print_ours(int fd, const char *format, va_list ap)
 
 int fn_wrap_vdprintf(int fd, const char *format, va_list ap)
 {
-	return fn_fd_ours(fd) ? print_ours(fd, format, ap) : fn_real.vdprintf(fd, format, ap);
+	return fn_ours(fd) ? print_ours(fd, format, ap) : fn_real.vdprintf(fd, format, ap);
 }
 
 int fn_wrap___vdprintf_chk(int fd, int flag, const char *format, va_list ap)
 {
-	return fn_fd_ours(fd) ? print_ours(fd, format, ap) : fn_real.__vdprintf_chk(fd, flag, format, ap);
+	return fn_ours(fd) ? print_ours(fd, format, ap) : fn_real.__vdprintf_chk(fd, flag, format, ap);
 }
 
 int fn_wrap_dprintf(int fd, const char *format, ...)
@@ -154,7 +154,7 @@ static int each_right(const struct msghdr *msg, int (*fn)(int fd))
 
 static int convert_right(int fd)
 {
-	return fn_fd_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
+	return fn_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
 }
 
 static int meet_right(int fd)

@@ -10,13 +10,13 @@
 /* One of the library's own descriptors: not there, as far as the program can see. */
 fn_inline bool internal(int fd)
 {
-	return fn_unlikely(fd >= FN_FD_INTERNAL) && fn_fd_is_internal(fd);
+	return fn_unlikely(fd >= FN_FD_INTERNAL) && fn_fd_is_internal(fd) && !fn_this_guard.bare;
 }
 
 /* Apart, so that close() of a kernel descriptor needs no frame. */
 static __attribute__((noinline)) int close_near(int fd)
 {
-	if (fn_fd_ours(fd))
+	if (fn_ours(fd))
 		return (int)fn_errno(fn_guarded(true, fn_fd_close(fd)));
 	if (internal(fd))
 		return (int)fn_errno(-EBADF);
@@ -25,7 +25,7 @@ static __attribute__((noinline)) int close_near(int fd)
 
 int fn_wrap_close(int fd)
 {
-	if (fn_likely(!fn_fd_ours(fd) && fd < FN_FD_INTERNAL))
+	if (fn_likely(!fn_ours(fd) && fd < FN_FD_INTERNAL))
 		return fn_real.close(fd);
 	return close_near(fd);
 }
@@ -48,7 +48,7 @@ int fn_ours_dup(int fd)
 
 int fn_wrap_dup2(int from, int to)
 {
-	if (fn_unlikely(fn_fd_ours(from) || fn_fd_ours(to) || internal(to)))
+	if (fn_unlikely(fn_ours(from) || fn_ours(to) || internal(to)))
 		return (int)fn_errno(fn_guarded(false, fn_fd_dup2(from, to, 0, false)));
 	return fn_real.dup2(from, to);
 }
@@ -56,7 +56,7 @@ fn_alias(__dup2, dup2);
 
 int fn_wrap_dup3(int from, int to, int flags)
 {
-	if (fn_unlikely(fn_fd_ours(from) || fn_fd_ours(to) || internal(to)))
+	if (fn_unlikely(fn_ours(from) || fn_ours(to) || internal(to)))
 		return (int)fn_errno(fn_guarded(false, fn_fd_dup2(from, to, flags, true)));
 	return fn_real.dup3(from, to, flags);
 }

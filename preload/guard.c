@@ -9,21 +9,21 @@
 #define FN_FD(ret, name, params, args, raw)		\
 	ret fn_wrap_##name params			\
 	{						\
-		if (fn_likely(!fn_fd_ours(fd)))		\
+		if (fn_likely(!fn_ours(fd)))		\
 			return fn_real.name args;	\
 		return fn_ours_##name args;		\
 	}
 #define FN_SET(ret, name, params, args, raw)		\
 	ret fn_wrap_##name params			\
 	{						\
-		if (fn_likely(!fn_fdtable.size))	\
+		if (fn_likely(!fn_any()))	\
 			return fn_real.name args;	\
 		return fn_ours_##name args;		\
 	}
 #define FN_LIVE(ret, name, params, args, raw)		\
 	ret fn_wrap_##name params			\
 	{						\
-		if (fn_unlikely(!fn_shim_active))	\
+		if (fn_unlikely(!fn_active()))	\
 			return fn_real.name args;	\
 		return fn_ours_##name args;		\
 	}
@@ -31,7 +31,7 @@
 #define FN_ID(ret, name, params, args, raw)		\
 	ret fn_wrap_##name params			\
 	{						\
-		if (fn_shim_active)			\
+		if (fn_active())			\
 			fn_guarded_void(IDS raw);	\
 		return fn_real.name args;		\
 	}

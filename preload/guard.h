@@ -9,6 +9,26 @@
 #include "shim/shim.h"
 #include "shim/signal.h"
 
+/*
+ * A child that shares its parent's memory (vfork, clone with CLONE_VM and CLONE_VFORK) must not act on the parent's tables:
+ * until it execs its calls are the kernel's alone. So preload/ asks these, not the shim's own.
+ */
+fn_inline bool fn_ours(int fd)
+{
+	return fn_fd_ours(fd) && fn_likely(!fn_this_guard.bare);
+}
+
+fn_inline bool fn_active(void)
+{
+	return fn_shim_active && fn_likely(!fn_this_guard.bare);
+}
+
+/* Is there any file of ours? */
+fn_inline bool fn_any(void)
+{
+	return fn_fdtable.size && fn_likely(!fn_this_guard.bare);
+}
+
 /* An operation's result; FN_TO_KERNEL where the kind has none, or the file has gone since the wrapper looked. */
 #define fn_op(f, op, ...)						\
 	({								\
@@ -83,6 +103,8 @@ fn_inline struct fn_file *fn_enter_point(int fd)
 fn_hidden void fn_fork_prepare(void);
 fn_hidden void fn_fork_parent(void);
 fn_hidden void fn_fork_child(void);
+/* The last one in a child that libc has not made. */
+fn_hidden void fn_clone_child(void);
 
 /* A system call by which a thread gives something up (proc.c); as libc returns. */
 fn_hidden long fn_confine(long n, long a, long b, long c, long d, long e);

@@ -16,34 +16,39 @@
 
 static void at_exit(int status, void *arg)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_exit());
 }
 
 static void at_quick_exit_hook(void)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_exit());
 }
+
+/* This thread forks, and the shim knows. */
+static __thread bool forking;
 
 /* From here to the end of the fork, in both, no handler runs: locks are held. */
 void fn_fork_prepare(void)
 {
-	if (!fn_shim_active)
+	if (!fn_active())
 		return;
+	forking = true;
 	fn_guard_enter(false);
 	fn_shim_fork_prepare();
 }
 
 static void fork_over(void)
 {
+	forking = false;
 	if (fn_unlikely(fn_guard_leave()))
 		fn_guard_finish(0);
 }
 
 void fn_fork_parent(void)
 {
-	if (!fn_shim_active)
+	if (!forking)
 		return;
 	fn_shim_fork_parent();
 	fork_over();
@@ -51,9 +56,17 @@ void fn_fork_parent(void)
 
 void fn_fork_child(void)
 {
-	if (!fn_shim_active)
+	if (!forking)
 		return;
 	fn_shim_fork_child();
+	fork_over();
+}
+
+void fn_clone_child(void)
+{
+	if (!forking)
+		return;
+	fn_shim_clone_child();
 	fork_over();
 }
 
@@ -72,6 +85,6 @@ __attribute__((constructor)) static void start(void)
 		return;
 	fn_signal_ops = (struct fn_signal_ops){ fn_sig_restart, fn_real.pthread_setcanceltype };
 	fn_shim_init(program_invocation_short_name);
-	if (fn_shim_active)
+	if (fn_active())
 		fn_env_save();
 }

@@ -205,9 +205,9 @@ static __attribute__((noinline)) ssize_t recvmsg_rights(int fd, struct msghdr *m
 
 ssize_t fn_wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	if (fn_fd_ours(fd))
+	if (fn_ours(fd))
 		return recvmsg_ours(fd, msg, flags);
-	if (fn_unlikely(fn_shim_active && msg && msg->msg_control && msg->msg_controllen))
+	if (fn_unlikely(msg && msg->msg_control && msg->msg_controllen && fn_active()))
 		return recvmsg_rights(fd, msg, flags);
 	return fn_real.recvmsg(fd, msg, flags);
 }
@@ -276,10 +276,10 @@ int fn_wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, st
 {
 	int n;
 
-	if (fn_fd_ours(fd))
+	if (fn_ours(fd))
 		return recvmmsg_ours(fd, msgs, count, flags, timeout);
 	n = fn_real.recvmmsg(fd, msgs, count, flags, timeout);
-	for (int i = 0; i < n && fn_shim_active; i++)
+	for (int i = 0; i < n && fn_active(); i++)
 		if (msgs[i].msg_hdr.msg_control && msgs[i].msg_hdr.msg_controllen)
 			fn_exec_meet_rights(&msgs[i].msg_hdr);
 	return n;
@@ -428,9 +428,9 @@ static __attribute__((noinline)) ssize_t sendmsg_rights(int fd, const struct msg
 
 ssize_t fn_wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	if (fn_fd_ours(fd))
+	if (fn_ours(fd))
 		return sendmsg_ours(fd, msg, flags);
-	if (fn_unlikely(fn_fdtable.size && fn_user_may_read_all(msg, sizeof(*msg)) && msg->msg_control && msg->msg_controllen))
+	if (fn_unlikely(fn_any() && fn_user_may_read_all(msg, sizeof(*msg)) && msg->msg_control && msg->msg_controllen))
 		return sendmsg_rights(fd, msg, flags);
 	return fn_real.sendmsg(fd, msg, flags);
 }
@@ -473,9 +473,9 @@ static __attribute__((noinline)) int sendmmsg_ours(int fd, struct mmsghdr *msgs,
 
 int fn_wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
-	if (fn_fd_ours(fd))
+	if (fn_ours(fd))
 		return sendmmsg_ours(fd, msgs, count, flags);
-	if (fn_unlikely(fn_fdtable.size && msgs))
+	if (fn_unlikely(fn_any() && msgs))
 		return sendmmsg_rights(fd, msgs, count, flags);
 	return fn_real.sendmmsg(fd, msgs, count, flags);
 }
@@ -497,7 +497,7 @@ ssize_t fn_wrap_sendfile(int out, int in, off_t *off, size_t n)
 {
 	struct fn_file *f;
 
-	if (fn_likely(!fn_fd_ours(out) || fn_fd_ours(in)))
+	if (fn_likely(!fn_ours(out) || fn_ours(in)))
 		return fn_real.sendfile(out, in, off, n);
 	f = fn_enter(out);
 	return fn_done_again(f, f = fn_enter(out), send_file(f, out, in, off, fn_min(n, FN_RW_MAX)),
@@ -515,7 +515,7 @@ static bool is_pipe(int fd)
 /* Whatever is wrong with the arguments (no pipe, an offset, two sockets) the kernel says before it moves a byte. */
 ssize_t fn_wrap_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n, unsigned flags)
 {
-	bool from = fn_fd_ours(in), to = fn_fd_ours(out);
+	bool from = fn_ours(in), to = fn_ours(out);
 	struct fn_file *f;
 
 	if (fn_likely(from == to) || in_off || out_off || !is_pipe(from ? out : in))

@@ -27,7 +27,7 @@ static bool before_exec(int dir, const char *path, int flags)
 	struct stat st;
 	int ret;
 
-	if (!fn_shim_active || fstatat(dir, path, &st, flags & AT_EMPTY_PATH) || !S_ISREG(st.st_mode) ||
+	if (!fn_active() || fstatat(dir, path, &st, flags & AT_EMPTY_PATH) || !S_ISREG(st.st_mode) ||
 	    (!(flags & AT_EMPTY_PATH) && faccessat(dir, path, X_OK, AT_EACCESS)))
 		return true;
 	ret = fn_exec_prepare();
@@ -43,7 +43,7 @@ static bool before_search(const char *file)
 	const char *dir = getenv("PATH"), *end;
 	char path[PATH_MAX];
 
-	if (!fn_shim_active || strchr(file, '/'))
+	if (!fn_active() || strchr(file, '/'))
 		return before_exec(AT_FDCWD, file, 0);
 	for (dir = dir ? dir : "/bin:/usr/bin"; dir; dir = *end ? end + 1 : NULL) {
 		end = strchrnul(dir, ':');
@@ -59,7 +59,7 @@ static int exec_failed(int ret)
 {
 	int err = errno;
 
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_exec_failed());
 	errno = err;
 	return ret;
@@ -67,13 +67,13 @@ static int exec_failed(int ret)
 
 static void before_privileges(void)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_privileges());
 }
 
 int fn_wrap_chroot(const char *path)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_chroot());
 	return fn_real.chroot(path);
 }
@@ -85,7 +85,7 @@ long fn_confine(long n, long a, long b, long c, long d, long e)
 
 int fn_wrap_capset(void *hdr, const void *data)
 {
-	if (!fn_shim_active)
+	if (!fn_active())
 		return fn_real.capset(hdr, data);
 	return (int)fn_confine(SYS_capset, (long)hdr, (long)data, 0, 0, 0);
 }
@@ -93,7 +93,7 @@ int fn_wrap_capset(void *hdr, const void *data)
 /* exit() and the end of main come by on_exit() instead (init.c). */
 void fn_wrap__exit(int status)
 {
-	if (fn_shim_active) {
+	if (fn_active()) {
 		fn_guard_enter(false);	/* for good: no handler runs any more */
 		fn_shim_exit();
 	}
@@ -106,7 +106,7 @@ pid_t fn_wrap_fork(void)
 {
 	pid_t pid = fn_real.fork();
 
-	if (fn_shim_active && pid)
+	if (fn_active() && pid)
 		fn_guarded_void(fn_shim_fork_done(pid));
 	return pid;
 }
@@ -121,7 +121,7 @@ pid_t fn_wrap__Fork(void)
 	pid = fn_real._Fork();
 	if (pid) {
 		fn_fork_parent();
-		if (fn_shim_active)
+		if (fn_active())
 			fn_guarded_void(fn_shim_fork_done(pid));
 	} else {
 		fn_fork_child();
@@ -230,7 +230,7 @@ int fn_wrap_initgroups(const char *user, gid_t group)
 
 int fn_wrap_prctl(int op, unsigned long b, unsigned long c, unsigned long d, unsigned long e)
 {
-	if (op == PR_SET_SECCOMP && fn_shim_active)
+	if (op == PR_SET_SECCOMP && fn_active())
 		return (int)fn_confine(SYS_prctl, op, (long)b, (long)c, (long)d, (long)e);
 	if (op == PR_CAPBSET_DROP)
 		before_privileges();
@@ -242,7 +242,7 @@ static int alone(int ret)
 {
 	int err = errno;
 
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_together());
 	errno = err;
 	return ret;
@@ -250,14 +250,14 @@ static int alone(int ret)
 
 int fn_wrap_unshare(int flags)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_alone());
 	return alone(fn_real.unshare(flags));
 }
 
 int fn_wrap_setns(int fd, int type)
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(fn_shim_alone());
 	return alone(fn_real.setns(fd, type));
 }

@@ -62,10 +62,16 @@ static fn_cold void reset_handler(int sig)
 	fn_real.sigaction(sig, &now, NULL);
 }
 
+static fn_cold void handle_bare(int form, int sig, siginfo_t *info, void *context);
+
 fn_inline void trampoline(int form, int sig, siginfo_t *info, void *context)
 {
 	uintptr_t handler;
 
+	if (fn_unlikely(fn_this_guard.bare)) {
+		handle_bare(form, sig, info, context);
+		return;
+	}
 	/* in the plain form the kernel leaves the siginfo as the stack was */
 	if (fn_unlikely(POINTERS & BIT(sig)) ? fn_fault_mended(sig, form == INFO ? info : NULL, context) :
 					       fn_shim_signal(sig, info, context))
@@ -90,9 +96,29 @@ static void info_trampoline(int sig, siginfo_t *info, void *context)
 	trampoline(INFO, sig, info, context);
 }
 
+/*
+ * Around a vfork. In the child, which shares the table: a handler runs as it is, and only the kernel is told that it was the
+ * last time. In its parent, shortly before or after: as always.
+ */
+static fn_cold void handle_bare(int form, int sig, siginfo_t *info, void *context)
+{
+	struct fn_guard *g = &fn_this_guard;
+	uint8_t bare = g->bare;
+
+	if (fn_sys(SYS_getpid, 0) == g->bare_pid) {
+		g->bare = 0;
+		trampoline(form, sig, info, context);
+		g->bare = bare;
+		return;
+	}
+	if (is_set(&oneshots, sig))
+		reset_handler(sig);
+	((info_handler *)atomic_load_explicit(&handlers[sig][form], memory_order_acquire))(sig, info, context);
+}
+
 static bool concerned(int sig)
 {
-	return fn_shim_active && sig > 0 && sig < NSIG && !(NOT_OURS & BIT(sig));
+	return fn_active() && sig > 0 && sig < NSIG && !(NOT_OURS & BIT(sig));
 }
 
 /* A function of the program, not one of the magic values, nor a trampoline read out of the kernel by raw means. */
@@ -129,6 +155,14 @@ static uintptr_t reveal(const struct before *b, uintptr_t h)
 	if (h == (uintptr_t)plain_trampoline)
 		return b->handler[PLAIN];
 	return h == (uintptr_t)info_trampoline ? b->handler[INFO] : h;
+}
+
+/* The same, where the table has not changed since; sig is one that the kernel knows. */
+static uintptr_t now_revealed(int sig, uintptr_t h)
+{
+	struct before now = table_get(sig);
+
+	return reveal(&now, h);
 }
 
 bool fn_sig_restart(int sig)
@@ -169,6 +203,8 @@ int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *ol
 
 	if (!concerned(sig)) {
 		ret = fn_real.sigaction(sig, act, old);
+		if (!ret && old)	/* what a child that shares our memory reads */
+			old->sa_handler = (fn_sighandler *)now_revealed(sig, (uintptr_t)old->sa_handler);
 		hide_crash(old, ret);
 		return ret;
 	}
@@ -208,6 +244,8 @@ static fn_sighandler *set_handler(fn_sighandler *(*next)(int, fn_sighandler *), 
 
 	if (!concerned(sig)) {
 		old = next(sig, handler);
+		if (old != SIG_ERR)
+			old = (fn_sighandler *)now_revealed(sig, (uintptr_t)old);
 		return fn_crash_handles((uintptr_t)old) ? SIG_DFL : old;
 	}
 	if (is_default(sig, handler)) {

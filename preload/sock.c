@@ -94,7 +94,7 @@ int fn_wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 	socklen_t room = len && fn_user_may_read_all(len, sizeof(*len)) ? *len : 0;
 	int ret = fn_call(f, getsockname, fn_real.getsockname(fd, addr, len), fd, addr, len);
 
-	if (ret == 0 && fn_shim_active && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
+	if (ret == 0 && fn_active() && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
 	    *len == sizeof(addr->sa_family))
 		return converted_name(fd, true, addr, len, room);
 	return ret;
@@ -106,7 +106,7 @@ int fn_wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	socklen_t room = len && fn_user_may_read_all(len, sizeof(*len)) ? *len : 0;
 	int ret = fn_call(f, getpeername, fn_real.getpeername(fd, addr, len), fd, addr, len);
 
-	if (ret == 0 && fn_shim_active && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
+	if (ret == 0 && fn_active() && room >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX &&
 	    *len > sizeof(struct sockaddr_in))
 		return converted_name(fd, false, addr, len, room);
 	return ret;
@@ -131,7 +131,7 @@ static __attribute__((noinline)) int getsockopt_converted(int fd, int level, int
 
 int fn_wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-	if (fn_fd_ours(fd))
+	if (fn_ours(fd))
 		return getsockopt_ours(fd, level, name, value, len);
 	if (fn_unlikely(fn_convert_any))
 		return getsockopt_converted(fd, level, name, value, len);
@@ -154,7 +154,7 @@ static __attribute__((noinline)) int setsockopt_converted(int fd, int level, int
 
 int fn_wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	if (fn_fd_ours(fd))
+	if (fn_ours(fd))
 		return setsockopt_ours(fd, level, name, value, len);
 	if (fn_unlikely(fn_convert_any))
 		return setsockopt_converted(fd, level, name, value, len);

@@ -77,8 +77,14 @@ static int raw_epoll_pwait2(int epfd, struct epoll_event *ev, int max, const str
 
 static void before(void (*tell)(void))
 {
-	if (fn_shim_active)
+	if (fn_active())
 		fn_guarded_void(tell());
+}
+
+static void before_exit(int status)
+{
+	if (fn_active())
+		fn_guarded_void(fn_shim_thread_exit_raw(status));
 }
 
 #define FN_RAW(name, when, what)								\
@@ -93,6 +99,7 @@ static void before(void (*tell)(void))
 fn_syscall_fn *const fn_syscall_table[FN_SYSCALL_TABLE] = {
 #define FN_RAW(name, when, what)	[SYS_##name] = on_##name,
 #include "preload/raw.def"
+	[SYS_vfork] = fn_stub_clone, [SYS_clone] = fn_stub_clone, [SYS_clone3] = fn_stub_clone,
 };
 
 long fn_syscall_fail(long ret)

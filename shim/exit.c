@@ -9,6 +9,7 @@
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/keeper.h"
+#include "shim/last.h"
 #include "shim/listen.h"
 #include "shim/log.h"
 #include "shim/port.h"
@@ -114,6 +115,16 @@ void fn_shim_exit(void)
 	drain();
 	account();
 	fn_keeper_quit();
+}
+
+void fn_shim_thread_exit_raw(int status)
+{
+	if (!fn_last_ended((int)fn_sys(SYS_gettid, 0))) {
+		fn_shim_thread_exit();
+		return;
+	}
+	fn_shim_exit();
+	fn_sys(SYS_exit_group, status);
 }
 
 /*

@@ -14,6 +14,8 @@
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/listen.h"
+#include "shim/log.h"
+#include "shim/robust.h"
 #include "shim/shim.h"
 #include "shim/signal.h"
 #include "shim/slab.h"
@@ -98,4 +100,52 @@ void fn_shim_fork_child(void)
 	child_image = -1;
 	fastnet_info.pid = (int32_t)fn_sys(SYS_getpid, 0);
 	fn_listen_epoch++;
+}
+
+/* libc registers a forked child's list of robust locks; this one's it does not know. */
+void fn_shim_clone_child(void)
+{
+	if (prepared)
+		fn_robust_bare_child();
+	fn_shim_fork_child();
+}
+
+/* ---- children that share ---- */
+
+bool fn_shim_may_share(void)
+{
+	return !fn_engine.st;
+}
+
+/* Numbers that stand for nothing accelerated are kernel descriptors with everything written through to them. */
+static void forget_all(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f;
+
+		fn_lock_take(&fn_fdtable.lock);
+		f = fn_fd_remove((int)fd);
+		fn_lock_release(&fn_fdtable.lock);
+		if (f)
+			fn_file_put(f);
+	}
+}
+
+int fn_shim_retire(void)
+{
+	bool stack;
+
+	fn_engine_lock();
+	stack = fn_engine.st != NULL;
+	if (!stack)
+		fn_shim_active = false;
+	fn_engine_unlock();
+	if (stack) {
+		fn_log(FN_LOG_ERROR, "refused a clone(2) that shares memory or descriptors with a process that has accelerated "
+				     "sockets");
+		return -EPERM;
+	}
+	fn_log(FN_LOG_WARNING, "a clone(2) shares memory or descriptors: nothing is accelerated from now on");
+	forget_all();
+	return 0;
 }

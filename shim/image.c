@@ -266,7 +266,7 @@ bool fn_engine_start(void)
 	now = fn_now();
 	fn_engine_lock();
 	ok = fn_engine.st != NULL;
-	if (!ok && (now >= retry_at || fn_ports_changed())) {
+	if (!ok && fn_shim_active && (now >= retry_at || fn_ports_changed())) {
 		retry_at = now + RETRY_NS;
 		fn_crash_backtraces();
 		keep_log();

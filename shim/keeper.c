@@ -60,7 +60,7 @@ static void end_with_program(uint64_t now)
 	if (fn_likely(!keeper.main_ends) || now - keeper.asked < LAST_NS)
 		return;
 	keeper.asked = now;
-	if (fn_last_ended())
+	if (fn_last_ended(0))
 		exit(0);
 }
 

@@ -2,12 +2,13 @@
 /*
  * The last thread. A process ends with it (pthread_exit(3)), and a keeper or EAL's own thread must not keep one alive whose
  * main thread has ended first. libc counts them among the rest, so the question is put to the kernel. Asked by the keeper,
- * and only once the main thread is on its way out.
+ * once the main thread is on its way out, and by a thread that ends past libc.
  */
 #include "shim/last.h"
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "shim/sys.h"
@@ -55,7 +56,7 @@ static bool is_ours(const char *tid)
 	return false;
 }
 
-bool fn_last_ended(void)
+bool fn_last_ended(int self)
 {
 	/* getdents64(2); d_off may be anything, the names are what counts */
 	char buf[2048] __attribute__((aligned(8)));
@@ -68,7 +69,8 @@ bool fn_last_ended(void)
 			const struct dirent64 *d = (const struct dirent64 *)(buf + at);
 
 			at += d->d_reclen;
-			alone = d->d_name[0] == '.' || ended(d->d_name) || is_ours(d->d_name);
+			alone = d->d_name[0] == '.' || (self && atoi(d->d_name) == self) || ended(d->d_name) ||
+				is_ours(d->d_name);
 		}
 	if (dir >= 0)
 		fn_sys_close(dir);

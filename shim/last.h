@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-/* True: all threads but the library's and DPDK's have ended. Takes system calls; false when it cannot be known. */
-bool fn_last_ended(void);
+/* True: all threads but the library's, DPDK's and the one whose TID is `self` (0: none) have ended. Takes system calls; false
+ * when it cannot be known. */
+bool fn_last_ended(int self);
 
 #endif

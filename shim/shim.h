@@ -31,6 +31,15 @@ int fn_shim_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
 void fn_shim_fork_prepare(void);
 void fn_shim_fork_parent(void);
 void fn_shim_fork_child(void);
+/* The last one in a child that libc has not made (clone by number). */
+void fn_shim_clone_child(void);
+/* May a child run in this image's memory until it execs? Not while the stack is there: what it passes on may be ours. */
+bool fn_shim_may_share(void);
+/*
+ * A child is about to come that will share memory or descriptors with this image for good, and cannot be told from it: the
+ * library becomes inert, 0; -EPERM when the stack is there already. Called without locks.
+ */
+int fn_shim_retire(void);
 /* After the hooks, where the result is known: the child's PID, or -1 when there is no child. */
 void fn_shim_fork_done(int pid);
 
@@ -55,6 +64,9 @@ void fn_shim_together(void);
 
 /* The calling thread is about to end by pthread_exit(). The main one's end is not the process's, nor must ours delay that. */
 void fn_shim_thread_exit(void);
+
+/* Likewise by exit(2), past libc. When it is the program's last one the process ends here, with that status. */
+void fn_shim_thread_exit_raw(int status);
 
 /* A handler of the program is about to run, as the kernel called it. True: not now; the signal comes again when the call
  * in progress is left. Async-signal-safe. */

@@ -42,6 +42,8 @@ struct fn_guard {
 	uint64_t mask_after;		/* that of before a call that brought one of its own */
 	bool masked;			/* .mask_after counts */
 	bool restart;			/* SIGNAL: it has SA_RESTART */
+	uint8_t bare;			/* > 0: the parent of a child that shares memory (vfork), or that child: preload/clone.c */
+	int bare_pid;			/* that parent */
 };
 extern __thread struct fn_guard fn_this_guard;
 

@@ -50,7 +50,7 @@ void fn_engine_lock_slow(void)
 	fn_lock_take(&fn_engine.lock);
 }
 
-bool fn_last_ended(void)
+bool fn_last_ended(int self)
 {
 	return false;
 }

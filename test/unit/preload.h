@@ -40,6 +40,7 @@ struct double_state {
 	unsigned signals;	/* times that fn_shim_signal() was called */
 	int last_signal;
 	int exit_fd;		/* fn_shim_exit() writes an x there when it is positive */
+	bool may_share;		/* a vfork is one */
 	int met;		/* the last descriptor that fn_meet() was asked about */
 };
 

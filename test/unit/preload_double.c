@@ -393,6 +393,26 @@ void fn_shim_fork_done(int pid)
 	call("fork_done", 1, L(pid));
 }
 
+void fn_shim_thread_exit_raw(int status)
+{
+	call("thread_exit_raw", 1, L(status));
+}
+
+void fn_shim_clone_child(void)
+{
+	call("clone_child", 0);
+}
+
+bool fn_shim_may_share(void)
+{
+	return state.may_share;
+}
+
+int fn_shim_retire(void)
+{
+	return (int)call("retire", 0);
+}
+
 void fn_shim_exec_failed(void)
 {
 	call("exec_failed", 0);

@@ -107,5 +107,7 @@ void t_udp(void);
 void t_frag(void);
 void t_async(void);
 void t_efault(void);
+void t_clone(void);
+void t_apart(void);
 
 #endif
