@@ -345,10 +345,12 @@ static uint16_t dpdk_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 /* ---- buffers ---- */
 
 /* Sending may not use up the pool: without buffers to receive ACKs into, nothing sent would ever be released. */
-static fn_cold bool alloc_allowed(struct dpdk_port *port)
+static fn_cold bool alloc_allowed(struct fn_nic *nic, struct dpdk_port *port)
 {
 	unsigned left = rte_ring_count(port->pool->pool_data);
 
+	/* half as much again is for ACKs and the like: data takes none of it */
+	nic->tx_left = ((int64_t)left - port->reserve - port->reserve / 2) * (nic->tx_payload + FN_PKT_HEADROOM);
 	if (left <= port->reserve)
 		return false;
 	port->alloc_budget = fn_min(left - port->reserve, (unsigned)ALLOC_CHECK);
@@ -362,7 +364,7 @@ static struct fn_pkt *dpdk_alloc(struct fn_nic *nic)
 	struct rte_mbuf *m;
 	struct fn_pkt *p;
 
-	if (fn_unlikely(!port->alloc_budget) && !alloc_allowed(port)) {
+	if (fn_unlikely(!port->alloc_budget) && !alloc_allowed(nic, port)) {
 		nic->stats.alloc_failed++;
 		return NULL;
 	}
@@ -377,6 +379,7 @@ static struct fn_pkt *dpdk_alloc(struct fn_nic *nic)
 	p = rte_mbuf_to_priv(m);
 	fn_pkt_init(p, nic, m->buf_addr, m->buf_len, (uint8_t *)m->buf_addr + FN_PKT_HEADROOM, 0);
 	p->priv = m;
+	nic->tx_left -= p->truesize;
 	return p;
 }
 
@@ -384,6 +387,7 @@ static void dpdk_free(struct fn_nic *nic, struct fn_pkt *p)
 {
 	unsigned lcore = lcore_borrow(nic->priv);
 
+	nic->tx_left += p->truesize;	/* too much, if it was received: until the next look */
 	rte_pktmbuf_free_seg(pkt_mbuf(p));
 	lcore_return(lcore);
 }

@@ -73,6 +73,7 @@ struct fn_nic {
 	uint32_t caps;			/* enum fn_nic_cap */
 	uint32_t mtu;			/* largest IP packet, bytes */
 	uint32_t tx_payload;		/* bytes a transmit buffer holds behind FN_PKT_HEADROOM */
+	int64_t tx_left;		/* bytes of transmit buffers that data may still take (tcp.h); 0 at first: not known */
 	uint32_t tso_max;		/* largest payload with FN_PKT_TX_TSO, below 64 KiB; 0: none (any more) */
 	uint16_t tso_segs;		/* buffers of such a packet at most, the headers' one included */
 	uint8_t mac[6];

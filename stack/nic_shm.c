@@ -39,6 +39,7 @@ static struct fn_pkt *shm_alloc(struct fn_nic *nic)
 	else
 		return NULL;
 	s->used++;
+	note_left(s);
 	mem = s->payload + (size_t)(b - s->txbuf) * FN_SHM_BUF;
 	fn_pkt_init(&b->p, nic, mem, FN_SHM_BUF, mem + FN_PKT_HEADROOM, 0);
 	b->p.priv = b;
@@ -527,6 +528,7 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 	s->txbuf = fn_arena_alloc(a, s->bufs * sizeof(s->txbuf[0]));
 	if (!s->txbuf)
 		return NULL;
+	note_left(s);
 	s->nic.ops = &shm_ops;
 	s->nic.priv = s;
 	s->nic.caps = FN_NIC_NO_ARP | FN_NIC_LOSSLESS | FN_NIC_TX_SEGS | FN_NIC_TX_TSO | FN_NIC_TX_IP_CSUM |

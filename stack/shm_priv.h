@@ -95,11 +95,18 @@ fn_inline struct peer *peer_at(const struct shm *s, unsigned number)
 	return peer && peer->used ? peer : NULL;
 }
 
+/* A sixteenth is for what is no data: its frames leave the buffer at once, for the ring. */
+fn_inline void note_left(struct shm *s)
+{
+	s->nic.tx_left = ((int64_t)s->bufs - s->bufs / 16 - s->used) * FN_SHM_BUF;
+}
+
 fn_inline void put_tx(struct shm *s, struct txbuf *b)
 {
 	b->next = s->free_tx;
 	s->free_tx = b;
 	s->used--;
+	note_left(s);
 }
 
 fn_inline void set_choked(struct shm *s)

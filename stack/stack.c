@@ -84,6 +84,8 @@ int fn_stack_add_nic(struct fn_stack *st, struct fn_nic *nic)
 	nic->st = st;
 	nic->index = st->nics;
 	nic->txq_len = 0;
+	if (!nic->tx_left)
+		nic->tx_left = INT64_MAX;
 	nic->src_ok = UINT64_MAX;
 	nic->up = nic->ops->link_up ? nic->ops->link_up(nic) : true;
 	/* RFC 3021: a /31 has no broadcast address, nor has a /32 */

@@ -457,12 +457,15 @@ fn_inline void fn_tcp_write_space(struct fn_tcp *tp)
 	if (fn_unlikely(tp->sk.nospace))
 		fn_tcp_tell_writer(tp);
 }
+#define FN_TCP_TX_SHARE	8192u	/* bytes queued up to which a connection is writable however few buffers are left */
 /* POLLOUT's condition: at least a third is free (__sk_stream_is_writeable), not too much unsent (TCP_NOTSENT_LOWAT). */
 fn_inline bool fn_tcp_writable(const struct fn_tcp *tp)
 {
 	uint32_t used = tp->sk.tx_charged;
 
 	if (used >= tp->sk.sndbuf || tp->sk.sndbuf - used < used / 2)
+		return false;
+	if (fn_unlikely(used > FN_TCP_TX_SHARE) && (int64_t)used + used / 2 > tp->path.nic->tx_left)
 		return false;
 	return !tp->notsent_lowat || tp->write_seq - tp->snd_nxt < tp->notsent_lowat;
 }
@@ -580,6 +583,14 @@ fn_inline struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp)
 	if (fn_likely(p != NULL))
 		tp->sk.tx_charged += p->truesize;
 	return p;
+}
+/*
+ * The same for what the program writes. A NIC's buffers are shared by all: no connection may hold more than are left over,
+ * so that n of them that nobody reads leave an n-th for the others, and ACKs find one always.
+ */
+fn_inline struct fn_pkt *fn_tcp_data_alloc(struct fn_tcp *tp)
+{
+	return fn_unlikely((int64_t)tp->sk.tx_charged > tp->path.nic->tx_left) ? NULL : fn_tcp_tx_alloc(tp);
 }
 /* Give it back. */
 fn_inline void fn_tcp_tx_free(struct fn_tcp *tp, struct fn_pkt *p)

@@ -56,7 +56,7 @@ static struct fn_pkt *new_pkt(struct fn_tcp *tp)
 		tp->sk.nospace = true;
 		return NULL;
 	}
-	p = fn_tcp_tx_alloc(tp);
+	p = fn_tcp_data_alloc(tp);
 	if (fn_unlikely(!p))
 		return no_buffer(tp);
 	p->seq = p->end_seq = tp->write_seq;
@@ -241,7 +241,7 @@ ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov)
 	if (fn_unlikely(iov->iov_len - 1 >= tp->mss || !may_write(tp) || !may_leave(tp, (uint32_t)iov->iov_len) ||
 			sk->tx_charged >= sk->sndbuf))
 		return send_any(tp, iov, 1, 0, 0);
-	p = fn_tcp_tx_alloc(tp);
+	p = fn_tcp_data_alloc(tp);
 	if (fn_unlikely(!p))
 		return send_any(tp, iov, 1, 0, 0);
 	return send_one(tp, p, iov->iov_base, (uint32_t)iov->iov_len);
@@ -300,7 +300,7 @@ struct fn_pkt *fn_tcp_reserve(struct fn_sock *sk, size_t want, struct iovec *iov
 		return NULL;
 	}
 	while (want && n < *iovcnt && sk->tx_charged < sk->sndbuf) {
-		struct fn_pkt *p = fn_tcp_tx_alloc(tp);
+		struct fn_pkt *p = fn_tcp_data_alloc(tp);
 
 		if (!p) {
 			no_buffer(tp);

@@ -268,6 +268,69 @@ Test(nic_shm, bulk_both_ways)
 	close_all(l, a, b);
 }
 
+/* Both write to each other until nothing more is taken, and nobody reads: ACKs still find a buffer, and a new connection. */
+Test(nic_shm, writers_who_are_not_read_leave_buffers_for_the_others)
+{
+	enum { HOGS = 6 };
+	static uint8_t out[65536];
+	struct fn_sock *l, *a[HOGS], *b[HOGS], *x, *y;
+	uint32_t room;
+
+	pair_up(&l, &a[0], &b[0]);
+	for (unsigned i = 1; i < HOGS; i++) {
+		a[i] = connect_from(&A);
+		settle();
+		b[i] = fn_tcp_accept(l, &B);
+	}
+	for (unsigned i = 0; i < HOGS; i++) {
+		fn_sock_setopt(a[i], FN_OPT_SNDBUF, 4 << 20);
+		fn_sock_setopt(b[i], FN_OPT_SNDBUF, 4 << 20);
+	}
+	for (unsigned round = 0; round < 100; round++)
+		for (unsigned i = 0; i < HOGS; i++) {
+			give(a[i], out, sizeof(out));
+			give(b[i], out, sizeof(out));
+			settle();
+		}
+	cr_expect_eq(fn_sock_poll(a[0]) & POLLOUT, 0);
+	room = PAYLOAD / FN_SHM_BUF - fn_shm_outstanding(A.nic);
+	cr_expect_gt(room, PAYLOAD / FN_SHM_BUF / 16, "%u buffers are left", room);
+	x = connect_from(&A);
+	settle();
+	y = fn_tcp_accept(l, &B);
+	cr_assert_not_null(y);
+	cr_expect(fn_sock_poll(x) & POLLOUT);
+	bulk(x, y, 1u << 20);
+	for (unsigned i = 0; i < HOGS; i++)
+		while (get(a[i], out, sizeof(out)) > 0 || get(b[i], out, sizeof(out)) > 0)
+			pass(FN_MSEC);
+	cr_expect(fn_sock_poll(a[0]) & POLLOUT, "whoever waits is told");
+	cr_expect_eq(A.st->stats.drop[FN_DROP_NO_PKT_MEM] + B.st->stats.drop[FN_DROP_NO_PKT_MEM], 0);
+	for (unsigned i = 0; i < HOGS; i++) {
+		fn_sock_close(a[i]);
+		fn_sock_close(b[i]);
+	}
+	close_all(l, x, y);
+}
+
+/* A process that talks to itself: one ring is both, and what is received lies in the payload memory that it is sent from. */
+Test(nic_shm, bulk_to_itself_takes_no_more_memory_than_is_in_flight)
+{
+	void *both = aligned_alloc(64, fn_ring_size(slots));
+	struct fn_sock *l, *a, *b;
+
+	memset(both, 0, fn_ring_size(slots));
+	meet(&A, both, both, &A);
+	l = listener(&A, LOOPBACK);
+	a = connect_from(&A);
+	settle();
+	b = fn_tcp_accept(l, &A);
+	cr_assert_not_null(b);
+	bulk(a, b, 2 * PAYLOAD);
+	close_all(l, a, b);
+	free(both);
+}
+
 Test(nic_shm_small, bulk_both_ways_through_small_rings)
 {
 	struct fn_sock *l, *a, *b;
