@@ -170,6 +170,11 @@ bool fn_sig_restart(int sig)
 	return is_set(&restarts, sig);
 }
 
+bool fn_sig_unseen(const void *handler)
+{
+	return is_function((uintptr_t)handler) && !fn_crash_handles((uintptr_t)handler);
+}
+
 /* `act` as the kernel gets it: behind the trampoline. */
 static void install(int sig, struct sigaction *act)
 {

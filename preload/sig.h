@@ -9,5 +9,7 @@
 
 /* Was the program's handler for sig set with SA_RESTART? Async-signal-safe. */
 fn_hidden bool fn_sig_restart(int sig);
+/* Is `handler`, which the kernel has, one of the program's own, set past sigaction()? */
+fn_hidden bool fn_sig_unseen(const void *handler);
 
 #endif

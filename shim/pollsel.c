@@ -208,7 +208,8 @@ int fn_shim_poll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const 
 {
 	struct room room;
 	struct call c = { 0 };
-	struct fn_wait w = { .ready = call_ready, .arm = call_arm, .disarm = call_disarm, .arg = &c, .mask = mask };
+	struct fn_wait w = { .ready = call_ready, .arm = call_arm, .disarm = call_disarm, .arg = &c, .mask = mask,
+			     .goes_on = true };
 	int ret;
 
 	if (!fn_fdtable.size || n > fn_fdtable.size || !usable(fds, n * sizeof(*fds)) || !any_served(fds, n))

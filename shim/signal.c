@@ -96,6 +96,36 @@ void fn_guard_mask_now(const sigset_t *saved)
 	memcpy(&fn_this_guard.mask, saved, sizeof(fn_this_guard.mask));
 }
 
+void fn_guard_mask_back(const sigset_t *saved)
+{
+	/* what was put back in between saw all blocked */
+	memcpy(&fn_this_guard.mask, saved, sizeof(fn_this_guard.mask));
+	if (!pending(FN_PEND_SIGNAL))
+		fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, FN_SIGSET_SIZE);
+}
+
+/* The kernel's struct sigaction (asm/signal.h). */
+struct kernel_action {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+bool fn_guard_unseen_ends(void)
+{
+	struct kernel_action act;
+
+	for (int sig = 1; sig < NSIG; sig++) {
+		if (sig == FN_SIGCANCEL || sig == FN_SIGCANCEL + 1 ||
+		    fn_sys(SYS_rt_sigaction, sig, NULL, &act, FN_SIGSET_SIZE) < 0)
+			continue;
+		if (!(act.flags & SA_RESTART) && fn_signal_ops.unseen && fn_signal_ops.unseen(act.handler))
+			return true;
+	}
+	return false;
+}
+
 /* The handlers run when the old mask is set. They may leave for good: nothing of ours is expected after that. */
 static void deliver(void)
 {

@@ -106,6 +106,11 @@ fn_inline bool fn_guard_signalled(void)
 void fn_guard_mask_later(const sigset_t *saved);
 /* Likewise, not interrupted: set `saved` now. */
 void fn_guard_mask_now(const sigset_t *saved);
+/* All signals were blocked, with no handler due: `saved` is in force again, at the end of the call if one is due by now. */
+void fn_guard_mask_back(const sigset_t *saved);
+/* A sleep has ended with EINTR though no handler is due: one that was set past us (by the raw system call) has run. Would a
+ * call that begins anew after handlers with SA_RESTART end? True if any such handler lacks it: which it was nobody tells. */
+bool fn_guard_unseen_ends(void);
 
 /* ---- threads (thread.c) ---- */
 /* The calling thread is known from now on, until it ends; a bell that it gets is closed then. */
@@ -119,6 +124,7 @@ void fn_threads_fork_child(void);
 struct fn_signal_ops {
 	bool (*restarts)(int sig);			/* has its handler SA_RESTART? */
 	int (*canceltype)(int type, int *old);		/* libc's pthread_setcanceltype() */
+	bool (*unseen)(const void *handler);		/* is that, as the kernel has it, the program's own? */
 };
 extern struct fn_signal_ops fn_signal_ops;
 

@@ -15,6 +15,7 @@
 #include "shim/listen.h"
 #include "shim/port.h"
 #include "shim/spin.h"
+#include "shim/stop.h"
 
 /* Kernel descriptors beside the stack are asked at most this often while spinning: epoll_wait(0) costs 0.15 µs. */
 #define EXTRA_EVERY_NS	2000
@@ -197,7 +198,10 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	fn_engine_unlock();
 }
 
-/* The sleep itself; a signal that comes before the kernel reads t->sleep has made it zero. */
+/*
+ * The sleep itself; a signal that comes before the kernel reads t->sleep has made it zero. One that a stop ends costs more:
+ * it begins when the wait has lasted for a while.
+ */
 static int sleep_now(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 {
 	uint64_t now = fn_now();
@@ -205,6 +209,11 @@ static int sleep_now(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 
 	if (left / FN_NSEC > LONGEST)
 		left = LONGEST * FN_NSEC;
+	if (w->stops && left > FN_STOP_LEAST) {
+		if (now - w->began >= FN_STOP_LEAST)
+			return fn_stop_sleep(s->end - s->count, s->count + w->extra_count, left);
+		left = FN_STOP_LEAST;
+	}
 	t->sleep.tv_sec = (time_t)(left / FN_NSEC);
 	t->sleep.tv_nsec = (long)(left % FN_NSEC);
 	atomic_signal_fence(memory_order_seq_cst);
@@ -241,7 +250,9 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t)
 	for (unsigned i = 0; ret > 0 && i < w->extra_count; i++)
 		if (w->extra[i].revents)
 			return 1;
-	return fn_guard_interrupted() ? -EINTR : 0;
+	if (fn_unlikely(ret == -EINTR) && !fn_guard_interrupted())
+		w->stopped = w->stops || w->goes_on || fn_guard_unseen_ends();
+	return w->stopped || fn_guard_interrupted() ? -EINTR : 0;
 }
 
 static bool expired(const struct fn_wait *w, uint64_t now)
@@ -304,6 +315,7 @@ static int wait_masked(struct fn_wait *w, struct fn_thread *t)
 	uint64_t start = fn_now();
 	int ret;
 
+	w->began = start;
 	ret = spin(w, start + spin_budget());
 	while (ret == 0) {
 		fn_spin_slept();
@@ -344,10 +356,12 @@ int fn_wait(struct fn_wait *w, bool restart)
 	int ret;
 
 	w->thread = t;
+	w->stops = !restart && !w->goes_on;
+	w->stopped = false;
 	if (!w->extra)
 		w->extra = slots + FN_WAIT_SLOTS;
 	ret = w->mask ? wait_with_mask(w, t) : wait_masked(w, t);
-	return ret == -EINTR && (restart || !fn_guard_signalled()) ? -FN_RESTART : ret;
+	return ret == -EINTR && !w->stopped && (restart || !fn_guard_signalled()) ? -FN_RESTART : ret;
 }
 
 /* What a thread that sleeps in the kernel alone has no bell for. The mark is set before. */

@@ -46,11 +46,17 @@ struct fn_wait {
 	struct pollfd *extra;		/* kernel descriptors to look at too; their revents are set. FN_WAIT_SLOTS free
 					 * entries stand before it. NULL: none */
 	unsigned extra_count;
-	struct fn_thread *thread;	/* set by fn_wait() */
+	bool goes_on;			/* after SIGSTOP and SIGCONT, as poll() does; else only what restarts */
+	/* set by fn_wait() */
+	struct fn_thread *thread;
+	uint64_t began;			/* ns */
+	bool stops;			/* a stop ends it, */
+	bool stopped;			/* and has, or a handler that we do not know */
 };
 
 /* 1: ready() is true, or extra[] has revents; 0: deadline; a handler is due: -EINTR, or with `restart`, where Linux looks
- * at SA_RESTART, -FN_RESTART; so too when the thread has been cancelled. Called without the lock. */
+ * at SA_RESTART, -FN_RESTART; so too when the thread has been cancelled. Without `restart` SIGSTOP and SIGCONT end a wait
+ * with -EINTR too (stop.h). Called without the lock. */
 int fn_wait(struct fn_wait *w, bool restart);
 
 /*

@@ -237,18 +237,90 @@ static void nothing(int sig)
 	signals++;
 }
 
-enum how { RECV, POLL, POLL_TIMED, SELECT };
-static const char *const how_names[] = { "recv", "poll", "poll with a timeout", "select" };
+/* From EPOLL on they end with EINTR, or with what they have done so far. */
+enum how { RECV, POLL, POLL_TIMED, SELECT, EPOLL, EPOLL_TIMED, EPOLL_MASKED, EPOLL_KERNEL, RECV_TIMED, RECV_ALL, RECVMMSG_TIMED,
+	   ACCEPT_TIMED, CONNECT_TIMED, SEND_TIMED, SEND_SOME };
+static const char *const how_names[] = {
+	"recv", "poll", "poll with a timeout", "select", "epoll_wait", "epoll_wait with a timeout", "epoll_pwait",
+	"epoll_wait on a pipe", "recv with SO_RCVTIMEO", "recv that has got some", "recvmmsg with SO_RCVTIMEO",
+	"accept with SO_RCVTIMEO", "connect with SO_SNDTIMEO", "send with SO_SNDTIMEO", "send that has sent some",
+};
+
+static long wait_epoll(enum how how, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int ep = epoll_create1(0);
+	sigset_t none;
+
+	sigemptyset(&none);
+	epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);
+	return how == EPOLL_MASKED ? epoll_pwait(ep, &ev, 1, 9000, &none) :
+	       epoll_wait(ep, &ev, 1, how == EPOLL_TIMED ? 9000 : -1);
+}
+
+/* With a timeout that does not come. */
+static long wait_timed(enum how how, int fd)
+{
+	struct sockaddr_in nobody = addr_of(o.nobody, 9);
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = &(struct iovec){ buf, 10 }, .msg_iovlen = 1 } };
+	struct timeval tv = { 9, 0 };
+	static char big[1 << 20];
+
+	if (how == CONNECT_TIMED)
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+	else if (how == ACCEPT_TIMED)
+		fd = listen_on(5);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	if (how == SEND_TIMED)
+		while (send(fd, big, sizeof(big), MSG_DONTWAIT) > 0)
+			;
+	if (how == SEND_TIMED && send(fd, big, sizeof(big), 0) >= 0)
+		errno = EINTR;	/* there was some room by then */
+	return how == RECV_TIMED ? recv(fd, buf, 10, 0) : how == RECVMMSG_TIMED ? recvmmsg(fd, &m, 1, 0, NULL) :
+	       how == ACCEPT_TIMED ? accept(fd, NULL, NULL) : how == SEND_TIMED ? -1 :
+	       connect(fd, (struct sockaddr *)&nobody, sizeof(nobody));
+}
 
 static long wait_how(enum how how, int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+	static char big[32 << 20];
 	fd_set set;
+	long n;
 
+	if (how >= EPOLL && how <= EPOLL_KERNEL)
+		return wait_epoll(how, fd);
+	if (how == SEND_SOME) {
+		n = send(fd, big, sizeof(big), 0);
+		return n > 0 && n < (long)sizeof(big) ? 9 : n;
+	}
+	if (how > EPOLL && how != RECV_ALL)
+		return wait_timed(how, fd);
 	FD_ZERO(&set);
 	FD_SET(fd, &set);
-	return how == RECV ? recv(fd, buf, 10, 0) : how == POLL ? poll(&p, 1, -1) : how == POLL_TIMED ? poll(&p, 1, 300) :
-	       select(fd + 1, &set, NULL, NULL, NULL);
+	return how == RECV ? recv(fd, buf, 10, 0) : how == RECV_ALL ? recv(fd, buf, 10, MSG_WAITALL) :
+	       how == POLL ? poll(&p, 1, -1) : how == POLL_TIMED ? poll(&p, 1, 300) : select(fd + 1, &set, NULL, NULL, NULL);
+}
+
+/* It sleeps: twice in a row, for there are other reasons to do so. */
+static void until_asleep(pid_t pid)
+{
+	char path[64], text[256];
+	int asleep = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (int i = 0; i < 2000 && asleep < 20; i++) {
+		FILE *f = fopen(path, "r");
+		char *state;
+
+		usleep(1000);
+		if (!f)
+			return;
+		state = fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
+		fclose(f);
+		asleep = state && state[2] == 'S' ? asleep + 1 : 0;
+	}
 }
 
 /* A child that waits; what it returns is its exit status, 100 and errno when that was an error. */
@@ -278,52 +350,54 @@ static void result(const char *what, pid_t pid)
 		say("%s: killed by %d", what, WTERMSIG(status));
 }
 
-/* flags: of a handler of SIGCONT, -1: none. */
-static void stopped(enum how how, int flags)
+static void stop(pid_t pid)
 {
-	int slot, fd = connect_out(&slot), status;
-	pid_t pid = waiter(how, fd, flags);
+	int status;
 
-	say("-- %s, SIGCONT %s", how_names[how], flags < 0 ? "without handler" : flags ? "restarts" : "interrupts");
-	usleep(20000);
-	for (int i = 0; i < 3; i++) {
-		kill(pid, SIGSTOP);
-		if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status)) {
-			say("has not stopped");
-			break;
-		}
-		kill(pid, SIGCONT);
-		usleep(5000);
-		if (flags == 0)
-			break;
-	}
-	if (how != POLL_TIMED && flags)
-		peer("send %d 3", slot);
-	result("went on", pid);
-	close(fd);
+	until_asleep(pid);
+	kill(pid, SIGSTOP);
+	if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
+		say("has not stopped");
+	kill(pid, SIGCONT);
 }
 
 /* As gdb does it: attach, look, detach. */
-static void traced(enum how how)
+static void trace(pid_t pid)
 {
-	int slot, fd = connect_out(&slot), status;
-	pid_t pid = waiter(how, fd, -1);
+	int status;
 
-	say("-- %s, traced", how_names[how]);
-	usleep(20000);
-	for (int i = 0; i < 3; i++) {
-		if (ptrace(PTRACE_ATTACH, pid, 0, 0)) {
-			say("ptrace: %s", error_name(errno));
-			break;
-		}
-		waitpid(pid, &status, 0);
-		ptrace(PTRACE_DETACH, pid, 0, 0);
-		usleep(5000);
-	}
-	if (how != POLL_TIMED)
+	until_asleep(pid);
+	if (ptrace(PTRACE_ATTACH, pid, 0, 0))
+		say("ptrace: %s", error_name(errno));
+	waitpid(pid, &status, 0);
+	ptrace(PTRACE_DETACH, pid, 0, 0);
+}
+
+/* flags: of a handler of SIGCONT, -1: none. Not asked whether it ends: the last of three stops would find nobody. */
+static void disturbed(enum how how, int flags, void (*disturb)(pid_t pid))
+{
+	bool ends = how >= EPOLL || flags == 0;
+	int slot, ends_of[2] = { -1, -1 }, fd = connect_out(&slot);
+	pid_t pid;
+
+	if (how == RECV_ALL) {
 		peer("send %d 3", slot);
-	result("went on", pid);
+		until_readable(fd, 3);
+	}
+	if (how == EPOLL_KERNEL && !pipe(ends_of))
+		dup2(ends_of[0], fd);
+	pid = waiter(how, fd, flags);
+	say("-- %s, %s", how_names[how], disturb == trace ? "traced" :
+	    flags < 0 ? "SIGCONT without handler" : flags ? "SIGCONT restarts" : "SIGCONT interrupts");
+	for (int i = 0; i < (ends ? 1 : 3); i++)
+		disturb(pid);
+	if (how != POLL_TIMED && !ends)
+		peer("send %d 3", slot);
+	result(ends ? "ended" : "went on", pid);
 	close(fd);
+	close(ends_of[0]);
+	close(ends_of[1]);
+	peer("uclose %d", slot);
 }
 
 void t_thread(void)
@@ -333,11 +407,11 @@ void t_thread(void)
 	sleepers();
 	main_ends_first(false);
 	main_ends_first(true);
-	for (enum how how = RECV; how <= SELECT; how++) {
-		stopped(how, -1);
-		traced(how);
+	for (enum how how = RECV; how <= SEND_SOME; how++) {
+		disturbed(how, -1, stop);
+		disturbed(how, -1, trace);
 	}
-	stopped(RECV, 0);
-	stopped(RECV, SA_RESTART);
-	stopped(POLL, 0);
+	disturbed(RECV, 0, stop);
+	disturbed(RECV, SA_RESTART, stop);
+	disturbed(POLL, 0, stop);
 }
