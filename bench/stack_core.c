@@ -313,6 +313,18 @@ static ssize_t client_recv(struct fn_sock *sk)
 	return fn_tcp_recv(sk, &iov, 1, 0, 0, NULL);
 }
 
+/* The answer, all of it. What came instead tells what went wrong. */
+static void client_answered(struct fn_sock *sk)
+{
+	ssize_t n = client_recv(sk);
+
+	if (n == 64)
+		return;
+	fprintf(stderr, "client: %zd instead of 64 bytes, TCP state %d, %d packets under way; ", n, sk->tcp_state,
+		(int)fn_pair_outstanding(wire, 0));
+	die("its error", n < 0 ? n : 0);
+}
+
 /* Request in, event, read, write, response out, ACK in. */
 static void serve(int fd)
 {
@@ -340,8 +352,7 @@ static void phase_rr(long rounds)
 		client_send(sk, 64);
 		serve(fd);
 		run_client();
-		if (client_recv(sk) != 64)
-			die("client", -EPROTO);
+		client_answered(sk);
 		run_client();
 	}
 }
@@ -349,8 +360,7 @@ static void phase_rr(long rounds)
 /* The client reads the answer and the end, and closes too. */
 static void finish_client(struct fn_sock *sk)
 {
-	if (client_recv(sk) != 64)
-		die("client", -EPROTO);
+	client_answered(sk);
 	fn_sock_close(sk);
 }
 
