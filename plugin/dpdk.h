@@ -94,6 +94,15 @@ bool dpdk_eal_hugepages(void);
 int dpdk_eal_fds(int *fds, int max);
 unsigned dpdk_eal_lcore(void);
 
+/* ---- huge.c: huge pages, held until EAL's heap takes them ---- */
+unsigned long dpdk_huge_free_mb(void);
+/* Has the machine any, free or not? */
+bool dpdk_huge_any(void);
+/* Hold that many. False: they cannot be had, and none is held. Before EAL starts. */
+bool dpdk_huge_hold(unsigned mb);
+/* What is still held. */
+void dpdk_huge_drop(void);
+
 /* ---- log.c ---- */
 /* EAL's log goes to the host's; before EAL starts. -ENOMEM. */
 int dpdk_log_open(void);

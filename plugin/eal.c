@@ -57,28 +57,6 @@ static void arg(struct eal_args *a, const char *fmt, ...)
 	a->v[++a->n] = NULL;
 }
 
-static unsigned long read_ulong(const char *path)
-{
-	unsigned long v = 0;
-	FILE *f = fopen(path, "re");
-
-	if (f) {
-		if (fscanf(f, "%lu", &v) != 1)
-			v = 0;
-		fclose(f);
-	}
-	return v;
-}
-
-/* Megabytes of huge pages that are free now. */
-static unsigned long huge_free_mb(void)
-{
-	unsigned long small = read_ulong("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-	unsigned long large = read_ulong("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages");
-
-	return small * 2 + large * 1024;
-}
-
 /* Packet memory of all ports, and what EAL and the drivers take beside it. */
 static unsigned need_mb(const struct fn_port_conf *conf, const struct dpdk_devargs *dev)
 {
@@ -105,19 +83,31 @@ static void arg_lcores(struct eal_args *a, const cpu_set_t *cpus)
 	arg(a, "--lcores=0@(%s)", list);
 }
 
-static int build_args(struct eal_args *a, const struct fn_port_conf *conf, const struct dpdk_devargs *dev,
-		      const cpu_set_t *cpus, char *err, size_t errlen)
+/* Whether there will be huge pages, as configured: eal.hugepages; they are held until EAL takes them. */
+static int choose_memory(const struct fn_port_conf *conf, unsigned need, char *err, size_t errlen)
 {
-	unsigned need = need_mb(conf, dev);
-	unsigned long have = conf->hugepages == FN_PORT_HUGE_NO ? 0 : huge_free_mb();
-	char extra[EAL_ARG_LEN], *save, *word;
+	unsigned long have;
 
-	eal.hugepages = have >= need;
-	if (conf->hugepages == FN_PORT_HUGE_YES && !eal.hugepages) {
-		snprintf(err, errlen, "hugepages = yes, but %lu MB of huge pages are free and %u MB are needed", have,
-			 need);
+	eal.hugepages = conf->hugepages != FN_PORT_HUGE_NO && dpdk_huge_hold(need);
+	if (eal.hugepages || conf->hugepages == FN_PORT_HUGE_NO)
+		return 0;
+	have = dpdk_huge_free_mb();
+	if (conf->hugepages == FN_PORT_HUGE_YES) {
+		snprintf(err, errlen, "hugepages = yes, but the %u MB that are needed cannot be had (%lu MB are free)", need,
+			 have);
 		return -ENOMEM;
 	}
+	if (dpdk_huge_any())
+		fn_log(FN_PLUGIN_INFO, "without huge pages: the %u MB that are needed cannot be had (%lu MB are free)", need,
+		       have);
+	return 0;
+}
+
+static void build_args(struct eal_args *a, const struct fn_port_conf *conf, unsigned need, const cpu_set_t *cpus)
+{
+	char extra[EAL_ARG_LEN], *save, *word;
+
+	memset(a, 0, sizeof(*a));
 	arg(a, "%s", program_invocation_short_name);	/* EAL makes it the syslog identity: as libc would */
 	arg_lcores(a, cpus);
 	arg(a, "--no-telemetry");
@@ -141,7 +131,8 @@ static int build_args(struct eal_args *a, const struct fn_port_conf *conf, const
 	snprintf(extra, sizeof(extra), "%s", conf->eal_args ? conf->eal_args : "");
 	for (word = strtok_r(extra, " ", &save); word; word = strtok_r(NULL, " ", &save))
 		arg(a, "%s", word);
-	return 0;
+	for (int i = 1; i < a->n; i++)
+		fn_log(FN_PLUGIN_DEBUG, "EAL argument: %s", a->v[i]);
 }
 
 /* ---- init ---- */
@@ -164,6 +155,20 @@ static int init_guarded(struct eal_args *a, const cpu_set_t *cpus)
 	return rc;
 }
 
+/*
+ * EAL found no huge page after all. What it says before it has begun anything lets it be called again; after that it is
+ * "already initialized", and the error stands.
+ */
+static bool may_try_again(void)
+{
+	if (rte_errno != EACCES)
+		return false;
+	fn_log(FN_PLUGIN_INFO, "without huge pages: they have gone since they were seen (%s)", dpdk_log_kept());
+	dpdk_huge_drop();
+	eal.hugepages = false;
+	return true;
+}
+
 /* EAL opened the log of syslog(3) for itself; back to libc's defaults. */
 static void restore_syslog(void)
 {
@@ -173,6 +178,7 @@ static void restore_syslog(void)
 
 static int eal_start(const struct fn_port_conf *conf, const struct dpdk_devargs *dev, char *err, size_t errlen)
 {
+	unsigned need = need_mb(conf, dev);
 	struct eal_args *a;
 	cpu_set_t cpus;
 	int rc;
@@ -184,13 +190,16 @@ static int eal_start(const struct fn_port_conf *conf, const struct dpdk_devargs 
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
-	rc = build_args(a, conf, dev, &cpus, err, errlen);
+	rc = choose_memory(conf, need, err, errlen);
 	if (rc)
 		goto out;
-	for (int i = 1; i < a->n; i++)
-		fn_log(FN_PLUGIN_DEBUG, "EAL argument: %s", a->v[i]);
 	dpdk_log_keep();
+	build_args(a, conf, need, &cpus);
 	rc = init_guarded(a, &cpus);
+	if (rc < 0 && eal.hugepages && conf->hugepages == FN_PORT_HUGE_AUTO && may_try_again()) {
+		build_args(a, conf, need, &cpus);
+		rc = init_guarded(a, &cpus);
+	}
 	if (rc < 0) {
 		rc = rte_errno ? -rte_errno : -EIO;
 		snprintf(err, errlen, "DPDK's EAL cannot start: %s (%s)", rte_strerror(-rc), dpdk_log_kept());
@@ -201,10 +210,12 @@ static int eal_start(const struct fn_port_conf *conf, const struct dpdk_devargs 
 	}
 	restore_syslog();
 out:
-	if (rc)
+	if (rc) {
 		free(a);
-	else
+		dpdk_huge_drop();
+	} else {
 		eal.args = a;
+	}
 	return rc;
 }
 

@@ -137,6 +137,20 @@ static int settle_mtu(struct opening *o)
  * Buffers. One queue of equal objects without gaps (AF_XDP makes it its frame area; that is what NO_IOVA_CONTIG is for,
  * where no device needs physical addresses), and without atomic operations: everything is under the stack's lock.
  */
+/* Memory for the buffers: huge pages that have gone since EAL began are no reason to fail, where no device reads them. */
+static int populate(struct opening *o)
+{
+	struct dpdk_port *port = o->port;
+	int rc = rte_mempool_populate_default(port->pool);
+
+	if (rc >= 0 || !port->pub.hugepages || o->conf->hugepages != FN_PORT_HUGE_AUTO || o->dev.pci)
+		return rc;
+	fn_log(FN_PLUGIN_INFO, "%s: buffers without huge pages: others have taken them", o->conf->name);
+	port->pub.hugepages = false;
+	rc = rte_mempool_populate_anon(port->pool);
+	return rc > 0 ? rc : -rte_errno;
+}
+
 static int make_pool(struct opening *o)
 {
 	static unsigned serial;
@@ -157,10 +171,11 @@ static int make_pool(struct opening *o)
 		return fail(o, -rte_errno, "no memory for %u buffers", n);
 	rte_mempool_set_ops_byname(port->pool, "ring_sp_sc", NULL);
 	rte_pktmbuf_pool_init(port->pool, &priv);
-	rc = rte_mempool_populate_default(port->pool);
+	port->pub.hugepages = dpdk_eal_hugepages();
+	rc = populate(o);
 	if (rc < 0)
 		return fail(o, rc, "no memory for %u buffers of %u bytes (buffers = N sets their number)", n, room);
-	if (!dpdk_eal_hugepages())
+	if (!port->pub.hugepages)
 		STAILQ_FOREACH(mem, &port->pool->mem_list, next)
 			dpdk_numa_bind(mem->addr, mem->len, port->pub.numa_node);
 	rte_mempool_obj_iter(port->pool, rte_pktmbuf_init, NULL);
@@ -420,7 +435,6 @@ static void publish(struct opening *o)
 	port->pub.nic = o->nic;
 	port->pub.driver = port->driver_name;
 	port->pub.ifname = port->ifname;
-	port->pub.hugepages = dpdk_eal_hugepages();
 	o->nic->priv = port;
 	o->nic->up = true;
 	snprintf(o->nic->name, sizeof(o->nic->name), "%s", o->conf->name);
@@ -444,6 +458,7 @@ static void tear_down(struct dpdk_port *port)
 
 static int open_with(struct opening *o)
 {
+	static unsigned opened;
 	struct dpdk_port *port;
 	int rc = dpdk_devargs_parse(&o->dev, o->conf, o->err, o->errlen);
 
@@ -479,6 +494,9 @@ unplug:
 	dpdk_wake_setup(port);
 	o->nic->ops = dpdk_peek_setup(port, &o->dev) ? &dpdk_nic_ops : &dpdk_nic_ops_blind;
 	dpdk_log_kept();
+	/* the others' share stays held until they are open */
+	if (++opened >= o->conf->ports)
+		dpdk_huge_drop();
 	return 0;
 }
 

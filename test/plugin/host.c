@@ -97,7 +97,8 @@ static void parse_one(struct host_options *o, const char *arg)
 	else if ((v = value_of(arg, "eal")))
 		o->conf.eal_args = v;
 	else if ((v = value_of(arg, "huge")))
-		o->conf.hugepages = !strcmp(v, "yes") ? FN_PORT_HUGE_YES : FN_PORT_HUGE_NO;
+		o->conf.hugepages = !strcmp(v, "yes") ? FN_PORT_HUGE_YES :
+				    !strcmp(v, "auto") ? FN_PORT_HUGE_AUTO : FN_PORT_HUGE_NO;
 	else if (!strcmp(arg, "spin"))
 		o->spin = true;
 	else if (!strcmp(arg, "fork"))

@@ -151,6 +151,56 @@ wire_errors()
 	wire_check "a driver that does not exist" wire_refused 'net_nosuch0' net_nosuch0
 }
 
+# wire_thief "always" | "now and then": a program that has huge pages, all that there are, until its standard input ends.
+wire_thief()
+{
+	coproc THIEF { exec python3 -c '
+import mmap, sys, threading, time
+def take(n):
+    try: return mmap.mmap(-1, n << 21, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000)
+    except OSError: return None
+def free(): return sum(int(l.split()[1]) for l in open("/proc/meminfo") if l.startswith("HugePages_Free"))
+had = [take(free())]	# reserved, and still counted as free
+print("has", flush=True)
+end = threading.Thread(target=sys.stdin.read)
+end.start()
+while end.is_alive():
+    if sys.argv[1] == "now and then":
+        had.clear()
+        time.sleep(0.003)
+    while had and had[-1] or not had:
+        had.append(take(1))
+    had.pop()
+    end.join(0.02)
+' "$1"; }
+	thief=$THIEF_PID
+	read -r _ <&"${THIEF[0]}"
+}
+
+wire_thief_ends()
+{
+	eval "exec ${THIEF[1]}>&-"
+	wait "$thief"
+}
+
+# Huge pages that others have reserved, or take meanwhile, are no reason to fail.
+wire_thieves()
+{
+	local i
+
+	wire_thief always
+	wire_check "none is to be had" wire_refused 'hugepages = yes, but' "$LAB_DEVARGS" huge=yes
+	wire_check "starts without" eval 'wire_start huge=auto && wire_ping 2 && grep -q "log 3: without huge pages" "$LAB_TMP/server.log"'
+	wire_check "ends" lab_stop_server
+	wire_thief_ends
+	wire_thief "now and then"
+	for i in 1 2 3 4; do
+		wire_check "starts with or without, $i" eval 'wire_start huge=auto && wire_udp 2000 1472'
+		wire_check "ends" lab_stop_server
+	done
+	wire_thief_ends
+}
+
 wire_test()
 {
 	local kind=$1
@@ -185,6 +235,7 @@ wire_test()
 	if lab_hugepages 80; then
 		wire_check "with huge pages" eval 'wire_start huge=yes && wire_ping 5 && wire_udp 5000 1472'
 		wire_check "ends" lab_stop_server
+		[ "$kind" != af_packet ] || wire_thieves
 	else
 		wire_number=$((wire_number + 1))
 		echo "ok $wire_number - with huge pages # SKIP the kernel has none to give"
