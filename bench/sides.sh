@@ -79,15 +79,12 @@ side_make()
 		side_make_local "$side"
 	elif is_fastnet "$side"; then
 		lab_make "$side"
-		lab_offloads off
 	else
 		lab_make kernel
 		[ "$side" != pinned ] || pin_receive
-		if [ -n "$WIRE" ]; then
-			lab_offloads off
-			lab_exec_server ethtool -K "$LAB_SERVER_IF" tx off gso off tso off >/dev/null 2>&1
-		fi
+		[ -z "$WIRE" ] || lab_exec_server ethtool -K "$LAB_SERVER_IF" tx off gso off tso off >/dev/null 2>&1
 	fi
+	[ -z "$WIRE" ] || is_local "$side" || lab_offloads off
 	[ -z "$WIRE" ] || is_local "$side" || lab_exec_client sh -c "
 		echo $(printf %x $((1 << CLIENT_CORE))) >/sys/class/net/$LAB_CLIENT_IF/queues/rx-0/rps_cpus"
 	tune
