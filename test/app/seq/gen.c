@@ -95,12 +95,20 @@ static int any_socket(void)
 	return h;
 }
 
+/* A registration that outlives the image's last number of a connection is not served (OPEN): h, or one after it. */
+static int may_go(int h)
+{
+	for (int i = 0; i < PLACES && g.child && g.inherited[h]; i++)
+		h = (h + 1) % PLACES;
+	return h;
+}
+
 static int vacant(void)
 {
 	for (int i = 0; i < PLACES; i++)
 		if (g.kind[i] == NONE)
 			return i;
-	return below(PLACES);
+	return may_go(below(PLACES));
 }
 
 static void is(int h, enum kind kind, bool nonblock)

@@ -9,7 +9,8 @@
 
 #include "seq.h"
 
-#define SLOTS 64
+#define SLOTS	64
+#define NEWS	512
 
 static struct slot {
 	int fd;
@@ -18,19 +19,22 @@ static struct slot {
 	unsigned sent;		/* bytes, for the pattern */
 	long got;		/* bytes since the last report, and their checksum */
 	uint32_t crc;
+	char news[NEWS];	/* since the last report */
 } slot[SLOTS];
 static int slots, listener, datagrams, marks, control;
 static struct in_addr own_ip, subject_ip;
 static struct sockaddr_in from;	/* of the last datagram */
-static char news[2048], buf[65536];
+static char datagram_news[NEWS], buf[65536];
 
-static void tell(const char *format, ...)
+/* In the order of slots, datagrams last: what happened first on which of several connections is left open. */
+static void tell(int i, const char *format, ...)
 {
-	size_t n = strlen(news);
+	char *to = i < 0 ? datagram_news : slot[i].news;
+	size_t n = strlen(to);
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(news + n, sizeof(news) - n, format, args);
+	vsnprintf(to + n, NEWS - n, format, args);
 	va_end(args);
 }
 
@@ -80,7 +84,7 @@ static void look_at_connect(int i)
 	getsockopt(slot[i].fd, SOL_SOCKET, SO_ERROR, &err, &len);
 	slot[i].connecting = false;
 	slot[i].over = err;
-	tell(" s%d %s", i, err ? error_name(err) : "connected");
+	tell(i, " s%d %s", i, err ? error_name(err) : "connected");
 }
 
 static void drain(int i)
@@ -96,10 +100,10 @@ static void drain(int i)
 		return;
 	s->over = true;
 	if (s->got)
-		tell(" s%d +%ld %08x", i, s->got, s->crc);
+		tell(i, " s%d +%ld %08x", i, s->got, s->crc);
 	s->got = 0;
 	s->crc = 0;
-	tell(" s%d %s", i, n ? error_name(errno) : "EOF");
+	tell(i, " s%d %s", i, n ? error_name(errno) : "EOF");
 }
 
 static void datagram(void)
@@ -108,16 +112,17 @@ static void datagram(void)
 	ssize_t n;
 
 	while ((n = recvfrom(datagrams, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &len)) >= 0)
-		tell(" datagram %zd %08x", n, crc32(0, buf, (size_t)n));
+		tell(-1, " datagram %zd %08x", n, crc32(0, buf, (size_t)n));
 }
 
 static void look(void)
 {
-	int on = 1, fd;
+	int on = 1, fd, i;
 
 	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-		tell(" s%d accepted", keep(fd, false));
-	for (int i = 0; i < slots; i++) {
+		if ((i = keep(fd, false)) >= 0)
+			tell(i, " s%d accepted", i);
+	for (i = 0; i < slots; i++) {
 		if (slot[i].fd < 0)
 			continue;
 		if (slot[i].connecting)
@@ -230,7 +235,7 @@ static void do_reset(void)
 		do_rst(i, 0);
 	slots = 0;
 	from = (struct sockaddr_in){ 0 };
-	*news = 0;
+	*datagram_news = 0;
 }
 
 static const struct {
@@ -257,14 +262,22 @@ static long obey(const char *verb, long a, long b)
 	return -ENOSYS;
 }
 
-static void tell_bytes(void)
+static void report(void)
 {
-	for (int i = 0; i < slots; i++)
-		if (slot[i].got) {
-			tell(" s%d +%ld %08x", i, slot[i].got, slot[i].crc);
+	char text[2048] = "";
+
+	for (int i = 0; i <= slots; i++) {
+		char *news = i < slots ? slot[i].news : datagram_news;
+
+		if (i < slots && slot[i].got) {
+			tell(i, " s%d +%ld %08x", i, slot[i].got, slot[i].crc);
 			slot[i].got = 0;
 			slot[i].crc = 0;
 		}
+		strncat(text, news, sizeof(text) - strlen(text) - 1);
+		*news = 0;
+	}
+	send(control, *text ? text : "-", *text ? strlen(text) : 1, 0);
 }
 
 static void answer(const char *order)
@@ -274,9 +287,7 @@ static void answer(const char *order)
 
 	sscanf(order, "%31s %ld %ld", verb, &a, &b);
 	if (!strcmp(verb, "report")) {
-		tell_bytes();
-		send(control, *news ? news : "-", *news ? strlen(news) : 1, 0);
-		*news = 0;
+		report();
 		return;
 	}
 	if (!strcmp(verb, "hello")) {

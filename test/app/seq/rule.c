@@ -31,10 +31,29 @@ bool may_sleep(const struct op *op)
 	}
 }
 
-/* How much of a lot a call takes that does not wait is open. */
+bool is_much(const struct op *op)
+{
+	return (op->verb == V_write || op->verb == V_send) && op->arg[1] > MUCH;
+}
+
+/* Of a connection to the subject itself nobody reads a lot while it is sent. */
+static bool to_self(int fd)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+	struct result r = { .ret = 0 };
+
+	if (!getpeername(fd, (struct sockaddr *)&ss, &len))
+		address_text(actors_world(), &ss, len, &r);
+	return strstr(r.detail, "self");
+}
+
+/* How much of a lot a call takes that does not wait is open, and how much two buffers take together. */
 bool takes_some(const struct op *op)
 {
-	return (op->verb == V_write || op->verb == V_send) && op->arg[1] > MUCH && nonblocking(actors_world()->fd[op->arg[0]]);
+	int fd = actors_world()->fd[op->arg[0]];
+
+	return is_much(op) && (nonblocking(fd) || to_self(fd));
 }
 
 static bool used(long handle)
@@ -45,6 +64,16 @@ static bool used(long handle)
 		if (actor_blocked(i) && (b->arg[0] == handle || (b->verb == V_pollmany && b->arg[1] == handle)))
 			return true;
 	}
+	return false;
+}
+
+bool closes_one(const struct op *op)
+{
+	const char *args = verbs[op->verb].args;
+
+	for (int i = 0; args[i]; i++)
+		if (args[i] == 'F' && (op->actor == A_CHILD || actors_world()->fd[op->arg[i]] >= 0))
+			return true;
 	return false;
 }
 

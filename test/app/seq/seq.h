@@ -139,7 +139,11 @@ extern __thread volatile int sigpipes;
 
 /* ---- rule.c ---- */
 bool may_sleep(const struct op *op);
+/* Does it send more than a buffer takes at once? */
+bool is_much(const struct op *op);
 bool takes_some(const struct op *op);
+/* Does it set a handle that has a descriptor, which is closed? */
+bool closes_one(const struct op *op);
 /* Does it end a number that a blocked call uses? */
 bool takes_away(const struct op *op);
 

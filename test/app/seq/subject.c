@@ -107,6 +107,8 @@ static void outcome(const struct op *op, const struct result *r)
 {
 	if (r->ret < 0)
 		printf("-1 %s%s\n", error_name(r->err), r->detail);
+	else if (is_much(op) && r->ret && r->ret < op->arg[1])
+		printf("a part%s\n", r->detail);
 	else if (is_number(op))
 		printf("descriptor%s\n", r->detail);
 	else
@@ -162,8 +164,12 @@ static void run_order(const char *line)
 
 static void send_signal(const struct op *op)
 {
-	if (op->arg[0] < ACTORS && actor_blocked((int)op->arg[0]))
-		actor_signal((int)op->arg[0], (int)op->arg[1]);
+	int who = (int)op->arg[0];
+
+	if (who < ACTORS && actor_blocked(who) && is_much(actor_op(who)))
+		printf("left open, ");	/* how much has gone, and will be told by the peer */
+	else if (who < ACTORS && actor_blocked(who))
+		actor_signal(who, (int)op->arg[1]);
 	else
 		printf("not blocked, ");
 	printf("0\n");
@@ -204,6 +210,7 @@ static void run_line(const char *line, int number)
 		run_order(strchr(line, ' ') + 1);
 	} else if (!own_verb(&op)) {
 		net = verbs[op.verb].net && op.verb != V_epctl && (op.verb != V_epwait || op.arg[1]);
+		net |= closes_one(&op);
 		if (takes_some(&op) || (any_blocked() && (may_sleep(&op) || takes_away(&op))))
 			printf("left open\n");
 		else if (!actor_issue(op.actor, &op, number))
