@@ -25,6 +25,7 @@ enum form {
 	/* of STACK and FILE */
 	FORM_BOOL, FORM_INT, FORM_BYTE, FORM_TTL, FORM_PMTU, FORM_SNDBUF, FORM_RCVBUF, FORM_LOWAT, FORM_LINGER, FORM_CC,
 	FORM_RECVERR, FORM_TIMEO, FORM_STAMP, FORM_FLAG, FORM_FLAG6, FORM_V6ONLY, FORM_CORK,
+	FORM_PRIORITY,
 	/* of FACT: who knows */
 	FORM_KERNEL, FORM_TYPE, FORM_DOMAIN, FORM_PROTOCOL, FORM_ERROR, FORM_PEERNAME, FORM_MEMINFO, FORM_COOKIE,
 	FORM_MTU, FORM_INFO,
@@ -46,6 +47,7 @@ enum {
 #define ARG_recvtos offsetof(struct fn_sockopts, recvtos)
 #define ARG_v6only offsetof(struct fn_sockopts, v6only)
 #define ARG_cork offsetof(struct fn_sockopts, cork)
+#define ARG_priority offsetof(struct fn_sockopts, priority)
 #include "shim/opt.def"
 #undef FN_OPTION
 #undef FN_OPTION_PLAIN
@@ -254,13 +256,24 @@ static bool *flag_of(struct fn_file *f, const struct row *r)
 	return (bool *)((char *)&f->opt + r->arg);
 }
 
+/* A connection that has ended gives back a port that bind() did not name (tcp_set_state). */
+static bool has_port(const struct fn_sock *sk)
+{
+	bool ended = sk->kind == FN_SOCK_TCP && sk->tcp_state == FN_TCP_CLOSED;
+
+	return sk->local.port && (!ended || sk->opts & FN_SO_BOUND_PORT);
+}
+
 static int set_file(struct fn_file *f, int fd, const struct row *r, int value)
 {
 	switch (r->form) {
 	case FORM_STAMP:
 		return set_stamp(f, r, value);
 	case FORM_V6ONLY:
-		return f->sk->local.port ? -EINVAL : (*flag_of(f, r) = value, 0);
+		if (has_port(f->sk))
+			return -EINVAL;
+		*flag_of(f, r) = value;
+		return 0;
 	case FORM_CORK:
 		*flag_of(f, r) = value;
 		if (!value)
@@ -286,9 +299,32 @@ static int set_buf(struct fn_file *f, int fd, const struct row *r, int name, int
 	return err ? err : set_stack(f, r, fn_optval_buf(r->form == FORM_SNDBUF, value, force));
 }
 
+/* Who may set which is the kernel's to say (sk_set_prio_allowed). */
+static int set_priority(struct fn_file *f, int fd, int value)
+{
+	int err = fn_sys_setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &value, sizeof(value));
+
+	if (!err)
+		f->opt.priority = value;
+	return err;
+}
+
+/* A type of service that is another one brings its priority (__ip_sock_set_tos, rt_tos2priority). */
+static int set_tos(struct fn_file *f, const struct row *r, int value)
+{
+	static const uint8_t priority[4] = { 0, 2, 6, 4 };	/* ip_tos2prio: four of each */
+	int before = f->sk->tos, err = set_stack(f, r, value);
+
+	if (!err && f->sk->tos != before)
+		f->opt.priority = priority[f->sk->tos >> 3 & 3];
+	return err;
+}
+
 /* An int option, its value read. */
 static int set_value(struct fn_file *f, int fd, const struct row *r, int name, int value)
 {
+	if (r->form == FORM_PRIORITY)
+		return set_priority(f, fd, value);
 	if (r->how == HOW_FILE)
 		return set_file(f, fd, r, !!value);
 	switch (r->form) {
@@ -300,6 +336,8 @@ static int set_value(struct fn_file *f, int fd, const struct row *r, int name, i
 		return set_buf(f, fd, r, name, value);
 	case FORM_LOWAT:
 		return set_stack(f, r, clamp_lowat(f, value));
+	case FORM_BYTE:
+		return set_tos(f, r, value);
 	default:
 		return set_stack(f, r, value);
 	}
@@ -454,6 +492,9 @@ static int get_served(struct fn_file *f, int level, const struct row *r, void *v
 	case FORM_CORK:
 		v = *flag_of(f, r);
 		break;
+	case FORM_PRIORITY:
+		v = f->opt.priority;
+		break;
 	default:
 		err = get_stack(f, (enum fn_opt)r->arg, &v);
 		break;
@@ -591,6 +632,10 @@ static int copy_one(struct fn_file *f, int fd, unsigned bit)
 		f->opt.v6only = v;
 		return 0;
 	}
+	if (r->form == FORM_PRIORITY) {
+		f->opt.priority = v;
+		return 0;
+	}
 	return set_served(f, fd, r, name, value, len);
 }
 
@@ -600,6 +645,9 @@ int fn_sockopt_copy(struct fn_file *f, int fd)
 
 	for (uint64_t left = f->opt.noted; left && !err; left &= left - 1)
 		err = copy_one(f, fd, (unsigned)__builtin_ctzll(left));
+	/* the later of the two that set it is not known here, but the value is */
+	if (!err && f->opt.noted & 1ull << BIT_IP_TOS)
+		err = copy_one(f, fd, BIT_SO_PRIORITY);
 	return err;
 }
 
@@ -650,6 +698,7 @@ void fn_sockopt_inherit(struct fn_file *f, const struct fn_file *listener)
 	f->rcvtimeo = listener->rcvtimeo;
 	f->sndtimeo = listener->sndtimeo;
 	f->opt = listener->opt;
+	f->opt.priority = 0;	/* sk_clone */
 }
 
 int fn_sock_pending_error(struct fn_file *f)

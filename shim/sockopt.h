@@ -20,6 +20,7 @@ struct fn_sockopts {
 	uint64_t noted;		/* bits by opt.def: set while undecided, to be copied at acceleration */
 	int linger_sec;		/* l_linger of the last time it was on: Linux shows it when it is off, too */
 	uint8_t stamp;		/* enum fn_stamp */
+	int priority;		/* SO_PRIORITY: a port has one queue, so it is only remembered */
 	bool stamp_new;		/* SO_TIMESTAMP_NEW's layout */
 	bool pktinfo, pktinfo6, recvttl, recvtos;	/* ancillary data wanted */
 	bool v6only;
