@@ -505,20 +505,23 @@ ssize_t fn_wrap_sendfile(int out, int in, off_t *off, size_t n)
 }
 fn_alias(sendfile64, sendfile);
 
-static bool is_pipe(int fd)
+/* A pipe's end that is open for `mode`? */
+static bool is_pipe(int fd, long mode)
 {
+	long fl = fn_sys(SYS_fcntl, fd, F_GETFL, 0) & O_ACCMODE;
 	struct stat st;
 
-	return !fn_sys(SYS_fstat, fd, &st) && S_ISFIFO(st.st_mode);
+	return (fl == mode || fl == O_RDWR) && !fn_sys(SYS_fstat, fd, &st) && S_ISFIFO(st.st_mode);
 }
 
-/* Whatever is wrong with the arguments (no pipe, an offset, two sockets) the kernel says before it moves a byte. */
+/* Whatever is wrong with the arguments (no pipe, its wrong end, an offset, two sockets) the kernel says before it moves a
+ * byte. */
 ssize_t fn_wrap_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n, unsigned flags)
 {
 	bool from = fn_ours(in), to = fn_ours(out);
 	struct fn_file *f;
 
-	if (fn_likely(from == to) || in_off || out_off || !is_pipe(from ? out : in))
+	if (fn_likely(from == to) || in_off || out_off || !is_pipe(from ? out : in, from ? O_WRONLY : O_RDONLY))
 		return fn_real.splice(in, in_off, out, out_off, n, flags);
 	f = fn_enter_point(from ? in : out);
 	if (from)

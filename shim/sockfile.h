@@ -10,7 +10,7 @@
 #include "shim/file.h"
 #include "shim/reason.h"
 
-/* How far connect() got (fn_file.conn), Linux's socket->state. An accepted file is made with 0. */
+/* How far connect() got (fn_sock.conn, for all images), Linux's socket->state. An accepted one is made with 0. */
 enum fn_conn {
 	FN_CONN_DONE,		/* SS_CONNECTED */
 	FN_CONN_BUSY,		/* SS_CONNECTING */
@@ -28,7 +28,7 @@ enum fn_side {
 /*
  * The first connect() of f, whose kind is FN_FILE_TCP, with f->sk made and its options copied: starts it, and waits for
  * the outcome unless the file is non-blocking. 0 or -errno as connect(2); -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL and
- * -EADDRINUSE at once mean that nothing was sent (f->conn is FN_CONN_NONE). Called without locks.
+ * -EADDRINUSE at once mean that nothing was sent (conn is FN_CONN_NONE). Called without locks.
  */
 int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to);
 
@@ -47,6 +47,10 @@ int fn_sock_fcntl(struct fn_file *f, int fd, int cmd, long arg);
 ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t count);
 ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags);
 ssize_t fn_tcp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags);
+/* The same with datagrams, each call one. */
+ssize_t fn_udp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t count);
+ssize_t fn_udp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags);
+ssize_t fn_udp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags);
 
 /* file_udp.c: UDP_CORK went off: what was gathered leaves. Does not wait. */
 void fn_udp_uncork(struct fn_file *f, int fd);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * sendfile and splice on a connection. The file is read straight into transmit buffers, outside the lock; a pipe gets
- * received bytes by way of a small bounce. Must not know TCP.
+ * sendfile and splice on a connection, and on a datagram socket. The file is read straight into transmit buffers, outside
+ * the lock; a pipe gets received bytes by way of a small bounce. A datagram is gathered first. Must not know TCP.
  */
 #include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "shim/convert.h"
@@ -19,9 +21,10 @@
 
 /*
  * Move up to `want` bytes from in_fd (at *pos, or at its own position when NULL). Bytes moved; 0: end of file; -EAGAIN:
- * the send buffer is full (*full set) or in_fd has nothing now; the read's or the connection's error.
+ * the send buffer is full (*full set) or in_fd has nothing now; the read's or the connection's error. `keep`: an error of
+ * the connection's is left where it is, and -EPIPE.
  */
-static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want, bool *full)
+static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want, bool *full, bool keep)
 {
 	struct iovec iov[CHUNK_IOVS];
 	int iovcnt = CHUNK_IOVS, err = 0;
@@ -31,6 +34,8 @@ static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want,
 	fn_engine_lock();
 	if (f->sk->tcp_state == FN_TCP_SYN_SENT || f->sk->tcp_state == FN_TCP_SYN_RCVD)
 		err = -EAGAIN;
+	else if (keep && f->sk->error)
+		err = -EPIPE;
 	else
 		chain = fn_tcp_reserve(f->sk, want, iov, &iovcnt, &err);
 	fn_engine_unlock();
@@ -88,7 +93,7 @@ ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 	uint64_t deadline = 0;
 	size_t done = 0;
 	ssize_t n = off ? 0 : check_seekable(in_fd);
-	bool full;
+	bool full, looked = false;	/* is there anything in the file? */
 
 	if (n < 0)
 		return n;
@@ -96,13 +101,14 @@ ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 		return -EINVAL;
 	count = fn_min(count, (size_t)FN_RW_MAX);
 	while (done < count) {
-		n = send_chunk(f, in_fd, off ? &pos : NULL, count - done, &full);
-		if (n > 0) {
-			done += (size_t)n;
+		n = send_chunk(f, in_fd, off ? &pos : NULL, count - done, &full, !looked);
+		if (n < 0 && !looked && at_end(in_fd, off))
+			return 0;
+		if (n > 0 || (n < 0 && !looked)) {
+			done += (size_t)fn_max(n, 0);
+			looked = true;
 			continue;
 		}
-		if (n < 0 && !done && at_end(in_fd, off))
-			return 0;
 		if (n == -EAGAIN && full)
 			n = wait_room(f, fd, &deadline, done);
 		else if (n == 0)
@@ -157,7 +163,7 @@ ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsign
 			n = fn_min(n, 0);	/* hung up and empty: the end */
 			break;
 		}
-		n = send_chunk(f, pipe, NULL, len - done, &full);
+		n = send_chunk(f, pipe, NULL, len - done, &full, false);
 		if (n > 0)
 			done += (size_t)n;
 		else if (n == -EAGAIN && full)
@@ -196,11 +202,14 @@ static ssize_t bounce(struct fn_file *f, int pipe, size_t len)
 	return n;
 }
 
-/* A blocking pipe is given a page at a time, which it takes at once when it is writable. */
-static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, bool pipe_nonblock, bool wait_space)
+/*
+ * Whether the call waits for room
+ * in the pipe is said by its flags and the pipe's, whether it waits for the first bytes by the socket's (tcp_splice_read).
+ */
+static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, bool wait_space, bool first)
 {
+	ssize_t n = wait_pipe(pipe, POLLOUT, !wait_space || !first);
 	uint64_t deadline;
-	ssize_t n = wait_pipe(pipe, POLLOUT, !wait_space);
 
 	if (n < 0)
 		return n;
@@ -210,8 +219,8 @@ static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, 
 	}
 	deadline = f->rcvtimeo ? fn_timeo_deadline(f->rcvtimeo) : FN_FOREVER;
 	for (;;) {
-		n = bounce(f, pipe, pipe_nonblock ? len : fn_min(len, (size_t)PIPE_SLOT));
-		if (n != -EAGAIN || fn_file_nonblock(f) || !wait_space)
+		n = bounce(f, pipe, len);
+		if (n != -EAGAIN || fn_file_nonblock(f) || !first)
 			return n;
 		n = fn_wait_file(f, fd, POLLIN, deadline);
 		if (n)
@@ -223,13 +232,14 @@ ssize_t fn_tcp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsig
 {
 	bool pipe_nonblock = fn_sys_fcntl(pipe, F_GETFL, 0) & O_NONBLOCK;
 	bool wait_space = !pipe_nonblock && !(flags & SPLICE_F_NONBLOCK);
-	size_t done = 0;
+	/* a blocking pipe is given a page at a time, which it takes at once when it is writable */
+	size_t done = 0, part = pipe_nonblock ? FN_RW_MAX : PIPE_SLOT;
 	ssize_t n = 0;
 
 	len = fn_min(len, (size_t)FN_RW_MAX);
 	while (done < len) {
 		/* once something has moved, the call does not wait for more (tcp_splice_read) */
-		n = splice_out_once(f, fd, pipe, len - done, pipe_nonblock, wait_space && !done);
+		n = splice_out_once(f, fd, pipe, fn_min(len - done, part), wait_space, !done);
 		if (n <= 0)
 			break;
 		done += (size_t)n;
@@ -237,4 +247,141 @@ ssize_t fn_tcp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsig
 	if (!done && fn_converted(f))
 		return FN_TO_KERNEL;
 	return done ? (ssize_t)done : n;
+}
+
+/* ---- datagrams: each call is one, as whole as it can be (splice_to_socket, copy_splice_read) ---- */
+
+#define DATAGRAM_MAX	65507	/* what IPv4 and UDP leave of 64 KB */
+
+/* Memory for one datagram and a byte more; NULL: there is none. Not on the stack, which may be a thread's small one. */
+static uint8_t *datagram_new(void)
+{
+	void *mem = (void *)fn_sys(SYS_mmap, NULL, DATAGRAM_MAX + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				   -1, 0);
+
+	return (unsigned long)mem > -4096ul ? NULL : mem;
+}
+
+static void datagram_free(uint8_t *mem)
+{
+	fn_sys(SYS_munmap, mem, DATAGRAM_MAX + 1);
+}
+
+/* Why nothing can be sent: found out before anything is taken from where it lies. */
+static int cannot_send(struct fn_file *f)
+{
+	int err = fn_sock_pending_error(f);
+
+	if (err)
+		return err;
+	return f->sk->shut & FN_SHUT_WR ? -EPIPE : f->side == FN_SIDE_ANY ? -EDESTADDRREQ : 0;
+}
+
+static ssize_t send_datagram(struct fn_file *f, int fd, void *data, size_t len, unsigned flags)
+{
+	struct iovec iov = { data, len };
+
+	return len > DATAGRAM_MAX ? -EMSGSIZE : f->ops->send(f, fd, &iov, 1, flags);
+}
+
+/* The bytes of in_fd from pos on as one datagram. */
+static ssize_t send_from(struct fn_file *f, int fd, int in_fd, off_t pos, size_t count)
+{
+	uint8_t *data = datagram_new();
+	struct iovec iov = { data, fn_min(count, (size_t)DATAGRAM_MAX + 1) };
+	ssize_t n, err;
+
+	if (!data)
+		return -ENOMEM;
+	n = fn_sys(SYS_preadv, in_fd, &iov, 1, pos, 0);
+	err = n > 0 ? cannot_send(f) : 0;
+	if (n > 0)
+		n = err ? err : send_datagram(f, fd, data, (size_t)n, 0);
+	datagram_free(data);
+	return n == -EISDIR ? -EINVAL : n;
+}
+
+ssize_t fn_udp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t count)
+{
+	off_t pos = off ? *off : check_seekable(in_fd);
+	ssize_t n;
+
+	if (pos < 0)
+		return off ? -EINVAL : pos;
+	if ((ssize_t)count < 0)
+		return -EINVAL;
+	if (f->side == FN_SIDE_KERNEL)
+		return FN_TO_KERNEL;
+	n = count ? send_from(f, fd, in_fd, pos, count) : 0;
+	if (n > 0 && off)
+		*off = pos + n;
+	else if (n > 0)
+		fn_sys(SYS_lseek, in_fd, pos + n, SEEK_SET);
+	return n;
+}
+
+/* All that the pipe has now, as one datagram. */
+static ssize_t send_from_pipe(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags)
+{
+	int there = 0, err = cannot_send(f);
+	uint8_t *data;
+	ssize_t n;
+
+	fn_sys(SYS_ioctl, pipe, FIONREAD, &there);
+	if (err || fn_min(len, (size_t)there) > DATAGRAM_MAX)
+		return err ? err : -EMSGSIZE;
+	data = datagram_new();
+	if (!data)
+		return -ENOMEM;
+	n = fn_sys_read(pipe, data, fn_min(len, (size_t)there));
+	if (n > 0)
+		n = send_datagram(f, fd, data, (size_t)n, flags & SPLICE_F_MORE ? MSG_MORE : 0);
+	datagram_free(data);
+	return n;
+}
+
+ssize_t fn_udp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags)
+{
+	int n;
+
+	if (f->side == FN_SIDE_KERNEL)
+		return FN_TO_KERNEL;
+	n = wait_pipe(pipe, POLLIN, flags & SPLICE_F_NONBLOCK);
+	if (n < 0 || !(n & POLLIN))
+		return fn_min(n, 0);
+	return send_from_pipe(f, fd, pipe, len, flags);
+}
+
+/* What a pipe takes at once that has room for something: all of it when it is empty, else a page for sure. */
+static size_t pipe_room(int pipe)
+{
+	int there = 0, size = fn_sys_fcntl(pipe, F_GETPIPE_SZ, 0);
+
+	fn_sys(SYS_ioctl, pipe, FIONREAD, &there);
+	return there || size < 0 ? PIPE_SLOT : (size_t)size;
+}
+
+ssize_t fn_udp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags)
+{
+	bool nonblock = flags & SPLICE_F_NONBLOCK || fn_sys_fcntl(pipe, F_GETFL, 0) & O_NONBLOCK;
+	struct iovec iov;
+	ssize_t n;
+
+	if (f->side == FN_SIDE_KERNEL)
+		return FN_TO_KERNEL;
+	n = wait_pipe(pipe, POLLOUT, nonblock);
+	if (n >= 0 && n & POLLERR) {
+		fn_sigpipe();		/* no reader */
+		n = -EPIPE;
+	}
+	if (n < 0)
+		return n;
+	iov = (struct iovec){ datagram_new(), fn_min(fn_min(len, (size_t)DATAGRAM_MAX), pipe_room(pipe)) };
+	if (!iov.iov_base)
+		return -ENOMEM;
+	n = f->ops->recv(f, fd, &iov, 1, 0);
+	if (n > 0)
+		n = fn_sys_write(pipe, iov.iov_base, (size_t)n);
+	datagram_free(iov.iov_base);
+	return n;
 }
