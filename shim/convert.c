@@ -259,7 +259,7 @@ int fn_convert(struct fn_file *f)
 {
 	int fd;
 
-	if (f->kind == FN_FILE_TCP && f->conn != FN_CONN_NONE && f->conn != FN_CONN_ENDING)
+	if (f->kind == FN_FILE_TCP && f->sk->conn != FN_CONN_NONE && f->sk->conn != FN_CONN_ENDING)
 		return convert_tcp(f);
 	fd = number_of(f);
 	if (fd >= 0 && f->kind == FN_FILE_TCP && f->reason != FN_REASON_ACCEPTED)
@@ -309,7 +309,7 @@ int fn_convert_all(void)
 
 		if (!f)
 			continue;
-		if (f->kind == FN_FILE_TCP && f->conn != FN_CONN_NONE) {
+		if (f->kind == FN_FILE_TCP && f->sk->conn != FN_CONN_NONE) {
 			ret = fn_convert(f);
 			n++;
 		}

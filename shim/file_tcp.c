@@ -135,17 +135,22 @@ static ssize_t try_recv(struct fn_file *f, struct rx *rx, size_t skip)
 	return n;
 }
 
-/* Nothing asked for: waits once for data all the same, and whatever ends the wait, the result is 0. */
+/*
+ * Nothing asked for: the urgent byte is taken all the same (tcp_recv_urg), and data waited for once; whatever ends the
+ * wait, the result is 0. Anything in the queue will do, an urgent byte even, and comes before the connection's error.
+ */
 static ssize_t recv_nothing(struct fn_file *f, unsigned flags)
 {
 	char byte;
 	struct iovec one = { &byte, 1 };
-	struct rx rx = { .iov = &one, .iovcnt = 1, .flags = (flags & MSG_OOB) | MSG_PEEK };
-	ssize_t n = try_recv(f, &rx, 0);
+	struct rx rx = { .iov = &one, .iovcnt = 1, .flags = MSG_PEEK };
+	ssize_t n;
 
-	/* an urgent byte that stands in the queue is as good as any */
-	if (n == -EAGAIN && f->sk->rxq.head)
+	if (flags & MSG_OOB)
+		rx = (struct rx){ .flags = flags };
+	else if (f->sk->rxq.head)
 		return 0;
+	n = try_recv(f, &rx, 0);
 	if (n == -EAGAIN && !dont_wait(f, flags) && !(flags & MSG_OOB)) {
 		wait_any(f, fn_timeo_deadline(f->rcvtimeo));
 		n = 0;
@@ -395,7 +400,7 @@ static ssize_t do_send(struct fn_file *f, int fd, const struct iovec *iov, int i
 /* MSG_FASTOPEN on a socket that has connected already, or is about to (tcp_sendmsg_fastopen). */
 static int fastopen_error(const struct fn_file *f)
 {
-	return f->conn == FN_CONN_DONE ? -EISCONN : f->conn == FN_CONN_BUSY ? -EALREADY : -EOPNOTSUPP;
+	return f->sk->conn == FN_CONN_DONE ? -EISCONN : f->sk->conn == FN_CONN_BUSY ? -EALREADY : -EOPNOTSUPP;
 }
 
 static ssize_t tcp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
@@ -438,9 +443,9 @@ static int connect_done(struct fn_file *f)
 		err = fn_sock_take_error(f->sk);
 		err = err ? -err : -ECONNABORTED;
 		fn_sock_disconnect(f->sk);
-		f->conn = FN_CONN_NONE;
+		f->sk->conn = FN_CONN_NONE;
 	} else {
-		f->conn = FN_CONN_DONE;
+		f->sk->conn = FN_CONN_DONE;
 	}
 	fn_engine_unlock();
 	return err;
@@ -471,11 +476,11 @@ int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to)
 {
 	int err;
 
-	f->conn = FN_CONN_NONE;
+	f->sk->conn = FN_CONN_NONE;
 	fn_engine_lock();
 	err = fn_sock_connect(f->sk, to);
 	if (err == -EINPROGRESS || !err)
-		f->conn = FN_CONN_BUSY;
+		f->sk->conn = FN_CONN_BUSY;
 	fn_engine_kick();
 	fn_engine_unlock();
 	if (err && err != -EINPROGRESS)
@@ -490,7 +495,7 @@ static int disconnect(struct fn_file *f)
 {
 	fn_engine_lock();
 	fn_sock_disconnect(f->sk);
-	f->conn = FN_CONN_NONE;
+	f->sk->conn = FN_CONN_NONE;
 	fn_engine_kick();
 	fn_engine_unlock();
 	return 0;
@@ -520,9 +525,9 @@ static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, s
 		return -EFAULT;
 	if (addr->sa_family == AF_UNSPEC)
 		return disconnect(f);
-	if (f->conn == FN_CONN_DONE || f->conn == FN_CONN_ENDING)
-		return f->conn == FN_CONN_DONE ? -EISCONN : -EINVAL;
-	if (f->conn == FN_CONN_BUSY)
+	if (f->sk->conn == FN_CONN_DONE || f->sk->conn == FN_CONN_ENDING)
+		return f->sk->conn == FN_CONN_DONE ? -EISCONN : -EINVAL;
+	if (f->sk->conn == FN_CONN_BUSY)
 		return connect_wait(f, fd, -EALREADY);
 	kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
 	if (kind < 0)
@@ -553,7 +558,7 @@ static int tcp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 	if (local.ip4 && !fn_stack_is_local(fn_engine.st, local.ip4))
 		ret = -EADDRNOTAVAIL;	/* inet_bind looks at the address before the state */
 	else
-		ret = f->conn == FN_CONN_NONE ? fn_sock_bind(f->sk, &local) : -EINVAL;
+		ret = f->sk->conn == FN_CONN_NONE ? fn_sock_bind(f->sk, &local) : -EINVAL;
 	fn_engine_unlock();
 	return ret;
 }
@@ -578,8 +583,8 @@ static int tcp_shutdown(struct fn_file *f, int fd, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	fn_engine_lock();
-	if (f->conn == FN_CONN_BUSY)
-		f->conn = shut_connecting(f->sk);
+	if (f->sk->conn == FN_CONN_BUSY)
+		f->sk->conn = shut_connecting(f->sk);
 	err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
 	fn_engine_kick();
 	fn_engine_unlock();

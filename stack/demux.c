@@ -318,12 +318,16 @@ static bool addr_clash(const struct fn_sock *a, const struct fn_sock *b)
 	return !a->local.ip4 || !b->local.ip4 || a->local.ip4 == b->local.ip4;
 }
 
-/* Two sockets on one port: Linux inet_csk_bind_conflict and inet_rcv_saddr_equal, all of one user. */
+/*
+ * Two sockets on one port: Linux inet_csk_bind_conflict and inet_rcv_saddr_equal, all of one user. But a port that the
+ * stack has chosen for a connection can be named all the same: names are given out by the host's kernel, which does not
+ * know of our choice.
+ */
 static bool bind_clash(const struct fn_sock *sk, const struct fn_sock *other)
 {
 	uint16_t both = sk->opts & other->opts;
 
-	if (sk == other || !addr_clash(sk, other) || both & FN_SO_REUSEPORT)
+	if (sk == other || !addr_clash(sk, other) || both & FN_SO_REUSEPORT || other->opts & FN_SO_EPHEMERAL)
 		return false;
 	return !(both & FN_SO_REUSEADDR) || other->opts & FN_SO_LISTENING;
 }

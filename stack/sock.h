@@ -71,6 +71,7 @@ struct fn_sock {
 	int error;			/* SO_ERROR: a positive errno, cleared by fn_sock_take_error() */
 	int soft_error;			/* last ICMP hint, reported when a connection attempt times out */
 	uint64_t images;		/* the shim's: which process images hold it (a bit each) */
+	uint8_t conn;			/* the shim's: how far connect() got */
 	bool nospace;			/* a writer met a full buffer: tell it when there is room (SOCK_NOSPACE) */
 };
 
@@ -91,6 +92,7 @@ enum fn_sock_flag {
 	FN_SO_IN_CONN		= 1 << 12,	/* stands in the table of connections */
 	FN_SO_LISTENING		= 1 << 13,	/* found by fn_demux_bound() before sockets that are only bound */
 	FN_SO_RECVERR		= 1 << 14,	/* IP_RECVERR (TCP): what ICMP says fails an open connection */
+	FN_SO_EPHEMERAL		= 1 << 15,	/* the local port was chosen by the stack, for this connection alone */
 };
 
 #define FN_SHUT_RD	1	/* shutdown(SHUT_RD), or FIN received: reads end */

@@ -18,10 +18,12 @@ static int pick_port(struct fn_tcp *tp, uint32_t laddr, const struct fn_ep *remo
 	struct fn_ep local = { laddr, sk->local.port, 0 };
 	uint32_t hash;
 
-	if (!local.port)
+	if (!local.port) {
 		local.port = fn_demux_ephemeral(sk->st, sk, laddr, remote);
-	if (!local.port)
-		return -EADDRNOTAVAIL;
+		if (!local.port)
+			return -EADDRNOTAVAIL;
+		sk->opts |= FN_SO_EPHEMERAL;
+	}
 	hash = fn_hash4(sk->st, remote->ip4, local.ip4, remote->port, local.port);
 	other = fn_demux_conn(sk->st, hash, &local, remote);
 	if (other) {
@@ -49,6 +51,7 @@ static void forget(struct fn_tcp *tp)
 		tp->sk.local.ip4 = 0;
 	if (!(tp->sk.opts & FN_SO_BOUND_PORT))
 		tp->sk.local.port = 0;
+	tp->sk.opts &= (uint16_t)~FN_SO_EPHEMERAL;
 	tp->sk.shut = 0;
 	tp->sk.soft_error = 0;
 	memset(&tp->f, 0, sizeof(tp->f));
@@ -142,6 +145,18 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 #define NEED_RESET	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_CLOSE_WAIT | 1u << FN_TCP_FIN_WAIT1 | \
 			 1u << FN_TCP_FIN_WAIT2 | 1u << FN_TCP_SYN_RCVD)
 
+/* Where Linux leaves the sequence numbers, which the length of the queue and TCP_NOTSENT_LOWAT go by. */
+static void forget_but_numbers(struct fn_tcp *tp)
+{
+	uint32_t una = tp->snd_una, nxt = tp->snd_nxt, max = tp->max_window, end = tp->write_seq + max + 2;
+
+	forget(tp);
+	tp->snd_una = una;
+	tp->snd_nxt = nxt;
+	tp->write_seq = end;
+	tp->max_window = max;
+}
+
 /* RFC 9293 3.10.5; tcp_disconnect. The port's number stays to be seen, but is free (__inet_put_port). */
 int fn_tcp_disconnect(struct fn_sock *sk)
 {
@@ -161,7 +176,7 @@ int fn_tcp_disconnect(struct fn_sock *sk)
 		sk->error = ECONNRESET;
 	}
 	fn_tcp_done(tp);
-	forget(tp);
+	forget_but_numbers(tp);
 	sk->local.port = port;
 	return 0;
 }

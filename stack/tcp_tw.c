@@ -50,7 +50,7 @@ void fn_tcp_time_wait(struct fn_tcp *tp, enum fn_tcp_state substate, uint64_t ns
 	sk = fn_mini_sk(tw);
 	fn_tcp_mini_init(st, sk, &tp->sk.local, &tp->sk.remote, FN_TCP_TIME_WAIT);
 	sk->tos = tp->sk.tos;
-	sk->opts = tp->sk.opts & (FN_SO_REUSEADDR | FN_SO_REUSEPORT);
+	sk->opts = tp->sk.opts & (FN_SO_REUSEADDR | FN_SO_REUSEPORT | FN_SO_EPHEMERAL);
 	tw->substate = (uint8_t)substate;
 	tw->feat = tp->feat;
 	tw->rcv_wscale = tp->rcv_wscale;

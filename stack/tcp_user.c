@@ -314,7 +314,8 @@ static bool readable(const struct fn_tcp *tp)
 {
 	uint32_t avail = tp->rcv_nxt - tp->copied_seq, target = (uint32_t)tp->sk.rcvlowat;
 
-	if (tp->urg_data & FN_URG_VALID && tp->urg_seq == tp->copied_seq && urgent_hidden(tp))
+	/* the urgent byte, read by itself or not, stands there until the next read passes it */
+	if (urgent_hidden(tp) && tp->urg_seq == tp->copied_seq)
 		target++;
 	if (!avail)
 		return false;

@@ -170,6 +170,16 @@ Test(demux, two_with_reuseaddr_cannot_both_listen)
 	cr_assert_eq(fn_demux_listen(st, y), 0);
 }
 
+Test(demux, a_port_that_the_stack_chose_for_a_connection_can_be_named)
+{
+	struct fn_sock *c = conn(IP(10, 0, 0, 1), 40000, IP(10, 0, 0, 2), 80);
+	struct fn_sock *x = sock(FN_SOCK_TCP, 0, 40000, 0), *y = sock(FN_SOCK_TCP, 0, 40000, 0);
+
+	c->opts |= FN_SO_EPHEMERAL;
+	cr_assert_eq(fn_demux_bind(st, x), 0);
+	cr_assert_eq(fn_demux_bind(st, y), -EADDRINUSE);
+}
+
 Test(demux, connections_hold_their_port_against_bind_without_reuseaddr)
 {
 	struct fn_sock *c = conn(IP(10, 0, 0, 1), 80, IP(10, 0, 0, 2), 4000), *x = sock(FN_SOCK_TCP, 0, 80, 0);

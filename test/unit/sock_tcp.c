@@ -217,7 +217,7 @@ Test(sock_tcp, connect_without_waiting_tells_the_outcome_once)
 	struct sockaddr_in to = port_of_peer(80);
 
 	peer_listen(80);
-	f->conn = FN_CONN_NONE;
+	f->sk->conn = FN_CONN_NONE;
 	f->flags = O_NONBLOCK;
 	cr_assert_eq(f->ops->connect(f, -1, (void *)&to, sizeof(to)), -EINPROGRESS);
 	cr_assert_eq(f->ops->connect(f, -1, (void *)&to, sizeof(to)), -EALREADY);
@@ -234,7 +234,7 @@ Test(sock_tcp, a_refused_connect_may_be_tried_again)
 	int err;
 	socklen_t len = sizeof(err);
 
-	f->conn = FN_CONN_NONE;
+	f->sk->conn = FN_CONN_NONE;
 	cr_assert_eq(f->ops->connect(f, -1, (void *)&to, sizeof(to)), -ECONNREFUSED);
 	f->flags = O_NONBLOCK;
 	cr_assert_eq(f->ops->connect(f, -1, (void *)&to, sizeof(to)), -EINPROGRESS);
@@ -256,7 +256,7 @@ Test(sock_tcp, connect_ends_with_its_time)
 	uint64_t start = now;
 
 	to.sin_addr.s_addr = IP(10, 0, 0, 77);
-	f->conn = FN_CONN_NONE;
+	f->sk->conn = FN_CONN_NONE;
 	f->sndtimeo = 200 * MS;
 	cr_assert_eq(f->ops->connect(f, -1, (void *)&to, sizeof(to)), -EINPROGRESS);
 	cr_assert_eq(now - start, 200 * MS);
@@ -271,7 +271,7 @@ Test(sock_tcp, a_new_destination_may_be_the_kernels)
 	struct sockaddr_in to = port_of_peer(81);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	f->conn = FN_CONN_NONE;
+	f->sk->conn = FN_CONN_NONE;
 	f->flags = O_NONBLOCK;
 	stack_reaches = 0;
 	cr_assert_eq(f->ops->connect(f, fd, (void *)&to, sizeof(to)), FN_TO_KERNEL);
@@ -281,7 +281,7 @@ Test(sock_tcp, a_new_destination_may_be_the_kernels)
 	close(fd);
 	/* an accepted one cannot go there */
 	f = file_new(AF_INET, SOCK_STREAM);
-	f->conn = FN_CONN_NONE;
+	f->sk->conn = FN_CONN_NONE;
 	f->reason = FN_REASON_ACCEPTED;
 	cr_assert_eq(f->ops->connect(f, -1, (void *)&to, sizeof(to)), -ENETUNREACH);
 }
