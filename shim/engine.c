@@ -15,6 +15,7 @@
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
+#include "shim/listen.h"
 #include "shim/port.h"
 #include "shim/wait.h"
 
@@ -284,6 +285,9 @@ static __attribute__((noinline)) void side_events(const struct epoll_event *ev, 
 		if (!is_dual(f))
 			continue;
 		f->kernel_ready = true;
+		/* what listens never hangs up: another process has ended it */
+		if (fn_unlikely(f->kind == FN_FILE_LISTEN && ev[i].events & EPOLLHUP && !f->ended))
+			fn_listen_ended(f);
 		fn_file_wake(f, EPOLLIN | EPOLLRDNORM | FN_EVENT_TOLD);
 	}
 }

@@ -390,7 +390,8 @@ static unsigned listen_poll(struct fn_file *f, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP | POLLRDNORM | POLLWRNORM };
 	struct timespec zero = { 0, 0 };
-	unsigned events = f->sk ? fn_sock_poll(f->sk) : 0;
+	/* one that is closed another image has ended; the kernel's side says so in a moment (fn_dual_check()) */
+	unsigned events = f->sk && f->sk->tcp_state == FN_TCP_LISTEN ? fn_sock_poll(f->sk) : 0;
 
 	/* a registration's number may be closed while another one of the listener lives */
 	pfd.fd = fd = fn_fd_number(f, fd);
@@ -419,15 +420,22 @@ static int listen_again(struct fn_file *f, int fd, int backlog)
 	return 0;
 }
 
-/* It listens no more, and says so to who waits. */
-static void end_listening(struct fn_file *f)
+/* Who waits is told; other images that share the stack's side see that it is closed. */
+void fn_listen_ended(struct fn_file *f)
 {
-	fn_engine_lock();
 	fn_fabric_unlisten(f);
+	if (f->sk)
+		fn_sock_disconnect(f->sk);
 	fn_engine_drop(f);
 	fn_engine_kick();
 	f->ended = true;
 	fn_file_wake(f, FN_POLL_STATE | POLLIN | POLLHUP | POLLRDHUP);
+}
+
+static void end_listening(struct fn_file *f)
+{
+	fn_engine_lock();
+	fn_listen_ended(f);
 	fn_engine_unlock();
 }
 

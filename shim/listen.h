@@ -27,6 +27,9 @@ void fn_listen_accept_ready(void);
 /* The kernel's socket under fd listens: f is a listener of ours from now on. */
 void fn_listen_begin(struct fn_file *f, int fd, int backlog);
 
+/* The kernel's socket of f listens no more: nor does the stack's side, in whatever image. With the engine locked. */
+void fn_listen_ended(struct fn_file *f);
+
 /*
  * Another program is about to have the kernel's socket of f (exec, SCM_RIGHTS, the end of this image): it blocks again if
  * the program wants that. This image makes it non-blocking anew when it accepts from it.
