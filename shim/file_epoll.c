@@ -673,10 +673,12 @@ static fn_cold int wait_live(struct fn_set *s, int epfd, struct epoll_event *ev,
 	do {
 		fds[FN_WAIT_SLOTS] = (struct pollfd){ .fd = epfd, .events = POLLIN };
 		n = fn_wait(&w, false);
-		if (n == 1)
-			n = c.count ? c.count : ask_kernel(s, epfd, ev, max);
-		else
+		if (n != 1)
 			return n;
+		n = c.count;
+		/* a call with a mask has not asked the kernel before */
+		if (!n || (n > 0 && mask && s->has_kernel))
+			n += ask_kernel(s, epfd, ev + n, max - n);
 	} while (n == 0);	/* another thread took the kernel's event first */
 	return n;
 }
