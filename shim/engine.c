@@ -209,12 +209,18 @@ bool fn_engine_look(void)
 	return due;
 }
 
+#define SELF_ROUNDS 4	/* data, its acknowledgement, a window update or the reset of a closed end */
+
 void fn_engine_push(void)
 {
 	if (fn_unlikely(fn_engine.no_keeper))
 		fn_keeper_need();
-	if (!fn_this_guard.hold || fn_stack_staged(fn_engine.st) >= STAGED_MAX)
-		fn_stack_flush(fn_engine.st);
+	if (fn_this_guard.hold && fn_stack_staged(fn_engine.st) < STAGED_MAX)
+		return;
+	fn_stack_flush(fn_engine.st);
+	/* as over the kernel's loopback: when send() or close() returns, the other end in this process has it, and has answered */
+	for (unsigned i = 0; fn_unlikely(fn_engine.to_itself) && i < SELF_ROUNDS && fn_fabric_pending(); i++)
+		fn_engine_poll(fn_now());
 }
 
 /* ---- kernel's sides ---- */

@@ -30,7 +30,13 @@ struct fn_engine {
 	bool no_family;			/* a seccomp filter does not let it be shared, neither by fork nor with the relay */
 	bool no_names;			/* nor asking the relay about converted connections */
 	bool plain_waits;		/* epoll_pwait2() is not to be had */
-	bool no_keeper;			/* fn_engine_kick() makes one if there are ports */
+	union {
+		struct {
+			bool no_keeper;	/* fn_engine_kick() makes one if there are ports */
+			bool to_itself;	/* the image has met itself on the fabric: what it sends is there at once */
+		};
+		uint16_t attention;	/* any of them */
+	};
 	int ports;			/* open ones: with none there is no keeper */
 	uint64_t polls;			/* rounds driven by anybody, under the lock; the keeper looks without it */
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
@@ -161,7 +167,7 @@ uint64_t fn_engine_deadline(void);
 void fn_engine_push(void);
 fn_inline bool fn_engine_must_kick(void)
 {
-	return fn_unlikely(fn_engine.no_keeper) || fn_engine.st->staged;
+	return fn_unlikely(fn_engine.attention) || fn_engine.st->staged;
 }
 fn_inline void fn_engine_kick(void)
 {

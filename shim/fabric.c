@@ -473,7 +473,7 @@ static int meet_self(void)
 	p = (unsigned long)mem > -4096ul ? NULL : peer_new(UP, -1);
 	if (!p)
 		return -ENOMEM;
-	p->self = true;
+	p->self = fn_engine.to_itself = true;
 	p->uid = our_uid();
 	p->channel = pair.tx = pair.rx = mem;
 	p->channel_size = fn_peer_ring_size();
@@ -654,6 +654,7 @@ static void forget_peers(void)
 		if (peers[i].state != FREE)
 			peer_free(&peers[i]);
 	top = 0;
+	fn_engine.to_itself = false;
 }
 
 void fn_fabric_forked(bool child, bool shares)

@@ -85,7 +85,7 @@ fn_inline struct fn_quick fn_quick_recv(int fd, const struct iovec *iov)
 /* As fn_engine_kick(), for the answer to the only event. */
 fn_inline void fn_quick_kick(void)
 {
-	if (fn_unlikely(fn_this_guard.hold || fn_engine.no_keeper))
+	if (fn_unlikely(fn_this_guard.hold || fn_engine.attention))
 		fn_engine_kick();
 	else
 		fn_stack_flush_staged(fn_engine.st);
