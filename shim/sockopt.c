@@ -30,7 +30,7 @@ enum form {
 	FORM_KERNEL, FORM_TYPE, FORM_DOMAIN, FORM_PROTOCOL, FORM_ERROR, FORM_PEERNAME, FORM_MEMINFO, FORM_COOKIE,
 	FORM_MTU, FORM_INFO,
 	/* of IDLE and OTHER: which values decide */
-	FORM_ANY, FORM_SWITCH, FORM_DEVICE, FORM_OPTIONS,
+	FORM_ANY, FORM_CLOSED, FORM_SWITCH, FORM_DEVICE, FORM_OPTIONS,
 };
 
 /* What .arg means depends on .how: a stack's option, a timeout's direction, a timestamp's kind, a flag's place. */
@@ -432,7 +432,7 @@ int fn_sockopt_set(struct fn_file *f, int fd, int level, int name, const void *v
 		err = f->dual ? fn_sys_setsockopt(fd, level, name, value, len) : 0;
 		return err ? err : set_both(f, fd, r, name, value, len);
 	case HOW_IDLE:
-		return FN_TO_KERNEL;
+		return r->form == FORM_CLOSED && f->kind == FN_FILE_TCP && f->sk->tcp_state != FN_TCP_CLOSED ? -EINVAL : FN_TO_KERNEL;
 	case HOW_OTHER:
 		return set_other(f, r, level, value, len);
 	case HOW_FACT:
