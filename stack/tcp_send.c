@@ -152,18 +152,20 @@ static void push(struct fn_tcp *tp, unsigned flags)
 
 /*
  * Linux copies a write in pieces (page fragments, SKB_FRAG_PAGE_ORDER of net/core/sock.c) and takes a piece that holds a
- * bad byte back: so much of a vector with one is sent. SIZE_MAX: no bad one, as far as is looked, a full send buffer.
+ * bad byte back: so much of a vector with one is sent. SIZE_MAX: no bad one in what the send buffer takes.
  */
 #define PIECE	32768u
 static size_t sendable(const struct fn_tcp *tp, const struct iovec *iov, int iovcnt, size_t skip)
 {
+	/* what there is room for, and the buffer that exceeds it */
+	size_t room = tp->sk.sndbuf - fn_min(tp->sk.tx_charged, tp->sk.sndbuf) + UINT16_MAX;
 	size_t good = 0, n, ok;
 
-	for (; iovcnt && good < tp->sk.sndbuf; iov++, iovcnt--) {
-		n = iov->iov_len - fn_min(skip, iov->iov_len);
-		ok = fn_user_readable((const uint8_t *)iov->iov_base + fn_min(skip, iov->iov_len), fn_min(n, (size_t)tp->sk.sndbuf));
+	for (; iovcnt && good < room; iov++, iovcnt--) {
+		n = fn_min(iov->iov_len - fn_min(skip, iov->iov_len), room);
+		ok = fn_user_readable((const uint8_t *)iov->iov_base + fn_min(skip, iov->iov_len), n);
 		good += ok;
-		if (ok < fn_min(n, (size_t)tp->sk.sndbuf))
+		if (ok < n)
 			return good / PIECE * PIECE;
 		skip -= fn_min(skip, iov->iov_len);
 	}
