@@ -18,6 +18,7 @@
 #include "shim/log.h"
 #include "shim/peer.h"
 #include "shim/rendezvous.h"
+#include "shim/uid.h"
 #include "shim/wait.h"
 #include "stack/nic_shm.h"
 
@@ -41,11 +42,13 @@ static struct peer {
 	int sock;			/* internal; -1 */
 	int status;			/* GREETED: what came of it */
 	uid_t uid;
+	uid_t met_as;			/* who we were then */
 	uint64_t cookie;		/* of the listener by which we met it; 0: it met us, or that listener has ended */
 	void *channel;
 	size_t channel_size;
 	const void *payload;
 	size_t payload_size;
+	void *copies;			/* of another user: our payload memory for it alone */
 } peers[FN_SHM_PEERS];
 static unsigned top;			/* peers in use are below */
 static struct peer *by_number[FN_SHM_PEERS];
@@ -54,6 +57,7 @@ static struct {
 	struct fn_nic *nic;		/* NULL: no fabric */
 	int payload_fd;			/* internal */
 	void *payload;
+	uid_t payload_uid;		/* who we were when it was made */
 	uint64_t tick;
 	struct {
 		uint64_t cookie, until;
@@ -72,7 +76,7 @@ static struct peer *peer_new(enum state state, int sock)
 	if (i == FN_SHM_PEERS)
 		return NULL;
 	top = fn_max(top, i + 1);
-	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .uid = (uid_t)-1 };
+	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .uid = (uid_t)-1, .met_as = fn_uid_own() };
 	if (sock >= 0)
 		fn_fd_internal_track(&peers[i].sock);
 	return &peers[i];
@@ -102,6 +106,11 @@ void fn_fabric_watch_all(void)
 			watch(fd, RENDEZVOUS_MARK + i);
 }
 
+static size_t copies_size(void)
+{
+	return fn_min(fn_config.fabric_memory & ~4095ul, (size_t)FN_SHM_COPIES);
+}
+
 static void hang_up(struct peer *p)
 {
 	fn_fd_internal_close(p->sock);
@@ -116,6 +125,7 @@ static void peer_free(struct peer *p)
 	fn_peer_unmap(p->channel, p->channel_size);
 	if (!p->self)
 		fn_peer_unmap(p->payload, p->payload_size);
+	fn_peer_unmap(p->copies, copies_size());
 	*p = (struct peer){ .sock = -1 };
 }
 
@@ -127,17 +137,13 @@ static bool alone(void)
 
 /* ---- memory ---- */
 
-static uid_t our_uid(void)
-{
-	return (uid_t)fn_sys(SYS_geteuid, 0);
-}
-
 /* The rings are there: the peer gets its number. */
 static int join(struct peer *p, bool first)
 {
 	uint8_t *a = p->channel, *b = a + fn_peer_ring_size();
 	struct fn_shm_pair pair = { .tx = first ? a : b, .rx = first ? b : a, .tx_slots = FN_PEER_SLOTS,
-				    .rx_slots = FN_PEER_SLOTS, .payload = p->payload, .payload_len = p->payload_size };
+				    .rx_slots = FN_PEER_SLOTS, .payload = p->payload, .payload_len = p->payload_size,
+				    .copies = p->copies, .copies_len = copies_size() };
 	int number = fn_shm_peer_add(fabric.nic, &pair);
 
 	if (number < 0)
@@ -147,6 +153,13 @@ static int join(struct peer *p, bool first)
 	if (fn_engine.shared->asleep)	/* another thread sleeps: this peer is to ring it too */
 		fn_shm_arm(fabric.nic);
 	return 0;
+}
+
+/* The payload memory that p, of user p->uid, may see: descriptor to hand over, and to close if *alone; -errno. */
+static int payload_for(struct peer *p, bool *alone)
+{
+	*alone = !fn_uid_may_see(p->uid, fabric.payload_uid);
+	return *alone ? fn_peer_memory_alone(copies_size(), &p->copies) : fabric.payload_fd;
 }
 
 static bool take_payload(struct peer *p, int fd)
@@ -173,7 +186,8 @@ static void bury(struct peer *p)
 	fn_shm_peer_dead(fabric.nic, p->number);
 	fn_tcp_peer_gone(st, (uint16_t)p->number);
 	fn_peer_unmap(p->channel, p->channel_size);
-	p->channel = NULL;
+	fn_peer_unmap(p->copies, copies_size());
+	p->channel = p->copies = NULL;
 	p->state = GONE;
 	fabric.tick = 0;
 }
@@ -201,42 +215,50 @@ void fn_fabric_tick(uint64_t now)
 
 static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
-	int status = 0;
+	int status = 0, payload = -1;
+	bool alone_fd = false;
 
 	if (m->version != FN_PEER_VERSION || m->slots != FN_PEER_SLOTS)
 		status = -EPROTO;
-	else if (p->uid != our_uid())
-		status = -EPERM;
 	else if (!alone())
 		status = -EBUSY;
 	p->channel = !status && fd >= 0 ? fn_peer_map_channel(fd) : NULL;
 	p->channel_size = fn_peer_channel_size();
 	if (!status && !p->channel)
 		status = -ENOMEM;
+	if (!status && (payload = payload_for(p, &alone_fd)) < 0)
+		status = payload;
 	if (!status)
 		status = join(p, false);
-	if (fn_peer_send(p->sock, FN_PEER_WELCOME, 0, status, status ? -1 : fabric.payload_fd) < 0 || status)
+	if (fn_peer_send(p->sock, FN_PEER_WELCOME, 0, status, status ? -1 : payload) < 0 || status)
 		bury(p);
+	if (alone_fd)
+		fn_fd_internal_close(payload);
 }
 
 /* The listener's process has answered: ours is the rest. */
 static void got_welcome(struct peer *p, const struct fn_peer_msg *m, int fd, uid_t uid)
 {
+	int payload = -1;
+	bool alone_fd = false;
+
+	p->uid = uid;
 	if (m->version != FN_PEER_VERSION)
 		p->status = -EPROTO;
 	else if (m->status)
 		p->status = m->status < 0 ? m->status : -EPROTO;
-	else if (uid != our_uid())
-		p->status = -EPERM;
 	else if (!take_payload(p, fd))
 		p->status = -ENOMEM;
+	else if ((payload = payload_for(p, &alone_fd)) < 0)
+		p->status = payload;
 	else
 		p->status = join(p, true);
 	if (!p->status)
-		p->status = fn_peer_send(p->sock, FN_PEER_PAYLOAD, 0, 0, fabric.payload_fd);
+		p->status = fn_peer_send(p->sock, FN_PEER_PAYLOAD, 0, 0, payload);
+	if (alone_fd)
+		fn_fd_internal_close(payload);
 	if (!p->status)
 		p->state = UP;
-	p->uid = uid;
 }
 
 /* A listener has ended there: whoever has the socket now is asked anew. */
@@ -282,6 +304,9 @@ static void peer_event(struct peer *p)
 			ret = -EPROTO;
 		if (fd >= 0)
 			fn_sys_close(fd);
+		/* a bell for a thread that sleeps, whoever of us has read it */
+		if (ret == 0 && fn_engine.watcher)
+			fn_thread_ring(fn_engine.watcher);
 		if (ret >= 0)
 			continue;
 		if (p->state == GREETED)	/* its connect is waiting for the outcome */
@@ -324,6 +349,11 @@ void fn_fabric_event(uint64_t mark)
 }
 
 /* ---- the NIC's side ---- */
+
+static int grow_copies(void *ctx, int number, size_t size)
+{
+	return fn_peer_back_mapped(by_number[number]->copies, size);
+}
 
 /* nic_shm has written to a peer that sleeps. */
 static void ring(void *ctx, int number)
@@ -386,6 +416,7 @@ static bool make_payload(void)
 	if (fabric.payload_fd < 0)
 		return false;
 	fn_fd_internal_track(&fabric.payload_fd);
+	fabric.payload_uid = fn_uid_own();
 	fabric.payload = fn_peer_map(fabric.payload_fd, size);
 	return fabric.payload && fn_peer_seal(fabric.payload_fd) == 0;
 }
@@ -413,7 +444,8 @@ static void choose_ports(struct fn_stack *st)
 
 bool fn_fabric_start(struct fn_stack *st)
 {
-	struct fn_shm_conf conf = { .payload_len = fn_config.fabric_memory & ~4095ul, .grow = grow, .ring = ring };
+	struct fn_shm_conf conf = { .payload_len = fn_config.fabric_memory & ~4095ul, .grow = grow,
+				    .grow_copies = grow_copies, .ring = ring };
 	struct fn_nic *nic;
 
 	if (!fn_config.fabric)
@@ -450,10 +482,13 @@ static void note_refused(uint64_t cookie)
 	fabric.refused[i].until = fn_now() + REFUSED_NS;
 }
 
+/* Whoever we met when we were another user is met anew. */
 static int known(uint64_t cookie)
 {
+	uid_t us = fn_uid_own();
+
 	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state == UP && peers[i].cookie == cookie)
+		if (peers[i].state == UP && peers[i].cookie == cookie && peers[i].met_as == us)
 			return peers[i].number;
 	return 0;
 }
@@ -474,7 +509,7 @@ static int meet_self(void)
 	if (!p)
 		return -ENOMEM;
 	p->self = fn_engine.to_itself = true;
-	p->uid = our_uid();
+	p->uid = fn_uid_own();
 	p->channel = pair.tx = pair.rx = mem;
 	p->channel_size = fn_peer_ring_size();
 	p->number = fn_shm_peer_add(fabric.nic, &pair);

@@ -3,10 +3,12 @@
 #include "shim/peer.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "shim/fdtable.h"
 #include "shim/sys.h"
@@ -144,6 +146,40 @@ int fn_peer_seal(int fd)
 	return fn_sys_fcntl(fd, F_ADD_SEALS, SEALS_FIXED | F_SEAL_FUTURE_WRITE);
 }
 
+/* Linux 5.14, not in every libc header */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+int fn_peer_back_mapped(void *mem, size_t size)
+{
+	int ret;
+
+	do
+		ret = (int)fn_sys(SYS_madvise, mem, size, MADV_POPULATE_WRITE);
+	while (ret == -EINTR);
+	return ret;
+}
+
+int fn_peer_memory_alone(size_t size, void **mem)
+{
+	int fd = fn_peer_memory("fastnet-alone", size, false), ret;
+
+	if (fd < 0)
+		return fd;
+	*mem = fn_peer_map(fd, size);
+	ret = *mem ? fn_peer_seal(fd) : -ENOMEM;
+	/* a kernel that cannot do it later does it now */
+	if (!ret && fn_peer_back_mapped(*mem, PAGE) < 0)
+		ret = fn_peer_back(fd, size);
+	if (!ret)
+		return fd;
+	fn_peer_unmap(*mem, size);
+	*mem = NULL;
+	fn_fd_internal_close(fd);
+	return ret;
+}
+
 int fn_peer_back(int fd, size_t size)
 {
 	int ret;
@@ -173,9 +209,13 @@ void *fn_peer_map(int fd, size_t size)
 static size_t fixed_size(int fd, int seals)
 {
 	int got = fn_sys_fcntl(fd, F_GET_SEALS, 0);
+	struct statfs fs;
 	struct stat st;
 
 	if (got < 0 || (got & seals) != seals || fn_sys(SYS_fstat, fd, &st) < 0 || st.st_size <= 0)
+		return 0;
+	/* in huge pages a fault may find none, and be a SIGBUS */
+	if (fn_sys(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
 		return 0;
 	return (size_t)st.st_size;
 }

@@ -4,8 +4,8 @@
  * and the bell, a message of one byte. Owns the memory files and the checks of what the other side sends. Knows no stack.
  *
  * The one who connects sends HELLO with the channel (both rings). The listener's answer is WELCOME, with its payload memory
- * or the reason why not; then the first sends PAYLOAD with its own. Each gives its payload memory away only when the kernel
- * has said that the other is of the same user.
+ * or the reason why not; then the first sends PAYLOAD with its own. Payload memory is what all peers of our own user map, or,
+ * for one of another user, memory that it alone gets; what a user is the kernel says.
  */
 #ifndef FN_PEER_H
 #define FN_PEER_H
@@ -46,6 +46,13 @@ uid_t fn_peer_uid(int sock);
 int fn_peer_memory(const char *name, size_t size, bool shared);
 /* Ours is mapped; from now on nobody maps it to write. -errno. */
 int fn_peer_seal(int fd);
+/*
+ * Payload memory for one peer alone: mapped, sealed, without memory behind it. Its internal descriptor, to be handed over and
+ * then closed; -errno.
+ */
+int fn_peer_memory_alone(size_t size, void **mem);
+/* Memory behind the first `size` bytes of what is mapped at mem; likewise. */
+int fn_peer_back_mapped(void *mem, size_t size);
 /* Memory behind the first `size` bytes; 0, -errno (an error here, not a SIGBUS later). */
 int fn_peer_back(int fd, size_t size);
 /* Ours, or a channel: NULL when it cannot be mapped. */

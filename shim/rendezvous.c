@@ -16,8 +16,7 @@
 
 #include "shim/engine.h"
 #include "shim/fdtable.h"
-
-#define OVERFLOW_UID	65534	/* kernel/sys.c: what a user that a namespace does not map looks like */
+#include "shim/uid.h"
 
 static struct place {
 	const struct fn_file *file;	/* NULL: free */
@@ -190,25 +189,9 @@ int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at)
 	return ret;
 }
 
-/* Does this user namespace map every user to itself? Else the overflow uid may be anybody. */
-static bool identity_map(void)
-{
-	unsigned long inside, outside, count;
-	char buf[64] = "";
-	int fd = (int)fn_sys(SYS_openat, AT_FDCWD, "/proc/self/uid_map", O_RDONLY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	fn_sys_read(fd, buf, sizeof(buf) - 1);
-	fn_sys_close(fd);
-	return sscanf(buf, "%lu %lu %lu", &inside, &outside, &count) == 3 && !inside && !outside && count == UINT32_MAX;
-}
-
 static bool may_speak_for(uid_t listener, uid_t owner)
 {
-	if (listener == OVERFLOW_UID && !identity_map())
-		return false;
-	return listener == owner || !listener;
+	return (listener == owner || !listener) && fn_uid_known(listener);
 }
 
 int fn_rendezvous_connect(const struct fn_rendezvous *at)

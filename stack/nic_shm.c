@@ -58,7 +58,7 @@ static bool is_tx(const struct shm *s, const struct fn_pkt *p)
 static void free_rx(struct shm *s, struct rxbuf *r)
 {
 	struct peer *peer = r->peer;
-	struct rxbuf **list = peer ? &peer->returns : &s->free_head;
+	struct rxbuf **list = peer ? &peer->returns : r->copy ? &s->free_copy : &s->free_head;
 
 	if (peer && (peer->dead || peer->broken)) {
 		peer->held--;
@@ -95,18 +95,16 @@ static void lend(struct peer *peer, struct txbuf *b)
 	peer->lent++;
 }
 
-static void take_back(struct shm *s, struct peer *peer, uint32_t i)
+static bool take_back(struct shm *s, struct peer *peer, uint32_t i)
 {
 	struct txbuf *b = &s->txbuf[i];
 
-	/* a peer can return only what it has */
-	if (i >= s->made || !b->lent || b->peer != peer->number) {
-		s->nic.stats.rx_errors++;
-		return;
-	}
+	if (i >= s->made || !b->lent || b->peer != peer->number)
+		return false;
 	peer->lent--;
 	if (!--b->lent && b->freed)
 		put_tx(s, b);
+	return true;
 }
 
 /* ---- descriptors of what comes ---- */
@@ -115,9 +113,10 @@ static struct rxbuf *get_rx(struct shm *s, bool mem)
 {
 	struct rxbuf **list = mem ? &s->free_head : &s->free_frag, *r = *list;
 
-	if (fn_unlikely(!r))
-		return fn_arena_alloc(s->arena, sizeof(*r) + (mem ? RX_MEM : 0));
-	*list = r->next;
+	if (fn_likely(r != NULL))
+		*list = r->next;
+	else if ((r = fn_arena_alloc(s->arena, sizeof(*r) + (mem ? RX_MEM : 0))))
+		r->copy = false;
 	return r;
 }
 
@@ -153,7 +152,7 @@ static bool has_room(struct shm *s, struct peer *peer, uint32_t body)
 }
 
 /* The ring is full: keep the entry. Never more than what was staged when the ring became full (fn_nic_ops.full). */
-static fn_cold bool keep(struct shm *s, struct peer *peer, uint8_t type, uint8_t arg, const struct fn_ring_piece *piece,
+static fn_cold bool keep(struct shm *s, struct peer *peer, bool ours, uint8_t arg, const struct fn_ring_piece *piece,
 			 unsigned n)
 {
 	struct kept *k;
@@ -163,8 +162,9 @@ static fn_cold bool keep(struct shm *s, struct peer *peer, uint8_t type, uint8_t
 	if (!peer->backlog || peer->backlog_len == BACKLOG)
 		return false;
 	k = &peer->backlog[(peer->backlog_head + peer->backlog_len) % BACKLOG];
-	k->type = type;
+	k->type = ENTRY_FRAME;
 	k->arg = arg;
+	k->ours = ours;
 	k->len = 0;
 	for (unsigned i = 0; i < n; i++) {
 		memcpy(k->body + k->len, piece[i].p, piece[i].len);
@@ -178,9 +178,28 @@ static fn_cold bool keep(struct shm *s, struct peer *peer, uint8_t type, uint8_t
 static bool put(struct shm *s, struct peer *peer, uint8_t arg, const struct fn_ring_piece *piece, unsigned n, uint32_t body)
 {
 	if (fn_unlikely(peer->backlog_len || !has_room(s, peer, body)))
-		return !peer->broken && keep(s, peer, ENTRY_FRAME, arg, piece, n);
+		return !peer->broken && keep(s, peer, false, arg, piece, n);
 	fn_ring_put(&peer->tx, ENTRY_FRAME, arg, piece, n);
 	peer->touched = true;
+	return true;
+}
+
+/* What was kept for want of room to copy it: now there is some, and our own buffers are free. */
+static fn_cold bool copy_kept(struct shm *s, struct peer *peer, struct kept *k)
+{
+	struct place place[PLACES_MAX];
+	size_t len = k->arg * sizeof(place[0]);
+
+	memcpy(place, k->body, len);
+	if (!fn_shm_copy_out(s, peer, place, k->arg))
+		return false;
+	for (unsigned i = 0; i < k->arg; i++) {
+		struct place at;
+
+		memcpy(&at, k->body + i * sizeof(at), sizeof(at));
+		take_back(s, peer, at.buf);
+	}
+	memcpy(k->body, place, len);
 	return true;
 }
 
@@ -190,7 +209,7 @@ static void backlog_flush(struct shm *s, struct peer *peer)
 		struct kept *k = &peer->backlog[peer->backlog_head];
 		struct fn_ring_piece piece = { k->body, k->len };
 
-		if (!has_room(s, peer, k->len))
+		if (!has_room(s, peer, k->len) || (k->ours && !copy_kept(s, peer, k)))
 			return;
 		fn_ring_put(&peer->tx, k->type, k->arg, &piece, 1);
 		peer->touched = true;
@@ -215,6 +234,12 @@ static bool send_inline(struct shm *s, struct peer *peer, struct fn_pkt *p)
 	return put(s, peer, 0, piece, n, body);
 }
 
+/* May the frame be put in the ring at once, its payload copied? */
+static bool copied(struct shm *s, struct peer *peer, struct place *place, unsigned n, uint32_t body)
+{
+	return !peer->backlog_len && has_room(s, peer, body) && fn_shm_copy_out(s, peer, place, n);
+}
+
 static bool send_lent(struct shm *s, struct peer *peer, struct fn_pkt *p)
 {
 	struct fn_ring_piece piece[2];
@@ -233,7 +258,10 @@ static bool send_lent(struct shm *s, struct peer *peer, struct fn_pkt *p)
 	}
 	piece[0] = (struct fn_ring_piece){ place, n * (uint32_t)sizeof(place[0]) };
 	piece[1] = (struct fn_ring_piece){ p->data + FN_ETHER_LEN, head };
-	if (!put(s, peer, (uint8_t)n, piece, 2, piece[0].len + head))
+	if (peer->copies && copied(s, peer, place, n, piece[0].len + head))
+		return put(s, peer, (uint8_t)n, piece, 2, piece[0].len + head);
+	if (peer->copies ? !keep(s, peer, true, (uint8_t)n, piece, 2) :
+			   !put(s, peer, (uint8_t)n, piece, 2, piece[0].len + head))
 		return false;
 	for (unsigned i = 0; i < n; i++)
 		lend(peer, &s->txbuf[place[i].buf]);
@@ -329,6 +357,7 @@ static bool place_ok(const struct peer *peer, const struct place *at)
 static struct fn_pkt *place_pkt(struct shm *s, struct peer *peer, const struct place *at)
 {
 	struct rxbuf *r = get_rx(s, false);
+	struct fn_pkt *copy;
 	uint8_t *buf;
 
 	if (!r)
@@ -342,6 +371,10 @@ static struct fn_pkt *place_pkt(struct shm *s, struct peer *peer, const struct p
 	r->peer = peer;
 	r->buf = at->buf;
 	peer->held++;
+	if (fn_unlikely(peer->held > peer->quota) && (copy = fn_shm_copy_in(s, peer, at))) {
+		free_rx(s, r);	/* is returned */
+		return copy;
+	}
 	return &r->p;
 }
 
@@ -397,7 +430,9 @@ static void take_returns(struct shm *s, struct peer *peer, struct rxbuf *r, uint
 
 	for (uint32_t at = 0; at + sizeof(i) <= len; at += sizeof(i)) {
 		memcpy(&i, r->mem + 16 + at, sizeof(i));
-		take_back(s, peer, i);
+		/* a peer can return only what it has */
+		if (!(peer->copies ? fn_shm_copy_back(peer, i) : take_back(s, peer, i)))
+			s->nic.stats.rx_errors++;
 	}
 	free_rx(s, r);
 }
@@ -463,6 +498,10 @@ static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst,
 		s->nic.stats.rx_bytes += p->pkt_len;
 		burst[got++] = p;
 	}
+	if (fn_unlikely(peer->returns != NULL))		/* beyond the quota: the peer may be waiting for them */
+		send_returns(s, peer);
+	if (fn_unlikely(peer->backlog_len && peer->copies))	/* buffers may have come back */
+		backlog_flush(s, peer);
 	if (got)
 		s->heard = peer;
 	return got;

@@ -18,6 +18,7 @@
 
 #define FN_SHM_PEERS	1024	/* numbers 1 … FN_SHM_PEERS-1 */
 #define FN_SHM_BUF	4096	/* bytes of a payload buffer, headroom included */
+#define FN_SHM_COPIES	(4u << 20)	/* the most payload memory that is one peer's alone */
 
 /* The link's next hop for a peer: an address of class E (RFC 1112 4), which no IP packet carries. */
 #define FN_SHM_HOP(number)	(0xf0000000u | (number))
@@ -27,6 +28,8 @@ struct fn_shm_conf {
 	size_t payload_len;
 	/* Back its first `size` bytes (they are, of a fresh one, not); 0 or -E*, as fn_arena_grow_fn. NULL: all of it is there. */
 	int (*grow)(void *ctx, size_t size);
+	/* Likewise of that peer's own memory (fn_shm_pair.copies). */
+	int (*grow_copies)(void *ctx, int number, size_t size);
 	/* A sleeper was sent something: rung at once, with the stack's lock held. NULL: fn_shm_bell() tells who it was. */
 	void (*ring)(void *ctx, int number);
 	void *ctx;
@@ -38,6 +41,8 @@ struct fn_shm_pair {
 	uint32_t tx_slots, rx_slots;	/* powers of two, FN_RING_SLOTS_MIN … FN_RING_SLOTS_MAX */
 	const void *payload;	/* the peer's payload memory; NULL: not here yet (fn_shm_peer_payload()) */
 	size_t payload_len;
+	void *copies;		/* memory of ours that this peer alone maps, to read: what it is sent is copied there; NULL: it */
+	size_t copies_len;	/* maps fn_shm_conf.payload */
 };
 
 /* In the arena; no address, no route: its paths are opened by peer (fn_path_peer()). NULL: no memory. */

@@ -24,6 +24,7 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 	struct shm *s = shm_of(nic);
 	int number = free_number(s);
 	struct kept *backlog;
+	struct copies *pool;
 	struct peer *peer;
 
 	if (!pair_ok(pair))
@@ -36,7 +37,12 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 	if (!peer)
 		return -ENOMEM;
 	backlog = peer->backlog;
-	*peer = (struct peer){ .number = (uint16_t)number, .backlog = backlog, .used = true };
+	pool = peer->pool;
+	*peer = (struct peer){ .number = (uint16_t)number, .backlog = backlog, .pool = pool, .used = true };
+	if (pair->copies && !fn_shm_copies_init(s, peer, pool, pair->copies, pair->copies_len)) {
+		peer->used = false;
+		return -ENOMEM;
+	}
 	fn_ring_tx_init(&peer->tx, pair->tx, pair->tx_slots);
 	fn_ring_rx_init(&peer->rx, pair->rx, pair->rx_slots);
 	fn_ring_run_on(&peer->rx, s->cpu);
@@ -54,6 +60,7 @@ void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, si
 		return;
 	peer->payload = payload;
 	peer->bufs = (uint32_t)(payload_len / FN_SHM_BUF);
+	peer->quota = peer->bufs / 2;
 	peer->ready = true;
 }
 
@@ -73,6 +80,8 @@ static void bury(struct shm *s, struct peer *peer)
 		if (b->freed)
 			put_tx(s, b);
 	}
+	if (peer->copies)
+		peer->copies->out = 0;
 	while ((r = peer->returns)) {
 		peer->returns = r->next;
 		peer->held--;
@@ -125,7 +134,7 @@ uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
 
-	return peer ? peer->lent : 0;
+	return peer ? peer->lent + (peer->copies ? peer->copies->out : 0) : 0;
 }
 
 int fn_shm_bell(struct fn_nic *nic)

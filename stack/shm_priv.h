@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between nic_shm.c and shm_peer.c: the fabric's records. */
+/* Between nic_shm.c, shm_peer.c and shm_copy.c: the fabric's records. */
 #ifndef FN_SHM_PRIV_H
 #define FN_SHM_PRIV_H
 
@@ -17,6 +17,7 @@ enum entry_type {
 #define BACKLOG		FN_NIC_TXQ
 #define BELL_WORDS	(FN_SHM_PEERS / 64)
 #define RX_MEM		(16 + FN_RING_ENTRY_MAX)
+#define COPY_BUFS	(FN_SHM_COPIES / FN_SHM_BUF)
 
 _Static_assert(PLACES_MAX * 8 + HEAD_MAX <= FN_RING_ENTRY_MAX, "a frame's places and headers are one entry");
 _Static_assert(INLINE_MAX <= FN_RING_ENTRY_MAX, "an inline frame is one entry");
@@ -41,14 +42,26 @@ struct rxbuf {
 	struct rxbuf *next;	/* free, or waits to be returned */
 	struct peer *peer;	/* .p's bytes lie in its payload memory; NULL: in .mem */
 	uint32_t buf;
-	uint8_t mem[];		/* RX_MEM bytes, when it came from the pool for those */
+	bool copy;		/* .mem has FN_SHM_BUF bytes */
+	uint8_t mem[];		/* else RX_MEM bytes, when it came from the pool for those */
 };
 
 /* An entry that found the ring full. */
 struct kept {
 	uint16_t len;
 	uint8_t type, arg;
+	bool ours;		/* its places are in our own memory, and not copied yet */
 	uint8_t body[FN_RING_ENTRY_MAX];
+};
+
+/* Our payload memory for one peer alone. */
+struct copies {
+	uint8_t *mem;
+	uint32_t bufs, backed;	/* of them, those with memory behind them */
+	uint32_t made;		/* used at some time */
+	uint32_t out;		/* the peer has them */
+	uint16_t free;		/* the first free one */
+	uint16_t next[COPY_BUFS];
 };
 
 struct peer {
@@ -60,7 +73,10 @@ struct peer {
 	bool used, dead, broken, touched;
 	bool ready;		/* its payload memory is known */
 	uint32_t held;		/* buffers of its that we hold or have not returned */
-	uint32_t lent;		/* of ours that it holds */
+	uint32_t quota;		/* of .held; beyond it data is copied */
+	uint32_t lent;		/* of ours that it holds, or that wait in .backlog to be copied */
+	struct copies *copies;	/* of another user: what it may see of us; NULL: .payload of struct shm */
+	struct copies *pool;	/* memory for .copies; stays with the number */
 	struct rxbuf *returns;
 	struct kept *backlog;	/* BACKLOG of them, made when first needed */
 	uint32_t backlog_head, backlog_len;
@@ -75,7 +91,7 @@ struct shm {
 	struct fn_shm_conf conf;
 	struct txbuf *txbuf;	/* bufs of them */
 	struct txbuf *free_tx;
-	struct rxbuf *free_head, *free_frag;
+	struct rxbuf *free_head, *free_frag, *free_copy;
 	struct rxbuf *answers;	/* resets that dead peers would have sent */
 	uint32_t backlogs;	/* peers whose backlog is not empty */
 	uint32_t peers;		/* highest number in use */
@@ -113,5 +129,15 @@ fn_inline void set_choked(struct shm *s)
 {
 	s->nic.choked = s->backlogs != 0;
 }
+
+/* ---- shm_copy.c ---- */
+/* The peer's own payload memory of `len` bytes, all of it free. pool: from an earlier peer of that number, or NULL. */
+bool fn_shm_copies_init(struct shm *s, struct peer *peer, struct copies *pool, void *mem, size_t len);
+/* Copy what lies at these places of our memory into the peer's, and say where it is now. False: there is no room. */
+bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place, unsigned n);
+/* The peer has given buffer i of its memory back; false: it has not got it. */
+bool fn_shm_copy_back(struct peer *peer, uint32_t i);
+/* A copy of what the peer has there, which is then the peer's again. NULL: no memory. */
+struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const struct place *at);
 
 #endif

@@ -385,6 +385,10 @@ void fn_tcp_send_ack(struct fn_tcp *tp)
 		tp->ack |= FN_ACK_SCHED | FN_ACK_TIMER;
 		tp->ato = FN_TCP_ATO_MIN;
 		fn_tcp_set_due(tp, FN_DUE_ACK, tp->sk.st->now + FN_TCP_DELACK_MAX);
+		if (tp->path.nic->choked) {	/* the peer has no room for it now: as soon as it has */
+			tp->ack |= FN_ACK_NOW;
+			fn_tcp_burst_add(tp, FN_BURST_ACK);
+		}
 	}
 }
 
