@@ -343,12 +343,17 @@ bool fn_engine_any_sock(void)
 	return false;
 }
 
+/* One family holds a port: a child that is to use one must belong to it, whatever it holds now. */
+bool fn_engine_fork_shares(void)
+{
+	return fn_engine.st && !fn_engine.no_family && (fn_engine.ports || fn_engine_any_sock());
+}
+
 int fn_engine_fork_prepare(void)
 {
 	int child;
 
-	/* one family holds a port: a child that is to use one must belong to it, whatever it holds now */
-	if (!fn_engine.st || fn_engine.no_family || (!fn_engine.ports && !fn_engine_any_sock()))
+	if (!fn_engine_fork_shares())
 		return -1;
 	child = fn_family_expect();
 	if (child < 0)

@@ -144,6 +144,8 @@ void fn_engine_set_image(unsigned image);
 /* The arena does not grow any more; what it is to have it has now. */
 void fn_arena_fix(void);
 
+/* Will a child that is forked now share the stack? With the lock held. */
+bool fn_engine_fork_shares(void);
 /* Before fork: what the child will hold is counted; its image number, or -1 when there is nothing to share, -EAGAIN when
  * there is, but no place for one more image. After a fork that failed: taken back. With the lock held. */
 int fn_engine_fork_prepare(void);

@@ -3,7 +3,7 @@
  * The peers of this image: meeting, memory, bells, death. One table; all of it changes under the engine's lock, and no call
  * made under it can block. New peers are met only while no other image shares the stack: its memory would not be there.
  */
-#include "shim/fabric.h"
+#include "shim/fabric_priv.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -16,70 +16,53 @@
 #include "shim/kroute.h"
 #include "shim/listen.h"
 #include "shim/log.h"
-#include "shim/peer.h"
-#include "shim/rendezvous.h"
 #include "shim/uid.h"
 #include "shim/wait.h"
-#include "stack/nic_shm.h"
+#include "stack/shm_page.h"
 
 #define RENDEZVOUS_MARK	0x10000		/* marks below it are places in peers[] */
 #define TICK_NS		(10 * FN_MSEC)
-#define REFUSED		16		/* listeners that did not answer are not asked again for a while */
-#define REFUSED_NS	FN_NSEC
 
-enum state {
-	FREE,
-	GREETED,	/* we have sent HELLO */
-	WELCOMED,	/* we have answered it; its payload memory is to come */
-	UP,
-	GONE,		/* dead, or not wanted; its memory may still be read by our program */
-};
-
-static struct peer {
-	uint8_t state;			/* enum state */
-	bool self;
-	int number;			/* nic_shm's; 0: none yet */
-	int sock;			/* internal; -1 */
-	int status;			/* GREETED: what came of it */
-	uid_t uid;
-	uid_t met_as;			/* who we were then */
-	uint64_t cookie;		/* of the listener by which we met it; 0: it met us, or that listener has ended */
-	void *channel;
-	size_t channel_size;
-	const void *payload;
-	size_t payload_size;
-	void *copies;			/* of another user: our payload memory for it alone */
-} peers[FN_SHM_PEERS];
+static struct peer peers[FN_SHM_PEERS];
 static unsigned top;			/* peers in use are below */
 static struct peer *by_number[FN_SHM_PEERS];
 
-static struct {
-	struct fn_nic *nic;		/* NULL: no fabric */
-	int payload_fd;			/* internal */
-	void *payload;
-	uid_t payload_uid;		/* who we were when it was made */
-	uint64_t tick;
-	struct {
-		uint64_t cookie, until;
-	} refused[REFUSED];
-	unsigned next_refused;
-} fabric = { .payload_fd = -1 };
+struct fn_fabric fn_fabric = { .payload_fd = -1 };
 
 /* ---- the table ---- */
 
-static struct peer *peer_new(enum state state, int sock)
+unsigned fn_peers_top(void)
+{
+	return top;
+}
+
+struct peer *fn_peer_at(unsigned i)
+{
+	return &peers[i];
+}
+
+struct peer *fn_peer_new(enum fn_peer_state state, int sock)
 {
 	unsigned i;
 
-	for (i = 0; i < FN_SHM_PEERS && peers[i].state != FREE; i++)
+	for (i = 0; i < FN_SHM_PEERS && peers[i].state != FN_PEER_FREE; i++)
 		;
-	if (i == FN_SHM_PEERS)
+	if (i == FN_SHM_PEERS) {
+		fn_fd_internal_close(sock);
 		return NULL;
+	}
 	top = fn_max(top, i + 1);
-	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .uid = (uid_t)-1, .met_as = fn_uid_own() };
+	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .uid = (uid_t)-1,
+		.met_as = fn_uid_own() };
 	if (sock >= 0)
 		fn_fd_internal_track(&peers[i].sock);
 	return &peers[i];
+}
+
+void fn_peer_numbered(struct peer *p, int number)
+{
+	p->number = number;
+	by_number[number] = p;
 }
 
 static void watch(int fd, uint64_t what)
@@ -92,14 +75,19 @@ static void watch(int fd, uint64_t what)
 	fn_engine.side_due = 0;
 }
 
+void fn_peer_watch(struct peer *p)
+{
+	watch(p->sock, (uint64_t)(p - peers));
+}
+
 void fn_fabric_watch_all(void)
 {
 	int fd;
 
-	if (!fabric.nic)
+	if (!fn_fabric.nic)
 		return;
 	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state != FREE && peers[i].sock >= 0)
+		if (peers[i].state != FN_PEER_FREE && peers[i].sock >= 0)
 			watch(peers[i].sock, i);
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
 		if ((fd = fn_rendezvous_watched(i)) >= 0)
@@ -117,20 +105,24 @@ static void hang_up(struct peer *p)
 	p->sock = -1;
 }
 
-static void peer_free(struct peer *p)
+void fn_peer_free(struct peer *p)
 {
 	hang_up(p);
+	fn_fd_internal_close(p->inbox);
 	if (p->number > 0)
 		by_number[p->number] = NULL;
 	fn_peer_unmap(p->channel, p->channel_size);
 	if (!p->self)
 		fn_peer_unmap(p->payload, p->payload_size);
 	fn_peer_unmap(p->copies, copies_size());
-	*p = (struct peer){ .sock = -1 };
+	fn_peer_unmap(p->page, FN_PAGE_SIZE);
+	for (unsigned i = 0; i < top; i++)
+		if (peers[i].group == p)
+			peers[i].group = NULL;
+	*p = (struct peer){ .sock = -1, .inbox = -1 };
 }
 
-/* Nothing can be met by an image that shares its stack, nor for it. */
-static bool alone(void)
+bool fn_fabric_alone(void)
 {
 	return !fn_engine.shares || !fn_family_others();
 }
@@ -144,22 +136,21 @@ static int join(struct peer *p, bool first)
 	struct fn_shm_pair pair = { .tx = first ? a : b, .rx = first ? b : a, .tx_slots = FN_PEER_SLOTS,
 				    .rx_slots = FN_PEER_SLOTS, .payload = p->payload, .payload_len = p->payload_size,
 				    .copies = p->copies, .copies_len = copies_size() };
-	int number = fn_shm_peer_add(fabric.nic, &pair);
+	int number = fn_shm_peer_add(fn_fabric.nic, &pair);
 
 	if (number < 0)
 		return number;
-	p->number = number;
-	by_number[number] = p;
+	fn_peer_numbered(p, number);
 	if (fn_engine.shared->asleep)	/* another thread sleeps: this peer is to ring it too */
-		fn_shm_arm(fabric.nic);
+		fn_shm_arm(fn_fabric.nic);
 	return 0;
 }
 
 /* The payload memory that p, of user p->uid, may see: descriptor to hand over, and to close if *alone; -errno. */
 static int payload_for(struct peer *p, bool *alone)
 {
-	*alone = !fn_uid_may_see(p->uid, fabric.payload_uid);
-	return *alone ? fn_peer_memory_alone(copies_size(), &p->copies) : fabric.payload_fd;
+	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid);
+	return *alone ? fn_peer_memory_alone(copies_size(), &p->copies) : fn_fabric.payload_fd;
 }
 
 static bool take_payload(struct peer *p, int fd)
@@ -170,44 +161,73 @@ static bool take_payload(struct peer *p, int fd)
 
 /* ---- death ---- */
 
-/* The peer is gone: all that it published is taken, then its connections end. What a liar goes on publishing is not. */
-static void bury(struct peer *p)
+/* Nobody accepts from that listener any more: what waits there is reset, as the kernel does. */
+static void bury_group(struct peer *p)
+{
+	struct fn_stack *st = fn_engine.st;
+
+	fn_shm_peer_dead(fn_fabric.nic, p->number);
+	fn_stack_poll(st, st->now);
+	fn_tcp_peer_gone(st, (uint16_t)p->number);
+	p->state = FN_PEER_GONE;
+	fn_fabric.tick = 0;
+}
+
+/* What a liar goes on publishing is not taken. */
+void fn_peer_bury(struct peer *p)
 {
 	struct fn_stack *st = fn_engine.st;
 
 	hang_up(p);
 	p->cookie = 0;
 	if (p->number <= 0) {
-		peer_free(p);
+		fn_peer_free(p);
 		return;
 	}
-	for (unsigned i = 0; i < FN_PEER_SLOTS && !fn_shm_drained(fabric.nic, p->number); i++)
+	if (p->state == FN_PEER_GROUP) {
+		bury_group(p);
+		return;
+	}
+	p->state = FN_PEER_GONE;
+	for (unsigned i = 0; i < FN_PEER_SLOTS && !fn_shm_drained(fn_fabric.nic, p->number); i++)
 		fn_stack_poll(st, st->now);
-	fn_shm_peer_dead(fabric.nic, p->number);
+	fn_shm_peer_dead(fn_fabric.nic, p->number);
 	fn_tcp_peer_gone(st, (uint16_t)p->number);
 	fn_peer_unmap(p->channel, p->channel_size);
 	fn_peer_unmap(p->copies, copies_size());
 	p->channel = p->copies = NULL;
-	p->state = GONE;
-	fabric.tick = 0;
+	fn_fabric.tick = 0;
+}
+
+/* Its number may be another's: no connection is left, none that it offers, and nothing of its memory is in use. */
+static bool is_over(const struct peer *p)
+{
+	return p->state == FN_PEER_GONE && !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) &&
+	       !fn_shm_offered(fn_fabric.nic, p->number) && fn_shm_peer_del(fn_fabric.nic, p->number);
+}
+
+static void watch_place(unsigned i)
+{
+	watch(fn_rendezvous_watched(i), RENDEZVOUS_MARK + i);
 }
 
 void fn_fabric_tick(uint64_t now)
 {
-	if (fn_likely(now < fabric.tick) || !fabric.nic)
+	if (fn_likely(now < fn_fabric.tick) || !fn_fabric.nic)
 		return;
-	fabric.tick = now + TICK_NS;
+	fn_fabric.tick = now + TICK_NS;
+	if (fn_fabric_alone())
+		fn_rendezvous_resume(watch_place);
 	for (unsigned i = 0; i < top; i++) {
 		struct peer *p = &peers[i];
 
-		if (p->number > 0 && p->state != GONE && fn_shm_broken(fabric.nic, p->number)) {
+		if (p->number > 0 && p->state != FN_PEER_GONE && fn_shm_broken(fn_fabric.nic, p->number)) {
 			fn_log_limited(FN_LOG_WARNING, "a process of user %u wrote what cannot be into its channel; its connections end",
 				       (unsigned)p->uid);
-			bury(p);
+			fn_peer_bury(p);
 		}
-		if (p->state == GONE && !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) &&
-		    fn_shm_peer_del(fabric.nic, p->number))
-			peer_free(p);
+		if (is_over(p) || (p->state >= FN_PEER_MET && p->state <= FN_PEER_WELCOMED && p->sock < 0))
+			fn_peer_free(p);
 	}
 }
 
@@ -216,92 +236,76 @@ void fn_fabric_tick(uint64_t now)
 static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
 	int status = 0, payload = -1;
-	bool alone_fd = false;
+	bool alone = false;
 
 	if (m->version != FN_PEER_VERSION || m->slots != FN_PEER_SLOTS)
 		status = -EPROTO;
-	else if (!alone())
+	else if (!fn_fabric_alone())
 		status = -EBUSY;
-	p->channel = !status && fd >= 0 ? fn_peer_map_channel(fd) : NULL;
+	p->channel = !status && fd >= 0 ? fn_peer_map_shared(fd, fn_peer_channel_size()) : NULL;
 	p->channel_size = fn_peer_channel_size();
 	if (!status && !p->channel)
 		status = -ENOMEM;
-	if (!status && (payload = payload_for(p, &alone_fd)) < 0)
+	if (!status && (payload = payload_for(p, &alone)) < 0)
 		status = payload;
 	if (!status)
 		status = join(p, false);
-	if (fn_peer_send(p->sock, FN_PEER_WELCOME, 0, status, status ? -1 : payload) < 0 || status)
-		bury(p);
-	if (alone_fd)
+	/* nobody there any more: what it has sent is read all the same */
+	fn_peer_send(p->sock, FN_PEER_WELCOME, 0, status, status ? -1 : payload);
+	if (alone)
 		fn_fd_internal_close(payload);
-}
-
-/* The listener's process has answered: ours is the rest. */
-static void got_welcome(struct peer *p, const struct fn_peer_msg *m, int fd, uid_t uid)
-{
-	int payload = -1;
-	bool alone_fd = false;
-
-	p->uid = uid;
-	if (m->version != FN_PEER_VERSION)
-		p->status = -EPROTO;
-	else if (m->status)
-		p->status = m->status < 0 ? m->status : -EPROTO;
-	else if (!take_payload(p, fd))
-		p->status = -ENOMEM;
-	else if ((payload = payload_for(p, &alone_fd)) < 0)
-		p->status = payload;
+	if (!status)
+		fn_group_joined(p);
 	else
-		p->status = join(p, true);
-	if (!p->status)
-		p->status = fn_peer_send(p->sock, FN_PEER_PAYLOAD, 0, 0, payload);
-	if (alone_fd)
-		fn_fd_internal_close(payload);
-	if (!p->status)
-		p->state = UP;
+		hang_up(p);
 }
 
-/* A listener has ended there: whoever has the socket now is asked anew. */
-static void got_unlisten(struct peer *p, uint64_t cookie)
+/* Who offers connections has answered: its memory. */
+static bool got_welcome(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
-	if (p->cookie == cookie)
-		p->cookie = 0;
+	if (m->version != FN_PEER_VERSION || m->status || !take_payload(p, fd))
+		return false;
+	fn_shm_peer_payload(fn_fabric.nic, p->number, p->payload, p->payload_size);
+	p->state = FN_PEER_UP;
+	return true;
 }
 
 /* False: it is to be buried. */
-static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd, uid_t uid)
+static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
-	if (p->state == WELCOMED && m->type == FN_PEER_HELLO && !p->channel) {
+	if (p->state == FN_PEER_WELCOMED && m->type == FN_PEER_HELLO && !p->channel) {
 		got_hello(p, m, fd);
 		return true;
 	}
-	if (p->state == GREETED && m->type == FN_PEER_WELCOME && !p->status) {
-		got_welcome(p, m, fd, uid);
-		return true;
-	}
-	if (p->state == WELCOMED && m->type == FN_PEER_PAYLOAD && p->channel) {
+	if (p->state == FN_PEER_GREETED && m->type == FN_PEER_WELCOME)
+		return got_welcome(p, m, fd);
+	if (p->state == FN_PEER_WELCOMED && m->type == FN_PEER_PAYLOAD && p->channel) {
 		if (!take_payload(p, fd))
 			return false;
-		fn_shm_peer_payload(fabric.nic, p->number, p->payload, p->payload_size);
-		p->state = UP;
-		return true;
-	}
-	if (p->state == UP && m->type == FN_PEER_UNLISTEN) {
-		got_unlisten(p, m->cookie);
+		fn_shm_peer_payload(fn_fabric.nic, p->number, p->payload, p->payload_size);
+		p->state = FN_PEER_UP;
 		return true;
 	}
 	return false;
 }
 
-static void peer_event(struct peer *p)
+static int take_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)
+{
+	bool ok = p->state == FN_PEER_MET || p->state == FN_PEER_GROUP ? fn_group_message(p, m, fd, to_up) :
+									    got_message(p, m, *fd);
+
+	return ok ? 1 : -EPROTO;
+}
+
+void fn_peer_event(struct peer *p, bool to_up)
 {
 	struct fn_peer_msg m;
 	uid_t uid;
 	int fd, ret;
 
-	while (p->sock >= 0 && (ret = fn_peer_recv(p->sock, &m, &fd, &uid)) != -EAGAIN) {
-		if (ret == 1 && !got_message(p, &m, fd, uid))
-			ret = -EPROTO;
+	while (p->sock >= 0 && !(to_up && p->state == FN_PEER_UP) && (ret = fn_peer_recv(p->sock, &m, &fd, &uid)) != -EAGAIN) {
+		if (ret == 1)
+			ret = take_message(p, &m, &fd, to_up);
 		if (fd >= 0)
 			fn_sys_close(fd);
 		/* a bell for a thread that sleeps, whoever of us has read it */
@@ -309,43 +313,26 @@ static void peer_event(struct peer *p)
 			fn_thread_ring(fn_engine.watcher);
 		if (ret >= 0)
 			continue;
-		if (p->state == GREETED)	/* its connect is waiting for the outcome */
-			p->status = p->status ? p->status : ret;
+		if (to_up)	/* in the middle of something; the end is seen again */
+			fn_engine.side_due = 0;
 		else
-			bury(p);
+			fn_peer_bury(p);
 		return;
 	}
-}
-
-/* Somebody comes: the one who connects speaks first. */
-static void rendezvous_event(unsigned i)
-{
-	int listener = fn_rendezvous_watched(i), fd;
-	struct peer *p;
-
-	while (listener >= 0 && (fd = (int)fn_sys(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		fd = fn_fd_internal(fd);
-		p = fd >= 0 ? peer_new(WELCOMED, fd) : NULL;
-		if (!p) {
-			fn_fd_internal_close(fd);
-			return;
-		}
-		p->uid = fn_peer_uid(fd);
-		watch(fd, (uint64_t)(p - peers));
-		peer_event(p);
-	}
+	if (p->sock < 0 && !to_up && p->state != FN_PEER_FREE && p->state != FN_PEER_GONE && !p->self)
+		fn_peer_bury(p);
 }
 
 void fn_fabric_event(uint64_t mark)
 {
 	uint64_t what = mark >> 1;
 
-	if (!fabric.nic)
+	if (!fn_fabric.nic)
 		return;
 	if (what >= RENDEZVOUS_MARK)
-		rendezvous_event((unsigned)(what - RENDEZVOUS_MARK));
-	else if (what < top && peers[what].state != FREE)
-		peer_event(&peers[what]);
+		fn_group_come((unsigned)(what - RENDEZVOUS_MARK));
+	else if (what < top && peers[what].state != FN_PEER_FREE)
+		fn_peer_event(&peers[what], false);
 }
 
 /* ---- the NIC's side ---- */
@@ -360,7 +347,7 @@ static void ring(void *ctx, int number)
 {
 	struct peer *p = by_number[number];
 
-	if (p && p->self && fn_engine.watcher)
+	if (p && (p->self || p->state == FN_PEER_GROUP) && fn_engine.watcher)
 		fn_thread_ring(fn_engine.watcher);
 	else if (p && p->sock >= 0)
 		fn_peer_ring(p->sock);
@@ -368,34 +355,34 @@ static void ring(void *ctx, int number)
 
 static int grow(void *ctx, size_t size)
 {
-	return fn_peer_back(fabric.payload_fd, size);
+	return fn_peer_back(fn_fabric.payload_fd, size);
 }
 
 bool fn_fabric_arm(void)
 {
-	return !fabric.nic || fn_shm_arm(fabric.nic);
+	return !fn_fabric.nic || fn_shm_arm(fn_fabric.nic);
 }
 
 void fn_fabric_disarm(void)
 {
 	/* another image may still sleep */
-	if (fabric.nic && !(fn_engine.shared->asleep & ~fn_engine.mine))
-		fn_shm_disarm(fabric.nic);
+	if (fn_fabric.nic && !(fn_engine.shared->asleep & ~fn_engine.mine))
+		fn_shm_disarm(fn_fabric.nic);
 }
 
 bool fn_fabric_pending(void)
 {
-	return fabric.nic && fabric.nic->ops->rx_pending(fabric.nic);
+	return fn_fabric.nic && fn_fabric.nic->ops->rx_pending(fn_fabric.nic);
 }
 
 bool fn_fabric_beside(void)
 {
 	int cpu = sched_getcpu();
 
-	if (!fabric.nic || cpu < 0)
+	if (!fn_fabric.nic || cpu < 0)
 		return false;
-	fn_shm_run_on(fabric.nic, (uint32_t)cpu);
-	return fn_shm_beside(fabric.nic);
+	fn_shm_run_on(fn_fabric.nic, (uint32_t)cpu);
+	return fn_shm_beside(fn_fabric.nic);
 }
 
 bool fn_fabric_source_ok(const struct fn_sock *sk)
@@ -412,13 +399,13 @@ static bool make_payload(void)
 {
 	size_t size = fn_config.fabric_memory & ~4095ul;
 
-	fabric.payload_fd = fn_peer_memory("fastnet-payload", size, false);
-	if (fabric.payload_fd < 0)
+	fn_fabric.payload_fd = fn_peer_memory("fastnet-payload", size, false);
+	if (fn_fabric.payload_fd < 0)
 		return false;
-	fn_fd_internal_track(&fabric.payload_fd);
-	fabric.payload_uid = fn_uid_own();
-	fabric.payload = fn_peer_map(fabric.payload_fd, size);
-	return fabric.payload && fn_peer_seal(fabric.payload_fd) == 0;
+	fn_fd_internal_track(&fn_fabric.payload_fd);
+	fn_fabric.payload_uid = fn_uid_own();
+	fn_fabric.payload = fn_peer_map(fn_fabric.payload_fd, size);
+	return fn_fabric.payload && fn_peer_seal(fn_fabric.payload_fd) == 0;
 }
 
 /* Ports of our end: above what the kernel gives to its own sockets, or below when there is too little room. */
@@ -445,7 +432,8 @@ static void choose_ports(struct fn_stack *st)
 bool fn_fabric_start(struct fn_stack *st)
 {
 	struct fn_shm_conf conf = { .payload_len = fn_config.fabric_memory & ~4095ul, .grow = grow,
-				    .grow_copies = grow_copies, .ring = ring };
+		.grow_copies = grow_copies, .ring = ring,
+		.offered = fn_group_offered, .introduce = fn_group_introduce, .moved = fn_group_moved, .back = fn_group_back };
 	struct fn_nic *nic;
 
 	if (!fn_config.fabric)
@@ -454,50 +442,25 @@ bool fn_fabric_start(struct fn_stack *st)
 		fn_log(FN_LOG_WARNING, "no memory for the fabric; local connections stay with the kernel");
 		return false;
 	}
-	conf.payload = fabric.payload;
+	conf.payload = fn_fabric.payload;
 	nic = fn_shm_create(st->arena, &conf);
 	if (!nic || fn_stack_add_nic(st, nic) < 0)
 		return false;
 	choose_ports(st);
-	fabric.nic = nic;
+	fn_fabric.nic = nic;
+	fn_fabric.id = 1 + (uint32_t)(fn_stack_random(st) % FN_PAGE_ID_MAX);
 	fn_engine.fabric = true;
 	return true;
 }
 
 /* ---- meeting ---- */
 
-static bool refused_lately(uint64_t cookie, uint64_t now)
-{
-	for (unsigned i = 0; i < REFUSED; i++)
-		if (fabric.refused[i].cookie == cookie && now < fabric.refused[i].until)
-			return true;
-	return false;
-}
-
-static void note_refused(uint64_t cookie)
-{
-	unsigned i = fabric.next_refused++ % REFUSED;
-
-	fabric.refused[i].cookie = cookie;
-	fabric.refused[i].until = fn_now() + REFUSED_NS;
-}
-
-/* Whoever we met when we were another user is met anew. */
-static int known(uint64_t cookie)
-{
-	uid_t us = fn_uid_own();
-
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state == UP && peers[i].cookie == cookie && peers[i].met_as == us)
-			return peers[i].number;
-	return 0;
-}
-
 /* A stack reaches itself by a channel whose one ring is both. */
 static int meet_self(void)
 {
 	struct peer *p;
-	struct fn_shm_pair pair = { .tx_slots = FN_PEER_SLOTS, .rx_slots = FN_PEER_SLOTS, .payload = fabric.payload,
+	int number;
+	struct fn_shm_pair pair = { .tx_slots = FN_PEER_SLOTS, .rx_slots = FN_PEER_SLOTS, .payload = fn_fabric.payload,
 				    .payload_len = fn_config.fabric_memory & ~4095ul };
 	void *mem;
 
@@ -505,17 +468,17 @@ static int meet_self(void)
 		if (peers[i].self)
 			return peers[i].number;
 	mem = (void *)fn_sys(SYS_mmap, NULL, fn_peer_ring_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	p = (unsigned long)mem > -4096ul ? NULL : peer_new(UP, -1);
+	p = (unsigned long)mem > -4096ul ? NULL : fn_peer_new(FN_PEER_UP, -1);
 	if (!p)
 		return -ENOMEM;
 	p->self = fn_engine.to_itself = true;
 	p->uid = fn_uid_own();
 	p->channel = pair.tx = pair.rx = mem;
 	p->channel_size = fn_peer_ring_size();
-	p->number = fn_shm_peer_add(fabric.nic, &pair);
-	if (p->number > 0)
-		by_number[p->number] = p;
-	return p->number;
+	number = fn_shm_peer_add(fn_fabric.nic, &pair);
+	if (number > 0)
+		fn_peer_numbered(p, number);
+	return number;
 }
 
 /* Some number of a file of ours; -1: it has none any more. */
@@ -554,85 +517,52 @@ static int own(const struct fn_rendezvous *at)
 	return ret;
 }
 
-static struct peer *greet(const struct fn_rendezvous *at, int sock)
+int fn_peer_greet(struct peer *p)
 {
-	struct peer *p = peer_new(GREETED, sock);
-	int fd;
+	int fd, ret, payload = -1;
+	bool alone = false;
 
-	if (!p) {
-		fn_fd_internal_close(sock);
-		return NULL;
-	}
-	p->cookie = at->cookie;
 	p->channel_size = fn_peer_channel_size();
 	fd = fn_peer_memory("fastnet-channel", p->channel_size, true);
-	if (fd >= 0 && fn_peer_back(fd, p->channel_size) == 0)
+	if (fd < 0)
+		return fd;
+	ret = fn_peer_back(fd, p->channel_size);
+	if (!ret)
 		p->channel = fn_peer_map(fd, p->channel_size);
-	p->status = p->channel ? fn_peer_send(sock, FN_PEER_HELLO, at->cookie, 0, fd) : -ENOMEM;
+	if (!ret && (payload = payload_for(p, &alone)) < 0)
+		ret = payload;
+	if (!ret)
+		ret = p->channel ? join(p, true) : -ENOMEM;
+	/* nobody there: that is seen when the socket is read */
+	if (!ret) {
+		fn_peer_send(p->sock, FN_PEER_HELLO, 0, 0, fd);
+		fn_peer_send(p->sock, FN_PEER_PAYLOAD, 0, 0, payload);
+	}
+	if (alone)
+		fn_fd_internal_close(payload);
 	fn_fd_internal_close(fd);
-	if (p->status < 0) {
-		peer_free(p);
-		return NULL;
-	}
-	watch(sock, (uint64_t)(p - peers));
-	return p;
-}
-
-/* Until the other process has answered, or has not in time. We go on answering others meanwhile: they may be waiting for us. */
-static int await_welcome(struct peer *p)
-{
-	uint64_t until = fn_now() + fn_config.fabric_wait_ms * FN_MSEC, now;
-	struct pollfd pfd[2];
-	struct timespec ts;
-	int ret;
-
-	for (;;) {
-		now = fn_now();
-		fn_engine_lock();
-		fn_engine_poll(now);
-		fn_dual_check(now);
-		ret = p->state == UP ? p->number : p->status ? p->status : now >= until ? -ETIMEDOUT : 0;
-		if (ret < 0) {
-			note_refused(p->cookie);
-			if (p->number > 0)
-				bury(p);
-			else
-				peer_free(p);
-		}
-		pfd[0] = (struct pollfd){ .fd = p->sock, .events = POLLIN };
-		pfd[1] = (struct pollfd){ .fd = fn_engine.side_epfd, .events = POLLIN };
-		fn_engine_unlock();
-		if (ret)
-			return ret;
-		ts = (struct timespec){ .tv_sec = (time_t)((until - now) / FN_NSEC), .tv_nsec = (long)((until - now) % FN_NSEC) };
-		fn_sys_ppoll(pfd, 2, &ts, NULL);
-	}
+	return ret;
 }
 
 static int meet(const struct fn_rendezvous *at)
 {
-	int sock = fn_rendezvous_connect(at);
-	struct peer *p = NULL;
+	int sock = fn_rendezvous_connect(at), ret;
 
 	if (sock < 0)
 		return sock == -ECONNREFUSED ? 0 : sock;
-	if (!fn_engine_start() || !fabric.nic) {
+	if (!fn_engine_start() || !fn_fabric.nic) {
 		fn_fd_internal_close(sock);
 		return -ENOMEM;
 	}
 	fn_engine_lock();
-	if (alone())
-		p = greet(at, sock);
-	else
-		fn_fd_internal_close(sock);
+	ret = fn_group_meet(at, sock);
 	fn_engine_unlock();
-	return p ? await_welcome(p) : -EBUSY;
+	return ret;
 }
 
 int fn_fabric_reach(uint32_t ip4, uint16_t port)
 {
 	struct fn_rendezvous at;
-	bool refused;
 	int ret;
 
 	if (!fn_config.fabric)
@@ -641,17 +571,12 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port)
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
 	ret = own(&at);
-	if (ret)
-		return ret;
-	if (fn_engine.fabric) {
+	if (!ret && fn_engine.fabric) {
 		fn_engine_lock();
-		ret = known(at.cookie);
-		refused = !ret && refused_lately(at.cookie, fn_now());
+		ret = fn_group_known(at.cookie);
 		fn_engine_unlock();
-		if (ret || refused)
-			return ret;
 	}
-	return meet(&at);
+	return ret ? ret : meet(&at);
 }
 
 /* ---- listeners ---- */
@@ -663,21 +588,10 @@ void fn_fabric_listen(struct fn_file *f, int fd)
 
 void fn_fabric_attached(const struct fn_file *f)
 {
-	int place = fabric.nic ? fn_rendezvous_watch(f) : -1;
+	int place = fn_fabric.nic ? fn_rendezvous_watch(f) : -1;
 
-	if (place >= 0)
-		watch(fn_rendezvous_watched((unsigned)place), RENDEZVOUS_MARK + (unsigned)place);
-}
-
-void fn_fabric_unlisten(const struct fn_file *f)
-{
-	uint64_t cookie = fn_rendezvous_close(f);
-
-	if (!cookie)
-		return;
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state == UP && !peers[i].self)
-			fn_peer_send(peers[i].sock, FN_PEER_UNLISTEN, cookie, 0, -1);
+	if (place >= 0 && fn_rendezvous_watched((unsigned)place) >= 0)
+		watch_place((unsigned)place);
 }
 
 /* ---- fork ---- */
@@ -686,8 +600,8 @@ void fn_fabric_unlisten(const struct fn_file *f)
 static void forget_peers(void)
 {
 	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state != FREE)
-			peer_free(&peers[i]);
+		if (peers[i].state != FN_PEER_FREE)
+			fn_peer_free(&peers[i]);
 	top = 0;
 	fn_engine.to_itself = false;
 }
@@ -698,10 +612,10 @@ void fn_fabric_forked(bool child, bool shares)
 	if (!child || shares)
 		return;
 	forget_peers();
-	fn_peer_unmap(fabric.payload, fn_config.fabric_memory & ~4095ul);
-	fn_fd_internal_close(fabric.payload_fd);
-	fabric.payload_fd = -1;
-	fabric.payload = NULL;
-	fabric.nic = NULL;
+	fn_peer_unmap(fn_fabric.payload, fn_config.fabric_memory & ~4095ul);
+	fn_fd_internal_close(fn_fabric.payload_fd);
+	fn_fabric.payload_fd = -1;
+	fn_fabric.payload = NULL;
+	fn_fabric.nic = NULL;
 	fn_engine.fabric = false;
 }

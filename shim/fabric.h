@@ -33,8 +33,7 @@ bool fn_fabric_beside(void);
 
 /*
  * Who listens at ip4 (network order), port (host order), is it a process under Fastnet, and can it be reached? Its peer
- * number, 0: the kernel serves it; -errno: so too, and the reason. May wait fabric_wait_ms for another process to
- * answer, but never for one that is known. Without the lock.
+ * number, 0: the kernel serves it; -errno: so too, and the reason. Waits for nobody. Without the lock.
  */
 int fn_fabric_reach(uint32_t ip4, uint16_t port);
 
@@ -43,9 +42,16 @@ void fn_fabric_listen(struct fn_file *f, int fd);
 void fn_fabric_attached(const struct fn_file *f);
 void fn_fabric_unlisten(const struct fn_file *f);
 
+/* Does a connection wait for f? Take one into the queue of f's stack side, or away; false: there was none. With the lock held. */
+bool fn_fabric_offered(const struct fn_file *f);
+bool fn_fabric_claim(const struct fn_file *f);
+
 /* May the peer of sk, which has been accepted, have that address and port? With the lock held. */
 bool fn_fabric_source_ok(const struct fn_sock *sk);
 
+/* Before a fork after which the stack is shared: who has come is met, and nobody comes any more until we are alone again (an
+ * image that did not meet him could not read his memory). With the lock held. */
+void fn_fabric_fork_prepare(void);
 /* After fork, in parent and child. With the lock held. */
 void fn_fabric_forked(bool child, bool shares);
 

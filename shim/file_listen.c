@@ -28,6 +28,9 @@
 #include "shim/sockopt.h"
 #include "shim/wait.h"
 
+/* What a liar offers is not looked through without end. */
+#define CLAIMS_MAX 64
+
 _Atomic(unsigned) fn_listen_epoch = 1;
 
 /* net.core.somaxconn cuts the backlog (net/socket.c). */
@@ -141,10 +144,12 @@ void fn_listen_attach(struct fn_file *f, int fd)
 	fn_sockopt_copy(f, fd);
 	fn_engine_lock();
 	ret = open_stack_side(f, fd);
-	if (ret < 0)
+	if (ret < 0) {
 		fn_engine_drop(f);
-	else
+		fn_fabric_unlisten(f);
+	} else {
 		fn_fabric_attached(f);
+	}
 	fn_engine_unlock();
 	if (ret < 0)
 		fn_log(FN_LOG_WARNING, "listener %d stays with the kernel: %s", fd, strerror(-ret));
@@ -242,12 +247,17 @@ static struct fn_file *accepted_file(const struct fn_file *listener, int flags)
 static struct fn_sock *next_connection(struct fn_file *l, struct fn_file *f)
 {
 	struct fn_sock *sk;
+	unsigned claims = 0;
 
-	while ((sk = fn_tcp_accept(l->sk, f)) && sk->remote.peer && !fn_fabric_source_ok(sk)) {
+	for (;;) {
+		sk = fn_tcp_accept(l->sk, f);
+		if (!sk && claims++ < CLAIMS_MAX && fn_fabric_claim(l))
+			continue;
+		if (!sk || !sk->remote.peer || fn_fabric_source_ok(sk))
+			return sk;
 		fn_sock_disconnect(sk);
 		fn_sock_close(sk);
 	}
-	return sk;
 }
 
 /* The next connection of the stack's side; the number first, so that nothing accepted is lost to EMFILE. */
@@ -257,7 +267,7 @@ static int accept_stack(struct fn_file *l, struct sockaddr *addr, socklen_t *len
 	struct fn_file *f;
 	int fd, ret = 0;
 
-	if (!(fn_sock_poll(l->sk) & POLLIN))
+	if (!(fn_sock_poll(l->sk) & POLLIN) && !fn_fabric_offered(l))
 		return -EAGAIN;
 	fd = accepted_number(l, flags);
 	if (fd < 0)
@@ -397,7 +407,7 @@ static unsigned listen_poll(struct fn_file *f, int fd)
 	pfd.fd = fd = fn_fd_number(f, fd);
 	if (f->ended)
 		return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? (unsigned short)pfd.revents : 0;
-	if (kernel_side_readable(f, fd))
+	if (kernel_side_readable(f, fd) || (f->sk && fn_fabric_offered(f)))
 		events |= POLLIN | POLLRDNORM;
 	return events;
 }

@@ -88,9 +88,10 @@ int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid)
 
 	*fd = -1;
 	*uid = (uid_t)-1;
+	/* who closes with something unread sets an error, once, that comes before what he had sent (unix_release_sock) */
 	do
 		n = fn_sys(SYS_recvmsg, sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n == -EINTR);
+	while (n == -EINTR || n == -ECONNRESET);
 	if (n == -EAGAIN)
 		return -EAGAIN;
 	if (n <= 0)
@@ -220,9 +221,9 @@ static size_t fixed_size(int fd, int seals)
 	return (size_t)st.st_size;
 }
 
-void *fn_peer_map_channel(int fd)
+void *fn_peer_map_shared(int fd, size_t size)
 {
-	return fixed_size(fd, SEALS_FIXED) == fn_peer_channel_size() ? fn_peer_map(fd, fn_peer_channel_size()) : NULL;
+	return fixed_size(fd, SEALS_FIXED) == size ? fn_peer_map(fd, size) : NULL;
 }
 
 const void *fn_peer_map_payload(int fd, size_t *size)

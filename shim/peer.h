@@ -3,9 +3,10 @@
  * What two processes of the fabric hand each other over the socket by which they met: messages with one descriptor each,
  * and the bell, a message of one byte. Owns the memory files and the checks of what the other side sends. Knows no stack.
  *
- * The one who connects sends HELLO with the channel (both rings). The listener's answer is WELCOME, with its payload memory
- * or the reason why not; then the first sends PAYLOAD with its own. Payload memory is what all peers of our own user map, or,
- * for one of another user, memory that it alone gets; what a user is the kernel says.
+ * The one who connects leaves PAGE and INBOX with the listener's rendezvous (group.c). The one who accepts sends ATTACH to the
+ * inbox, with a socket; over that HELLO with the channel (both rings), and PAYLOAD with its payload memory. The first one's
+ * answer is WELCOME, with its own or the reason why not. Payload memory is what all peers of our own user map,
+ * or, for one of another user, memory that it alone gets; what a user is the kernel says.
  */
 #ifndef FN_PEER_H
 #define FN_PEER_H
@@ -15,11 +16,11 @@
 #include "stack/compiler.h"
 
 /* Of the layout of ring and payload memory; processes of different versions meet in the kernel. */
-#define FN_PEER_VERSION	1
+#define FN_PEER_VERSION	2
 #define FN_PEER_MAGIC	0x66617374u
 #define FN_PEER_SLOTS	1024	/* of each ring: 64 KiB */
 
-enum fn_peer_type { FN_PEER_HELLO = 1, FN_PEER_WELCOME, FN_PEER_PAYLOAD, FN_PEER_UNLISTEN };
+enum fn_peer_type { FN_PEER_HELLO = 1, FN_PEER_WELCOME, FN_PEER_PAYLOAD, FN_PEER_PAGE, FN_PEER_INBOX, FN_PEER_ATTACH };
 
 struct fn_peer_msg {
 	uint32_t magic;
@@ -27,7 +28,7 @@ struct fn_peer_msg {
 	uint16_t type;		/* enum fn_peer_type */
 	int32_t status;		/* WELCOME: 0, or -errno: no */
 	uint32_t slots;		/* HELLO: of each ring */
-	uint64_t cookie;	/* HELLO: of the listener; UNLISTEN: of the one that has ended */
+	uint64_t cookie;	/* PAGE, INBOX: of the listener; ATTACH: under which number the sender claims */
 };
 
 /* fd -1: none. 0, -errno. Never blocks. */
@@ -57,8 +58,8 @@ int fn_peer_back_mapped(void *mem, size_t size);
 int fn_peer_back(int fd, size_t size);
 /* Ours, or a channel: NULL when it cannot be mapped. */
 void *fn_peer_map(int fd, size_t size);
-/* What a peer says is a channel: NULL unless it has that size and can never have another. */
-void *fn_peer_map_channel(int fd);
+/* What a peer says is a channel, or a page: NULL unless it has that size and can never have another. */
+void *fn_peer_map_shared(int fd, size_t size);
 /* What it says is its payload memory, to read: likewise, *size is told. */
 const void *fn_peer_map_payload(int fd, size_t *size);
 void fn_peer_unmap(const void *mem, size_t size);

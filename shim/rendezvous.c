@@ -20,12 +20,14 @@
 
 static struct place {
 	const struct fn_file *file;	/* NULL: free */
-	int fd;				/* internal */
+	int fd;				/* internal; -1: paused */
+	uid_t uid;			/* who listened on it */
 	uint64_t cookie;
 	bool forked;			/* another image has the listener too */
 	bool watched;
 } places[FN_RENDEZVOUS_MAX];
 static unsigned top;			/* places in use are below */
+static bool paused;
 
 static socklen_t name_of(uint64_t cookie, struct sockaddr_un *un)
 {
@@ -66,14 +68,14 @@ void fn_rendezvous_open(struct fn_file *f, int fd)
 
 	if (!fn_config.fabric || fn_sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
 		return;
-	name = make_name(cookie);
-	if (name < 0)
+	name = paused ? -1 : make_name(cookie);
+	if (name < 0 && !paused)
 		return;
 	fn_engine_lock();
 	for (i = 0; i < FN_RENDEZVOUS_MAX && places[i].file; i++)
 		;
 	if (i < FN_RENDEZVOUS_MAX) {
-		places[i] = (struct place){ .file = f, .fd = name, .cookie = cookie };
+		places[i] = (struct place){ .file = f, .fd = name, .uid = (uid_t)fn_sys(SYS_geteuid, 0), .cookie = cookie };
 		fn_fd_internal_track(&places[i].fd);
 		top = fn_max(top, i + 1);
 	} else {
@@ -122,6 +124,11 @@ int fn_rendezvous_watched(unsigned i)
 	return i < top && places[i].file && places[i].watched ? places[i].fd : -1;
 }
 
+const struct fn_file *fn_rendezvous_file(unsigned i)
+{
+	return places[i].file;
+}
+
 int fn_rendezvous_watch(const struct fn_file *f)
 {
 	struct place *p = place_of(f);
@@ -130,6 +137,40 @@ int fn_rendezvous_watch(const struct fn_file *f)
 		return -1;
 	p->watched = true;
 	return (int)(p - places);
+}
+
+void fn_rendezvous_pause(void)
+{
+	paused = true;
+	for (unsigned i = 0; i < top; i++) {
+		if (!places[i].file)
+			continue;
+		fn_fd_internal_close(places[i].fd);
+		places[i].fd = -1;
+	}
+}
+
+void fn_rendezvous_resume(void (*watch)(unsigned place))
+{
+	uid_t uid = (uid_t)fn_sys(SYS_geteuid, 0);
+
+	if (!paused)
+		return;
+	paused = false;
+	for (unsigned i = 0; i < top; i++) {
+		struct place *p = &places[i];
+
+		if (!p->file || p->fd >= 0 || p->uid != uid)
+			continue;
+		p->fd = make_name(p->cookie);
+		paused |= p->fd == -EADDRINUSE;	/* another image of ours was first, and may end */
+		if (p->fd < 0)
+			p->fd = -1;
+		else
+			fn_fd_internal_track(&p->fd);
+		if (p->fd >= 0 && p->watched)
+			watch(i);
+	}
 }
 
 void fn_rendezvous_forked(bool child)
@@ -166,6 +207,7 @@ static int read_answer(int fd, struct fn_rendezvous *at)
 		return -ENOENT;
 	at->cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
 	at->uid = m->idiag_uid;
+	at->backlog = m->idiag_wqueue;	/* of a listener (net/ipv4/tcp_diag.c) */
 	return 0;
 }
 

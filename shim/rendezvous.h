@@ -16,6 +16,7 @@
 struct fn_rendezvous {
 	uint64_t cookie;
 	uid_t uid;
+	uint32_t backlog;
 };
 
 /* f, whose number is fd, has just begun to listen: make its name. Failing is no error of the program's: nobody will come by
@@ -36,8 +37,12 @@ struct fn_file *fn_rendezvous_own(uint64_t cookie, bool *forked);
 /* Number of places, and the descriptor in place i that is to be watched: f waits for connections. -1: none. */
 unsigned fn_rendezvous_count(void);
 int fn_rendezvous_watched(unsigned i);
+const struct fn_file *fn_rendezvous_file(unsigned i);
 /* f has opened its stack side: its place, to be watched from now on; -1: it has no name. */
 int fn_rendezvous_watch(const struct fn_file *f);
+/* No name is ours any more; and again, those whose user we still are. What has one then is told to be watched. */
+void fn_rendezvous_pause(void);
+void fn_rendezvous_resume(void (*watch)(unsigned place));
 /* In the child of a fork: the parent may be the one that accepts. */
 void fn_rendezvous_forked(bool child);
 

@@ -275,21 +275,25 @@ static struct peer *dst_peer(const struct shm *s, const struct fn_pkt *p)
 	return peer_at(s, (unsigned)mac[4] << 8 | mac[5]);
 }
 
-/* What the dead peer's kernel would say comes in with the next burst. */
-static fn_cold void answer(struct shm *s, const struct peer *peer, const struct fn_pkt *p)
+void fn_shm_answer(struct shm *s, const struct peer *peer, const void *ip, uint32_t len)
 {
 	struct rxbuf *r = get_rx(s, true);
 
 	if (!r)
 		return;
-	if (!fn_shm_reset(p, r->mem + 16)) {
-		r->peer = NULL;
-		free_rx(s, r);
-		return;
-	}
-	head_pkt(s, peer, r, r->mem + 16, FN_SHM_RESET_LEN);
+	memcpy(r->mem + 16, ip, len);
+	head_pkt(s, peer, r, r->mem + 16, len);
 	r->next = s->answers;
 	s->answers = r;
+}
+
+/* What the dead peer's kernel would say comes in with the next burst. */
+static fn_cold void answer(struct shm *s, const struct peer *peer, const struct fn_pkt *p)
+{
+	uint8_t ip[FN_SHM_RESET_LEN];
+
+	if (fn_shm_reset(p, ip))
+		fn_shm_answer(s, peer, ip, sizeof(ip));
 }
 
 static void send_one(struct shm *s, struct fn_pkt *p)
@@ -297,7 +301,13 @@ static void send_one(struct shm *s, struct fn_pkt *p)
 	struct peer *peer = dst_peer(s, p);
 	bool sent = false;
 
-	if (fn_likely(peer && !peer->dead && !peer->broken))
+	if (fn_unlikely(peer && peer->mail && !peer->dead)) {
+		peer = fn_shm_mail_post(s, peer, p);
+		sent = !peer;
+	}
+	if (sent)
+		;
+	else if (fn_likely(peer && !peer->dead && !peer->broken))
 		sent = p->pkt_len - FN_ETHER_LEN <= INLINE_MAX ? send_inline(s, peer, p) : send_lent(s, peer, p);
 	else if (peer)
 		answer(s, peer, p);
@@ -320,7 +330,9 @@ static void note_bells(struct shm *s)
 		if (!peer || !peer->touched)
 			continue;
 		peer->touched = false;
-		if (peer->dead || !fn_ring_sleeper(&peer->tx))
+		if (peer->mail)
+			fn_shm_mail_ring(s, peer);
+		if (!has_ring(peer) || !fn_ring_sleeper(&peer->tx))
 			continue;
 		if (s->conf.ring)
 			s->conf.ring(s->conf.ctx, (int)i);
@@ -507,6 +519,25 @@ static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst,
 	return got;
 }
 
+/* Behind the rings: whoever sends something on a connection that he has claimed has said so before. */
+static void look_at_pages(struct shm *s)
+{
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (!peer)
+			continue;
+		if (peer->mail && !peer->dead)
+			fn_shm_mail_look(s, peer);
+		if (has_offers(peer)) {
+			/* pairs with fn_page_post(): what it counts is there */
+			peer->posted = atomic_load_explicit(&peer->page->posted, memory_order_acquire);
+			if (s->conf.offered)
+				s->conf.offered(s->conf.ctx, (int)i);
+		}
+	}
+}
+
 /* The peers in turn, beginning with another one each time: none starves the others. */
 static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 {
@@ -517,12 +548,17 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 		burst[got] = &s->answers->p;
 		s->answers = s->answers->next;
 	}
+	s->burst = burst;
+	s->burst_len = got;
 	for (uint32_t i = 0; i < s->peers && got < n; i++) {
 		struct peer *peer = s->peer[1 + (s->turn + i) % s->peers];
 
 		if (peer && peer->used && !peer->dead && peer->ready)
 			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
 	}
+	if (s->mails || s->pages)
+		look_at_pages(s);
+	s->burst_len = 0;
 	s->turn++;
 	note_bells(s);
 	return got;
@@ -536,6 +572,8 @@ static bool shm_rx_pending(const struct fn_nic *nic)
 		const struct peer *peer = peer_at(s, i);
 
 		if (peer && !peer->dead && !peer->broken && peer->ready && fn_ring_pending(&peer->rx))
+			return true;
+		if (peer && has_offers(peer))
 			return true;
 	}
 	return s->answers != NULL;

@@ -15,6 +15,7 @@
 #include "arena.h"
 #include "nic.h"
 #include "shm_ring.h"
+#include "sock.h"
 
 #define FN_SHM_PEERS	1024	/* numbers 1 … FN_SHM_PEERS-1 */
 #define FN_SHM_BUF	4096	/* bytes of a payload buffer, headroom included */
@@ -22,6 +23,8 @@
 
 /* The link's next hop for a peer: an address of class E (RFC 1112 4), which no IP packet carries. */
 #define FN_SHM_HOP(number)	(0xf0000000u | (number))
+
+struct fn_page;
 
 struct fn_shm_conf {
 	void *payload;		/* our payload memory: shared, page-aligned; peers map it read-only */
@@ -32,6 +35,15 @@ struct fn_shm_conf {
 	int (*grow_copies)(void *ctx, int number, size_t size);
 	/* A sleeper was sent something: rung at once, with the stack's lock held. NULL: fn_shm_bell() tells who it was. */
 	void (*ring)(void *ctx, int number);
+	/* ---- with groups (below); all with the stack's lock held ---- */
+	/* Peer `number` offers connections that it has not offered before: from a round of the stack. */
+	void (*offered)(void *ctx, int number);
+	/* Some process of the group has claimed something, or begun to wait, that has not been introduced: it has sent word. */
+	void (*introduce)(void *ctx, int group);
+	/* The connection local > remote, whose .peer is a group, is that process' now: fn_tcp_peer_moved(). */
+	void (*moved)(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number);
+	/* Back [from, to) of the group's page; false: no memory. NULL: all of it is there. */
+	bool (*back)(void *ctx, int group, size_t from, size_t to);
 	void *ctx;
 };
 
@@ -93,6 +105,33 @@ uint32_t fn_shm_headers(const struct fn_pkt *p);
  */
 #define FN_SHM_RESET_LEN 40
 bool fn_shm_reset(const struct fn_pkt *p, uint8_t *out);
+/* A segment that another host would have sent; FN_SHM_BARE_MAX bytes in `out` at most. Its length. */
+struct fn_shm_bare {
+	uint32_t src, dst, seq, ack;	/* numbers in host order */
+	uint16_t sport, dport, win;
+	uint8_t flags;			/* with SYN: the options, too */
+};
+#define FN_SHM_BARE_MAX 48
+uint32_t fn_shm_bare(const struct fn_shm_bare *b, uint16_t mss, uint8_t wscale, uint8_t *out);
+
+/*
+ * ---- groups: the processes that accept from one listener (shm_mail.c) ----
+ *
+ * A group has a number as a peer has. What is sent to it lies in a page (shm_page.h) that its processes share with us: a SYN
+ * is answered at once, by ourselves, text is acknowledged; whoever of them accepts takes the connection over, and it is moved
+ * to that process' number. So nobody need be there when we connect, and nothing is lost with us, or with one of them.
+ */
+/* page: FN_PAGE_SIZE bytes, zeroed. Its number, or -ENOSPC, -ENOMEM. It ends as a peer does: fn_shm_peer_dead(), then _del(). */
+int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog);
+/* Peer `number` is a process of that group, and claims under `id`. */
+void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id);
+
+/* And their side: peer `number` offers connections in that page. NULL: no more. */
+void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page);
+/* Can one of them be claimed? */
+bool fn_shm_offered(const struct fn_nic *nic, int number);
+/* Claim one under `id`, ours in that group, for fn_tcp_claim(). 0, -EAGAIN: there is none; -EPROTO: what was there is none. */
+int fn_shm_claim(struct fn_nic *nic, int number, uint32_t id, struct fn_offer *o);
 
 /* Packet buffers of ours that are neither free nor never used: for tests and tools. */
 uint32_t fn_shm_outstanding(const struct fn_nic *nic);

@@ -36,3 +36,18 @@ bool fn_shm_reset(const struct fn_pkt *p, uint8_t *out)
 	}
 	return true;
 }
+
+uint32_t fn_shm_bare(const struct fn_shm_bare *b, uint16_t mss, uint8_t wscale, uint8_t *out)
+{
+	struct fn_ip4_hdr *ip = (void *)out;
+	struct fn_tcp_hdr *th = (void *)(ip + 1);
+	uint8_t opts[8] = { FN_TCPOPT_MSS, 4, (uint8_t)(mss >> 8), (uint8_t)mss, FN_TCPOPT_NOP, FN_TCPOPT_WSCALE, 3, wscale };
+	uint32_t opt_len = b->flags & FN_TCP_SYN ? sizeof(opts) : 0;
+
+	*ip = (struct fn_ip4_hdr){ .ver_ihl = 0x45, .len = fn_be16((uint16_t)(FN_IP4_LEN + FN_TCP_LEN + opt_len)), .ttl = 64,
+		.proto = FN_IPPROTO_TCP, .src = b->src, .dst = b->dst };
+	*th = (struct fn_tcp_hdr){ .sport = b->sport, .dport = b->dport, .seq = fn_be32(b->seq), .ack = fn_be32(b->ack),
+		.off = (uint8_t)((FN_TCP_LEN + opt_len) << 2), .flags = b->flags, .win = fn_be16(b->win) };
+	memcpy(th + 1, opts, opt_len);
+	return FN_IP4_LEN + FN_TCP_LEN + opt_len;
+}

@@ -11,35 +11,45 @@ static bool pair_ok(const struct fn_shm_pair *pair)
 	       pair->rx_slots <= FN_RING_SLOTS_MAX && pair->payload_len / FN_SHM_BUF < UINT32_MAX;
 }
 
-static int free_number(struct shm *s)
+/* A free number, and a record for it that keeps what an earlier one of that number had of the arena. */
+int fn_shm_number(struct shm *s)
 {
-	for (int i = 1; i < FN_SHM_PEERS; i++)
-		if (!s->peer[i] || !s->peer[i]->used)
-			return i;
-	return -ENOSPC;
+	struct kept *backlog;
+	struct mail *office;
+	struct copies *pool;
+	struct peer *peer;
+	int i = 1;
+
+	while (i < FN_SHM_PEERS && s->peer[i] && s->peer[i]->used)
+		i++;
+	if (i == FN_SHM_PEERS)
+		return -ENOSPC;
+	if (!s->peer[i])
+		s->peer[i] = fn_arena_alloc(s->arena, sizeof(*peer));
+	peer = s->peer[i];
+	if (!peer)
+		return -ENOMEM;
+	backlog = peer->backlog;
+	office = peer->office;
+	pool = peer->pool;
+	*peer = (struct peer){ .number = (uint16_t)i, .backlog = backlog, .office = office, .pool = pool };
+	return i;
 }
 
 int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 {
 	struct shm *s = shm_of(nic);
-	int number = free_number(s);
-	struct kept *backlog;
-	struct copies *pool;
 	struct peer *peer;
+	int number;
 
 	if (!pair_ok(pair))
 		return -EINVAL;
+	number = fn_shm_number(s);
 	if (number < 0)
 		return number;
-	if (!s->peer[number])
-		s->peer[number] = fn_arena_alloc(s->arena, sizeof(*peer));
 	peer = s->peer[number];
-	if (!peer)
-		return -ENOMEM;
-	backlog = peer->backlog;
-	pool = peer->pool;
-	*peer = (struct peer){ .number = (uint16_t)number, .backlog = backlog, .pool = pool, .used = true };
-	if (pair->copies && !fn_shm_copies_init(s, peer, pool, pair->copies, pair->copies_len)) {
+	peer->used = true;
+	if (pair->copies && !fn_shm_copies_init(s, peer, peer->pool, pair->copies, pair->copies_len)) {
 		peer->used = false;
 		return -ENOMEM;
 	}
@@ -69,6 +79,10 @@ static void bury(struct shm *s, struct peer *peer)
 {
 	struct rxbuf *r;
 
+	if (peer->mail)
+		fn_shm_mail_end(s, peer);
+	else if (peer->group)
+		fn_shm_mail_leave(s, peer);
 	peer->dead = true;
 	for (uint32_t i = 0; peer->lent && i < s->made; i++) {
 		struct txbuf *b = &s->txbuf[i];
@@ -112,6 +126,7 @@ bool fn_shm_peer_del(struct fn_nic *nic, int number)
 	fn_shm_peer_dead(nic, number);
 	if (peer->held)
 		return false;
+	fn_shm_offers(nic, number, NULL);
 	peer->used = false;
 	return true;
 }
@@ -127,7 +142,7 @@ bool fn_shm_drained(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
 
-	return !peer || peer->dead || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
+	return !peer || !has_ring(peer) || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
 }
 
 uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
@@ -157,7 +172,7 @@ bool fn_shm_arm(struct fn_nic *nic)
 	struct shm *s = shm_of(nic);
 
 	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && !s->peer[i]->dead)
+		if (peer_at(s, i) && has_ring(s->peer[i]))
 			fn_ring_arm(&s->peer[i]->rx);
 	return !nic->ops->rx_pending(nic);
 }
@@ -167,7 +182,7 @@ void fn_shm_disarm(struct fn_nic *nic)
 	struct shm *s = shm_of(nic);
 
 	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && !s->peer[i]->dead)
+		if (peer_at(s, i) && has_ring(s->peer[i]))
 			fn_ring_disarm(&s->peer[i]->rx);
 }
 
@@ -184,7 +199,7 @@ void fn_shm_run_on(struct fn_nic *nic, uint32_t cpu)
 		return;
 	s->cpu = cpu + 1;
 	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && !s->peer[i]->dead)
+		if (peer_at(s, i) && has_ring(s->peer[i]))
 			fn_ring_run_on(&s->peer[i]->rx, s->cpu);
 }
 

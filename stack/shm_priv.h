@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between nic_shm.c, shm_peer.c and shm_copy.c: the fabric's records. */
+/* Between nic_shm.c, shm_peer.c, shm_copy.c and shm_mail.c: the fabric's records. */
 #ifndef FN_SHM_PRIV_H
 #define FN_SHM_PRIV_H
 
 #include "nic_shm.h"
+#include "shm_page.h"
 
 enum entry_type {
 	ENTRY_FRAME = 1,	/* arg: pieces of payload; body: struct place each, then the frame from its IP header on */
@@ -64,6 +65,34 @@ struct copies {
 	uint16_t next[COPY_BUFS];
 };
 
+/* One of our slots in a group's page. */
+struct parcel {
+	uint64_t state;		/* as we know it */
+	uint32_t src, dst;	/* of its frames */
+	uint16_t sport, dport;
+	uint32_t syn, isn;	/* numbers of SYN and SYN-ACK */
+	uint32_t next;		/* of what it sends: expected */
+	uint32_t backed;	/* bytes with memory behind them */
+	uint16_t use;		/* how often it has been used */
+	uint16_t at;		/* in .used */
+	uint16_t chain;		/* in its bucket, or free: the next one's number and 1 */
+};
+
+#define MAIL_BUCKETS	256
+
+/* The processes that accept from one listener, to whom we offer connections. */
+struct mail {
+	struct fn_page *page;
+	uint32_t backlog;	/* slots that may be open, and one more */
+	uint32_t claims, joined;	/* of the page's, those that we have looked at */
+	uint32_t count;		/* of .used */
+	uint16_t free;
+	bool told;		/* a SYN has been put there: somebody must be rung */
+	uint16_t used[FN_PAGE_SLOTS];
+	uint16_t bucket[MAIL_BUCKETS];
+	struct parcel slot[FN_PAGE_SLOTS];
+};
+
 struct peer {
 	struct fn_ring_tx tx;
 	struct fn_ring_rx rx;
@@ -77,6 +106,12 @@ struct peer {
 	uint32_t lent;		/* of ours that it holds, or that wait in .backlog to be copied */
 	struct copies *copies;	/* of another user: what it may see of us; NULL: .payload of struct shm */
 	struct copies *pool;	/* memory for .copies; stays with the number */
+	struct mail *mail;	/* it is no process, but a group */
+	struct mail *office;	/* memory for .mail; stays with the number */
+	uint16_t group;		/* one of that group's processes, which claims under .id */
+	uint32_t id;
+	struct fn_page *page;	/* it offers connections to us there; NULL: no */
+	uint32_t posted;	/* of the page's, what we have seen */
 	struct rxbuf *returns;
 	struct kept *backlog;	/* BACKLOG of them, made when first needed */
 	uint32_t backlog_head, backlog_len;
@@ -98,6 +133,9 @@ struct shm {
 	uint32_t turn;		/* the peer that is asked first */
 	uint32_t cpu;		/* ours, plus 1 */
 	struct peer *heard;	/* who sent last */
+	uint32_t mails, pages;	/* groups that we offer to, peers that offer */
+	struct fn_pkt **burst;	/* answers that this round's burst begins with */
+	uint16_t burst_len;
 	uint64_t bell[BELL_WORDS];
 	struct peer *peer[FN_SHM_PEERS];
 };
@@ -115,6 +153,14 @@ fn_inline struct peer *peer_at(const struct shm *s, unsigned number)
 fn_inline void note_left(struct shm *s)
 {
 	s->nic.tx_left = ((int64_t)s->bufs - s->bufs / 16 - s->used) * FN_SHM_BUF;
+}
+
+/* Is there a process at the other end of a ring? */
+fn_inline bool has_ring(const struct peer *peer) { return !peer->dead && !peer->mail; }
+
+fn_inline bool has_offers(const struct peer *peer)
+{
+	return peer->page && atomic_load_explicit(&peer->page->posted, memory_order_relaxed) != peer->posted;
 }
 
 fn_inline void put_tx(struct shm *s, struct txbuf *b)
@@ -139,5 +185,25 @@ bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place
 bool fn_shm_copy_back(struct peer *peer, uint32_t i);
 /* A copy of what the peer has there, which is then the peer's again. NULL: no memory. */
 struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const struct place *at);
+
+/* ---- nic_shm.c ---- */
+/* An IPv4 packet of `len` bytes comes in from the peer with the next burst. */
+void fn_shm_answer(struct shm *s, const struct peer *peer, const void *ip, uint32_t len);
+
+/* ---- shm_peer.c ---- */
+/* A number that is free, and its record at s->peer[], not used yet; -ENOSPC, -ENOMEM. */
+int fn_shm_number(struct shm *s);
+
+/* ---- shm_mail.c ---- */
+/* A frame to a group: the process to whose ring it goes. NULL: it lies in the page now, or nobody wants it. */
+struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn_pkt *p);
+/* Connections that have been claimed are their claimers' from now on. */
+void fn_shm_mail_look(struct shm *s, struct peer *group);
+/* Whoever sleeps is to hear of what was put there. */
+void fn_shm_mail_ring(struct shm *s, struct peer *group);
+/* The group is dead. */
+void fn_shm_mail_end(struct shm *s, struct peer *group);
+/* Process `peer` is about to be: what it has claimed is its. */
+void fn_shm_mail_leave(struct shm *s, struct peer *peer);
 
 #endif

@@ -125,6 +125,24 @@ int fn_tcp_listen(struct fn_sock *sk, int backlog);
 /* The next established connection of a listener, its .user set; NULL when there is none. */
 struct fn_sock *fn_tcp_accept(struct fn_sock *listener, void *user);
 
+/*
+ * A connection that somebody else has answered for us (the fabric, nic_shm.h): the SYN as it was sent, our number in the
+ * SYN-ACK, what came behind. The SYN-ACK had FN_OFFER_WINDOW, the window scale FN_OFFER_WSCALE and no further option.
+ */
+struct fn_offer {
+	struct fn_pkt *syn;		/* .l3 at its IPv4 header, .data at TCP's */
+	struct fn_pktq text;		/* payload only */
+	uint32_t isn;
+	bool fin, rst;			/* behind the text */
+	struct fn_sock *sk;		/* what has become of it */
+};
+#define FN_OFFER_WINDOW	65535
+#define FN_OFFER_WSCALE	7
+
+/* The connection goes through a listener's steps, into its queue. Takes all packets. 0, -ENOENT: not for that listener, -EEXIST:
+ * its ends are in use, -ENOBUFS. */
+int fn_tcp_claim(struct fn_sock *listener, struct fn_offer *o);
+
 /* how: FN_SHUT_*; -ENOTCONN as Linux. On a listener FN_SHUT_RD ends listening. */
 int fn_sock_shutdown(struct fn_sock *sk, unsigned how);
 

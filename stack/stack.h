@@ -137,6 +137,10 @@ unsigned fn_stack_draining(const struct fn_stack *st);
  * end as its kernel would end them, with end of file, or a reset where it left bytes unread. tcp_gone.c.
  */
 void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
+/* The same for one connection, of a process that has ended before. */
+void fn_tcp_conn_gone(struct fn_sock *sk);
+/* A connection's far end is another number of the fabric's now. */
+void fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint16_t peer);
 /* Does any connection still name it? Its number must not become another's before. */
 bool fn_tcp_peer_used(const struct fn_stack *st, uint16_t peer);
 

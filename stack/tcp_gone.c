@@ -84,6 +84,16 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer)
 		fn_tcp_end_burst(st);
 }
 
+void fn_tcp_conn_gone(struct fn_sock *sk)
+{
+	struct fn_stack *st = sk->st;
+
+	if (sk->opts & FN_SO_IN_CONN)
+		last_segment(fn_tcp_sk(sk));
+	if (st->burst)
+		fn_tcp_end_burst(st);
+}
+
 bool fn_tcp_peer_used(const struct fn_stack *st, uint16_t peer)
 {
 	for (uint32_t i = 1; i < st->tcp_pool.made; i++)

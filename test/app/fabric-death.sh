@@ -48,9 +48,11 @@ l = socket.socket()
 l.bind(('127.0.0.1', 0))
 l.listen(16)
 r, w = os.pipe()
+accepted = os.pipe()
 pid = os.fork()
 if pid == 0:
     c, who = l.accept()
+    os.write(accepted[1], b'x')
     os.read(r, 1)
     c.sendall(b'last words' * 4000)
     if exits:
@@ -59,6 +61,7 @@ if pid == 0:
 s = socket.create_connection(l.getsockname())
 l.close()
 if unread:
+    os.read(accepted[0], 1)
     s.sendall(b'never read')
 os.write(w, b'x')
 os.waitpid(pid, 0)

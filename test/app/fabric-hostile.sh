@@ -29,8 +29,13 @@ cookie, seeds = int(sys.argv[1], 16), range(int(sys.argv[2]))
 NAME = '\0fastnet/listener/%016x' % cookie
 SLOTS = 1024
 RING = (64 + SLOTS * 64 + 4095) & ~4095
-HELLO, WELCOME, PAYLOAD, UNLISTEN = 1, 2, 3, 4
+HELLO, WELCOME, PAYLOAD, PAGE, INBOX, ATTACH = 1, 2, 3, 4, 5, 6
 SHRINK, GROW, SEAL, FUTURE = 2, 4, 1, 16
+FIXED = SHRINK | GROW | SEAL
+OPEN_AT, CLAIMS_AT, STATE_AT, TICKET_AT = 64, 128, 192, 192 + 512 * 8
+SLOT_AT = TICKET_AT + 512 * 4
+BYTES_AT = (SLOT_AT + 512 * 128 + 4095) & ~4095
+PAGE_SIZE = BYTES_AT + 512 * 65536
 
 def memory(size, seals):
     fd = os.memfd_create('liar', os.MFD_ALLOW_SEALING)
@@ -39,9 +44,14 @@ def memory(size, seals):
     fcntl.fcntl(fd, 1033, seals)
     return fd, m
 
-def say(s, kind, fds=(), version=1, slots=SLOTS, magic=0x66617374):
-    m = struct.pack('=IHHiIQ', magic, version, kind, 0, slots, cookie)
+def say(s, kind, fds=(), version=2, slots=SLOTS, magic=0x66617374, what=None, status=0):
+    m = struct.pack('=IHHiIQ', magic, version, kind, status, slots, cookie if what is None else what)
     s.sendmsg([m], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])
+
+def pair():
+    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    a.settimeout(10)
+    return a, b
 
 def meet():
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -49,44 +59,88 @@ def meet():
     s.connect(NAME)
     return s
 
-def answer(s):
-    try:
-        data, anc, flags, who = s.recvmsg(100, 200)
-    except ConnectionResetError:
-        return None
-    for level, kind, fd in anc:
-        for i in array.array('i', fd[:len(fd) // 4 * 4]):
-            os.close(i)
-    return struct.unpack('=IHHiIQ', data)[3] if data else None
+def hear(s):
+    """The next message: its kind and its descriptors; None: the end."""
+    while True:
+        try:
+            data, anc, flags, who = s.recvmsg(100, 200)
+        except ConnectionResetError:
+            continue
+        fds = []
+        for level, kind, fd in anc:
+            if kind == socket.SCM_RIGHTS:
+                fds += array.array('i', fd[:len(fd) // 4 * 4])
+        if not data:
+            return None, fds
+        if len(data) == 24:
+            return struct.unpack('=IHHiIQ', data)[2], fds
 
-channel = lambda: memory(2 * RING, SHRINK | GROW | SEAL)
-payload = lambda: memory(1 << 20, SHRINK | GROW | SEAL | FUTURE)
+def close(fds):
+    for fd in fds:
+        os.close(fd)
+
+page = lambda: memory(PAGE_SIZE, FIXED)
+payload = lambda: memory(1 << 20, FIXED | FUTURE)
+
+def offer():
+    """Page and inbox, as an honest process leaves them; who accepts introduces himself."""
+    s, (mine, theirs), (fd, m) = meet(), pair(), page()
+    say(s, PAGE, [fd])
+    say(s, INBOX, [theirs.fileno()])
+    theirs.close()
+    os.close(fd)
+    kind, fds = hear(mine)
+    assert kind == ATTACH and len(fds) == 1, (kind, fds)
+    sock = socket.socket(fileno=fds[0])
+    sock.settimeout(10)
+    kind, fds = hear(sock)
+    assert kind == HELLO, kind
+    ring = mmap.mmap(fds[0], 2 * RING)
+    close(fds)
+    kind, fds = hear(sock)
+    assert kind == PAYLOAD, kind
+    close(fds)
+    return s, mine, m, sock, ring
+
 refused = 0
 for how in range(9):
-    s = meet()
-    fd, m = channel()
-    if how == 0: say(s, HELLO, [fd], version=7)
-    if how == 1: say(s, HELLO, [fd], slots=1 << 20)
-    if how == 2: say(s, HELLO)
-    if how == 3: say(s, HELLO, [memory(2 * RING, GROW)[0]])
-    if how == 4: say(s, HELLO, [memory(4096, SHRINK | GROW | SEAL)[0]])
-    if how == 5: say(s, HELLO, [os.open('/dev/zero', os.O_RDWR)])
-    if how == 6: say(s, PAYLOAD, [fd])
+    s, (mine, theirs), (fd, m) = meet(), pair(), page()
+    if how == 0: say(s, PAGE, [fd], version=7)
+    if how == 1: say(s, PAGE)
+    if how == 2: say(s, INBOX, [theirs.fileno()])
+    if how == 3: say(s, PAGE, [memory(PAGE_SIZE, GROW)[0]])
+    if how == 4: say(s, PAGE, [memory(4096, FIXED)[0]])
+    if how == 5: say(s, PAGE, [os.open('/dev/zero', os.O_RDWR)])
+    if how == 6: say(s, HELLO, [fd])
     if how == 7: s.send(b'')
-    if how == 8: say(s, HELLO, [fd], magic=1)
-    a = answer(s)
-    assert a is None or a < 0, (how, a)
+    if how == 8: say(s, PAGE, [fd], magic=1)
+    assert hear(s)[0] is None, how
     refused += 1
 for how in range(4):
-    s = meet()
-    say(s, HELLO, [channel()[0]])
-    assert answer(s) == 0
-    if how == 0: say(s, HELLO, [channel()[0]])
-    if how == 1: say(s, PAYLOAD, [memory(1 << 20, SHRINK | GROW | SEAL)[0]])
-    if how == 2: say(s, PAYLOAD, [memory(1000, SHRINK | GROW | SEAL | FUTURE)[0]])
-    if how == 3: say(s, WELCOME, [channel()[0]])
-    assert answer(s) is None, how
+    s, mine, m, sock, ring = offer()
+    if how == 0: say(sock, WELCOME, [payload()[0]], status=-1)
+    if how == 1: say(sock, WELCOME, [memory(1 << 20, FIXED)[0]])
+    if how == 2: say(sock, WELCOME, [memory(1000, FIXED | FUTURE)[0]])
+    if how == 3: say(sock, PAYLOAD, [payload()[0]])
+    assert hear(sock)[0] is None, how
     refused += 1
+
+def slot(r, m):
+    """A connection that is offered, more or less."""
+    i = r.randrange(512)
+    th = bytearray(60)
+    struct.pack_into('!HHIIBBHHH', th, 0, r.randrange(65536), r.choice([6379, 6379, r.randrange(65536)]), r.randrange(1 << 32),
+        r.randrange(1 << 32), r.choice([0x50, 0x60, 0xf0, 0x10, r.randrange(256)]), r.choice([2, 2, 2, 18, r.randrange(256)]), 1000, 0, 0)
+    th[20:] = r.choice([bytes([2, 4, 255, 215, 1, 3, 3, 7]) + bytes(32), r.randbytes(40)])
+    at = SLOT_AT + i * 128
+    m[at:at + 72] = b'\x7f\0\0\1' + r.choice([b'\x7f\0\0\1', r.randbytes(4)]) + r.randbytes(4) + bytes(th)
+    n = r.choice([0, 0, 10, 5000, 65535])
+    m[BYTES_AT + i * 65536:BYTES_AT + i * 65536 + n] = (b'PING\r\n' * 11000)[:n]
+    struct.pack_into('=Q', m, STATE_AT + i * 8, r.choice([1, 1, 1, 17, 33, 49, r.randrange(256)]) | r.randrange(1 << 16) << 32 | n << 48)
+    struct.pack_into('=I', m, TICKET_AT + i * 4, r.randrange(1 << 32))
+    at = OPEN_AT + i // 64 * 8
+    struct.pack_into('=Q', m, at, struct.unpack_from('=Q', m, at)[0] | 1 << i % 64)
+    struct.pack_into('=I', m, 0, r.randrange(1 << 32))
 
 def entry(r, pos):
     """One that looks like an entry: its mark is right, the rest is not."""
@@ -107,14 +161,19 @@ def entry(r, pos):
     head = struct.pack('=IHBB', (pos * 2 + 1) & 0xffffffff, n, r.choice([1, 1, 1, 2, 77]), places)
     return (head + body).ljust((8 + len(body) + 63) // 64 * 64, b'\0'), (n + 8 + 63) // 64
 
+def send(s):
+    try:
+        s.send(b'!')
+        return True
+    except OSError:
+        return False
+
 for seed in seeds:
     r = random.Random(seed)
-    s = meet()
-    cfd, c = channel()
+    s, mine, m, sock, c = offer()
     pfd, p = payload()
-    say(s, HELLO, [cfd])
-    assert answer(s) == 0
-    say(s, PAYLOAD, [pfd])
+    say(sock, WELCOME, [pfd])
+    os.close(pfd)
     pos = 0
     for i in range(r.randrange(1, 60)):
         if r.random() < .1:
@@ -124,23 +183,23 @@ for seed in seeds:
         if r.random() < .05:
             at = r.randrange(RING - 256)
             c[at:at + 256] = r.randbytes(256)
+        if r.random() < .2:
+            slot(r, m)
+        if r.random() < .1:
+            at = r.randrange(SLOT_AT)
+            m[at:at + 64] = r.randbytes(64)
         e, slots = entry(r, pos)
-        at = 64 + pos % SLOTS * 64
-        if at + len(e) > 64 + SLOTS * 64:
+        at = RING + 64 + pos % SLOTS * 64
+        if at + len(e) > RING + 64 + SLOTS * 64:
             break
         c[at:at + len(e)] = e
         pos += slots
-        if r.random() < .5:
-            try:
-                s.send(b'!')
-            except OSError:
-                break
+        if r.random() < .5 and not send(sock):
+            break
     p[:] = r.randbytes(1 << 20)
-    try:
-        s.send(b'!')
-    except OSError:
-        pass
-    s.close()
+    send(sock)
+    for x in s, mine, sock, m, c, p:
+        x.close()
 print('lied', refused)
 END
 said=$(lab_exec_client timeout 100 python3 "$LAB_TMP/liar.py" "$(cookie_of 6379)" "${LONG:+2000}${LONG:-200}") || fail "the liar: $said"

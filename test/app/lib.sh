@@ -32,22 +32,22 @@ fabric_make()
 	lab_netns "$LAB_SERVER_NS"
 }
 
-# However busy the machine is, nobody is given up: a connection that goes to the kernel is a failure.
-# fabric_serve CMD…: the server; on_fabric CMD…: a program beside it; both under the library, without any port.
+# fabric_serve CMD…: the server; on_fabric CMD…: a program beside it; both under the library, without any port. However busy
+# the machine is, a connection that goes to the kernel is a failure: nobody is waited for.
 fabric_serve()
 {
-	FASTNET_FABRIC=on FASTNET_FABRIC_WAIT_MS=8000 FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_start_server "$RUN" "$@"
+	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_start_server "$RUN" "$@"
 }
 
 on_fabric()
 {
-	FASTNET_FABRIC=on FASTNET_FABRIC_WAIT_MS=8000 FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_exec_client "$RUN" "$@"
+	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_exec_client "$RUN" "$@"
 }
 
 # fabric_start CMD…: the same in the background; $! is its PID.
 fabric_start()
 {
-	FASTNET_FABRIC=on FASTNET_FABRIC_WAIT_MS=8000 FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info \
+	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info \
 		ip netns exec "$LAB_CLIENT_NS" "$RUN" "$@" &
 	lab_pids+=("$!")
 }

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Between fabric.c and group.c: the table of peers. Everything here with the engine's lock held. */
+#ifndef FN_FABRIC_PRIV_H
+#define FN_FABRIC_PRIV_H
+
+#include "shim/fabric.h"
+#include "shim/peer.h"
+#include "shim/rendezvous.h"
+#include "stack/nic_shm.h"
+
+enum fn_peer_state {
+	FN_PEER_FREE,
+	FN_PEER_MET,		/* somebody has come to a listener of ours: his page and his inbox are to follow */
+	FN_PEER_GREETED,	/* we have sent HELLO */
+	FN_PEER_WELCOMED,	/* we have answered it, or are to; its payload memory is to come */
+	FN_PEER_UP,
+	FN_PEER_GROUP,		/* no process, but those that accept from one listener: they send word to its socket */
+	FN_PEER_GONE,		/* dead, or not wanted; its memory may still be read by our program */
+};
+
+struct peer {
+	uint8_t state;			/* enum fn_peer_state */
+	bool self;
+	int number;			/* nic_shm's; 0: none yet */
+	int sock;			/* internal; -1 */
+	uid_t uid;
+	uid_t met_as;			/* who we were then */
+	void *channel;
+	size_t channel_size;
+	const void *payload;
+	size_t payload_size;
+	void *copies;			/* of another user: our payload memory for it alone */
+	/* of a group, and of one who offers connections to a listener of ours: */
+	struct fn_page *page;
+	uint64_t cookie;		/* group: of the listener; 0: it has ended */
+	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
+	int inbox;			/* internal: where it hears from us; open as long as we may accept; -1 */
+	/* of a process of a group of whom we know: */
+	struct peer *group;
+	uint32_t id;			/* under which it claims */
+};
+
+struct fn_fabric {
+	struct fn_nic *nic;		/* NULL: no fabric */
+	int payload_fd;			/* internal */
+	void *payload;
+	uid_t payload_uid;		/* who we were when it was made */
+	uint64_t tick;
+	uint32_t id;			/* under which we claim */
+	unsigned turn;			/* whose offers are looked at first */
+};
+extern struct fn_fabric fn_fabric;
+
+/* ---- fabric.c ---- */
+unsigned fn_peers_top(void);
+struct peer *fn_peer_at(unsigned i);
+/* Takes sock; NULL: no place, and sock is closed. */
+struct peer *fn_peer_new(enum fn_peer_state state, int sock);
+void fn_peer_free(struct peer *p);
+void fn_peer_watch(struct peer *p);
+/* nic_shm has given it that number. */
+void fn_peer_numbered(struct peer *p, int number);
+/* p, over whose socket nothing has been said, is to be a peer with a number: a channel is made and sent. -errno. */
+int fn_peer_greet(struct peer *p);
+/* It is gone: all that it published is taken, then its connections end. */
+void fn_peer_bury(struct peer *p);
+/* What it has sent is read; to_up: only until it can be talked to, and nobody is buried. */
+void fn_peer_event(struct peer *p, bool to_up);
+/* Nothing can be met by an image that shares its stack, nor for it. */
+bool fn_fabric_alone(void);
+
+/* ---- group.c ---- */
+/* A message to one that is MET, or to a GROUP's socket. False: nonsense. Takes *fd when it sets it to -1. */
+bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up);
+/* The number of the group that accepts from that listener; 0: none is known. */
+int fn_group_known(uint64_t cookie);
+/* Offer ourselves to it by a socket that is connected to its rendezvous, and is closed: its number, or -errno. */
+int fn_group_meet(const struct fn_rendezvous *at, int sock);
+/* Somebody has come to that place of the rendezvous' table. */
+void fn_group_come(unsigned place);
+/* p, of a group of ours, has a number: it may be rung and claim. */
+void fn_group_joined(struct peer *p);
+/* nic_shm's questions (fn_shm_conf). */
+void fn_group_offered(void *ctx, int number);
+void fn_group_introduce(void *ctx, int group);
+void fn_group_moved(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number);
+bool fn_group_back(void *ctx, int group, size_t from, size_t to);
+
+#endif

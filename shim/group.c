@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Groups: the processes that accept from one listener. Who connects makes a page in which it offers connections, and an inbox
+ * (a socket pair, one end of which it keeps), and leaves both with the listener's rendezvous; it waits for nobody. Who
+ * accepts from the listener takes them there, and introduces himself through the inbox: a socket pair of his own, over which
+ * the two then speak as peers do (peer.h). The inbox's other end is open as long as anybody may accept.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "shim/engine.h"
+#include "shim/fabric_priv.h"
+#include "shim/fdtable.h"
+#include "shim/uid.h"
+#include "shim/wait.h"
+#include "stack/shm_page.h"
+
+/* Linux 5.14, not in every libc header */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* ---- what we offer ---- */
+
+/* Whoever we met when we were another user is met anew. */
+int fn_group_known(uint64_t cookie)
+{
+	uid_t us = fn_uid_own();
+
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		const struct peer *p = fn_peer_at(i);
+
+		if (p->state == FN_PEER_GROUP && p->cookie == cookie && p->met_as == us)
+			return p->number;
+	}
+	return 0;
+}
+
+/* Two internal descriptors. */
+static int pair(int end[2])
+{
+	int ret = (int)fn_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, end);
+
+	if (ret < 0)
+		return ret;
+	end[0] = fn_fd_internal(end[0]);
+	end[1] = fn_fd_internal(end[1]);
+	if (end[0] >= 0 && end[1] >= 0)
+		return 0;
+	fn_fd_internal_close(end[0]);
+	fn_fd_internal_close(end[1]);
+	return -EMFILE;
+}
+
+static int make_page(struct peer *p)
+{
+	int fd = fn_peer_memory("fastnet-page", FN_PAGE_SIZE, true), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = fn_peer_back(fd, FN_PAGE_HEAD);
+	p->page = ret ? NULL : fn_peer_map(fd, FN_PAGE_SIZE);
+	if (p->page)
+		return fd;
+	fn_fd_internal_close(fd);
+	return ret ? ret : -ENOMEM;
+}
+
+/* Page and inbox go into the rendezvous; both messages lie there before anybody can accept half of them. */
+static int offer(struct peer *p, const struct fn_rendezvous *at, int sock, int inbox)
+{
+	int fd = make_page(p), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = fn_shm_group_add(fn_fabric.nic, p->page, at->backlog);
+	if (ret > 0) {
+		fn_peer_numbered(p, ret);
+		ret = fn_peer_send(sock, FN_PEER_PAGE, at->cookie, 0, fd);
+	}
+	if (ret >= 0)
+		ret = fn_peer_send(sock, FN_PEER_INBOX, at->cookie, 0, inbox);
+	fn_fd_internal_close(fd);
+	return ret;
+}
+
+static int meet(const struct fn_rendezvous *at, int sock)
+{
+	int end[2], ret = fn_group_known(at->cookie);
+	struct peer *p;
+
+	if (ret)
+		return ret;
+	if (!fn_fabric_alone())
+		return -EBUSY;
+	ret = pair(end);
+	if (ret < 0)
+		return ret;
+	p = fn_peer_new(FN_PEER_GROUP, end[0]);
+	ret = p ? offer(p, at, sock, end[1]) : -ENOSPC;
+	fn_fd_internal_close(end[1]);
+	if (ret < 0) {
+		if (p)
+			fn_peer_bury(p);
+		return ret;
+	}
+	p->cookie = at->cookie;
+	fn_peer_watch(p);
+	return p->number;
+}
+
+int fn_group_meet(const struct fn_rendezvous *at, int sock)
+{
+	int ret = meet(at, sock);
+
+	fn_fd_internal_close(sock);
+	return ret;
+}
+
+/* Somebody accepts there: a peer in the making. */
+static void introduced(struct peer *group, uint32_t id, int sock, bool to_up)
+{
+	struct peer *p = fn_peer_new(FN_PEER_WELCOMED, fn_fd_internal(sock));
+
+	if (!p)
+		return;
+	p->uid = fn_peer_uid(p->sock);
+	p->group = group;
+	p->id = id;
+	fn_peer_watch(p);
+	fn_peer_event(p, to_up);
+}
+
+void fn_group_joined(struct peer *p)
+{
+	if (!p->group)
+		return;
+	fn_shm_group_join(fn_fabric.nic, p->number, p->group->number, p->id);
+	fn_peer_ring(p->sock);	/* what we have offered before may have found it asleep */
+}
+
+void fn_group_introduce(void *ctx, int group)
+{
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		struct peer *p = fn_peer_at(i);
+
+		if (p->state == FN_PEER_GROUP && p->number == group)
+			fn_peer_event(p, true);
+		if (p->state == FN_PEER_WELCOMED && p->group && p->group->number == group)
+			fn_peer_event(p, true);
+	}
+}
+
+void fn_group_moved(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number)
+{
+	fn_tcp_peer_moved(fn_engine.st, local, remote, (uint16_t)number);
+}
+
+bool fn_group_back(void *ctx, int group, size_t from, size_t to)
+{
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		const struct peer *p = fn_peer_at(i);
+
+		if (p->state == FN_PEER_GROUP && p->number == group)
+			return fn_sys(SYS_madvise, (uint8_t *)p->page + from, to - from, MADV_POPULATE_WRITE) == 0;
+	}
+	return false;
+}
+
+/* ---- what is offered to us ---- */
+
+void fn_group_come(unsigned place)
+{
+	int listener = fn_rendezvous_watched(place), fd;
+	struct peer *p;
+
+	while (listener >= 0 && fn_fabric_alone() &&
+	       (fd = (int)fn_sys(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+		p = fn_peer_new(FN_PEER_MET, fn_fd_internal(fd));
+		if (!p)
+			return;
+		p->uid = fn_peer_uid(p->sock);
+		p->listener = fn_rendezvous_file(place);
+		fn_peer_watch(p);
+		fn_peer_event(p, false);
+	}
+}
+
+/* Page and inbox are there. The rendezvous' socket has done its work: a pair of our own takes its place. */
+static bool attach(struct peer *p)
+{
+	int end[2], on = 1, told, ret;
+
+	if (!fn_fabric_alone() || pair(end) < 0)
+		return false;
+	fn_sys_setsockopt(end[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	fn_fd_internal_close(p->sock);
+	p->sock = end[0];
+	fn_fd_internal_track(&p->sock);
+	p->state = FN_PEER_GREETED;
+	/* whoever reads of us finds the rest in the socket that comes with it */
+	ret = fn_peer_greet(p);
+	told = ret < 0 ? ret : fn_peer_send(p->inbox, FN_PEER_ATTACH, fn_fabric.id, 0, end[1]);
+	fn_fd_internal_close(end[1]);
+	if (ret < 0)
+		return false;
+	fn_shm_offers(fn_fabric.nic, p->number, p->page);
+	/* pairs with the fence in fn_shm_mail_ring(): before we sleep, it is known that there is somebody new to ring */
+	atomic_fetch_add(&p->page->joined, 1);
+	fn_peer_watch(p);
+	/* whoever offered has gone: what it left can be accepted */
+	if (told < 0)
+		fn_peer_bury(p);
+	return true;
+}
+
+static bool met_message(struct peer *p, const struct fn_peer_msg *m, int *fd)
+{
+	if (m->version != FN_PEER_VERSION || *fd < 0 || !p->listener)
+		return false;
+	if (m->type == FN_PEER_PAGE && !p->page) {
+		p->page = fn_peer_map_shared(*fd, FN_PAGE_SIZE);
+		return p->page != NULL;
+	}
+	if (m->type != FN_PEER_INBOX || !p->page)
+		return false;
+	p->inbox = fn_fd_internal(*fd);
+	*fd = -1;
+	fn_fd_internal_track(&p->inbox);
+	return p->inbox >= 0 && attach(p);
+}
+
+bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)
+{
+	if (p->state == FN_PEER_MET)
+		return met_message(p, m, fd);
+	if (m->version != FN_PEER_VERSION || m->type != FN_PEER_ATTACH || *fd < 0 || !m->cookie || m->cookie > FN_PAGE_ID_MAX)
+		return true;	/* whoever it was, others accept from that listener too */
+	introduced(p, (uint32_t)m->cookie, *fd, to_up);
+	*fd = -1;
+	return true;
+}
+
+void fn_group_offered(void *ctx, int number)
+{
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		const struct peer *p = fn_peer_at(i);
+
+		if (p->number == number && p->listener)
+			fn_file_wake((struct fn_file *)p->listener, POLLIN | POLLRDNORM);
+	}
+}
+
+static bool offers_to(const struct peer *p, const struct fn_file *f)
+{
+	return p->listener == f && p->number > 0 && p->page;
+}
+
+bool fn_fabric_offered(const struct fn_file *f)
+{
+	for (unsigned i = 0; fn_fabric.nic && i < fn_peers_top(); i++)
+		if (offers_to(fn_peer_at(i), f) && fn_shm_offered(fn_fabric.nic, fn_peer_at(i)->number))
+			return true;
+	return false;
+}
+
+/* The connection is its listener's. What came earlier on others of that process goes first: a port may be in use again. */
+static void take(const struct peer *p, const struct fn_file *f, struct fn_offer *o)
+{
+	if (!fn_shm_drained(fn_fabric.nic, p->number))
+		fn_stack_poll(fn_engine.st, fn_engine.st->now);
+	if (!fn_tcp_claim(f->sk, o) && p->state == FN_PEER_GONE)
+		fn_tcp_conn_gone(o->sk);
+}
+
+bool fn_fabric_claim(const struct fn_file *f)
+{
+	unsigned top = fn_peers_top();
+	struct fn_offer o;
+
+	for (unsigned k = 0; fn_fabric.nic && k < top; k++) {
+		const struct peer *p = fn_peer_at((fn_fabric.turn + k) % top);
+		int ret = offers_to(p, f) ? fn_shm_claim(fn_fabric.nic, p->number, fn_fabric.id, &o) : -EAGAIN;
+
+		if (ret == -EAGAIN)
+			continue;
+		fn_fabric.turn = (fn_fabric.turn + k + 1) % top;
+		if (ret == 0)
+			take(p, f, &o);
+		return true;
+	}
+	return false;
+}
+
+void fn_fabric_fork_prepare(void)
+{
+	if (!fn_fabric.nic || !fn_fabric_alone())
+		return;
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+		fn_group_come(i);
+	fn_rendezvous_pause();
+}
+
+void fn_fabric_unlisten(const struct fn_file *f)
+{
+	fn_rendezvous_close(f);
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		struct peer *p = fn_peer_at(i);
+
+		if (p->state == FN_PEER_FREE || p->listener != f)
+			continue;
+		p->listener = NULL;
+		if (p->number > 0)
+			fn_shm_offers(fn_fabric.nic, p->number, NULL);
+		fn_peer_unmap(p->page, FN_PAGE_SIZE);
+		p->page = NULL;
+		fn_fd_internal_close(p->inbox);
+		p->inbox = -1;
+	}
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Connections to a group: offered in a page until one of its processes claims them. Owns what we know of our slots. A SYN is
+ * answered here, in that process' place, and text is acknowledged: it lies where any of them finds it, we dead or alive.
+ */
+#include "shm_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "wire.h"
+
+#define SEG_MSS		(65535 - FN_IP4_LEN - FN_TCP_LEN)
+#define BACK_STEP	4096u	/* bytes of a slot that get memory at once */
+
+_Static_assert(FN_PAGE_BYTES == FN_OFFER_WINDOW, "what a SYN-ACK offers is what fits");
+
+/* ---- slots ---- */
+
+static unsigned bucket_of(uint16_t sport)
+{
+	return (sport ^ sport >> 8) % MAIL_BUCKETS;
+}
+
+/* Of our frames' ends: the SYN's. */
+static struct parcel *find(struct mail *m, const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
+{
+	for (uint16_t i = m->bucket[bucket_of(th->sport)]; i; i = m->slot[i - 1].chain) {
+		struct parcel *c = &m->slot[i - 1];
+
+		if (c->sport == th->sport && c->dport == th->dport && c->src == ip->src && c->dst == ip->dst)
+			return c;
+	}
+	return NULL;
+}
+
+static unsigned index_of(const struct mail *m, const struct parcel *c)
+{
+	return (unsigned)(c - m->slot);
+}
+
+static struct parcel *get_slot(struct mail *m, const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
+{
+	uint16_t *bucket = &m->bucket[bucket_of(th->sport)], i = m->free;
+	struct parcel *c;
+
+	if (!i)
+		return NULL;
+	c = &m->slot[i - 1];
+	m->free = c->chain;
+	*c = (struct parcel){ .src = ip->src, .dst = ip->dst, .sport = th->sport, .dport = th->dport, .backed = c->backed,
+		.use = (uint16_t)(c->use + 1), .at = (uint16_t)m->count, .chain = *bucket };
+	*bucket = i;
+	m->used[m->count++] = (uint16_t)(i - 1);
+	return c;
+}
+
+static void put_slot(struct mail *m, struct parcel *c)
+{
+	uint16_t i = (uint16_t)(index_of(m, c) + 1), *link = &m->bucket[bucket_of(c->sport)];
+
+	fn_page_clear(m->page, i - 1u);
+	while (*link != i)
+		link = &m->slot[*link - 1].chain;
+	*link = c->chain;
+	m->used[c->at] = m->used[--m->count];
+	m->slot[m->used[c->at]].at = c->at;
+	c->chain = m->free;
+	m->free = i;
+}
+
+/* ---- answers in the other's place ---- */
+
+static void answer(struct shm *s, const struct peer *group, const struct parcel *c, uint8_t flags)
+{
+	uint32_t left = FN_PAGE_BYTES - fn_page_len(c->state);
+	struct fn_shm_bare b = { .src = c->dst, .dst = c->src, .sport = c->dport, .dport = c->sport, .seq = c->isn + 1,
+		.ack = c->next, .win = (uint16_t)(left >> FN_OFFER_WSCALE), .flags = flags };
+	uint8_t ip[FN_SHM_BARE_MAX];
+
+	if (flags & FN_TCP_SYN) {
+		b.seq = c->isn;
+		b.win = FN_OFFER_WINDOW;
+	}
+	fn_shm_answer(s, group, ip, fn_shm_bare(&b, SEG_MSS, FN_OFFER_WSCALE, ip));
+}
+
+/* ---- frames to a group ---- */
+
+static bool back(struct shm *s, const struct peer *group, struct parcel *c, uint32_t len)
+{
+	struct mail *m = group->mail;
+	size_t at = (size_t)(fn_page_bytes(m->page, index_of(m, c)) - (uint8_t *)m->page);
+	uint32_t want = fn_min((len + BACK_STEP - 1) / BACK_STEP * BACK_STEP, FN_PAGE_STRIDE);
+
+	if (fn_likely(want <= c->backed))
+		return true;
+	if (s->conf.back && !s->conf.back(s->conf.ctx, group->number, at + c->backed, at + want))
+		return false;
+	c->backed = want;
+	return true;
+}
+
+static void post_syn(struct shm *s, struct peer *group, const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
+{
+	struct mail *m = group->mail;
+	struct parcel *c = find(m, ip, th);
+	struct fn_page_slot slot = { .src = ip->src, .dst = ip->dst };
+
+	if (c && c->syn == fn_be32(th->seq)) {	/* our SYN-ACK waits to be taken */
+		answer(s, group, c, FN_TCP_SYN | FN_TCP_ACK);
+		return;
+	}
+	/* as a listener whose queue is full: the SYN comes again (tcp_listen.c) */
+	if (m->count > m->backlog || !(c = get_slot(m, ip, th))) {
+		s->nic.stats.tx_full++;
+		return;
+	}
+	c->syn = fn_be32(th->seq);
+	c->next = c->syn + 1;
+	/* who may claim it could end it in any case: the number need not be hard to guess */
+	slot.isn = c->isn = ~c->syn * 2654435761u + c->use;
+	memcpy(slot.tcp, th, fn_min((th->off >> 4) * 4u, sizeof(slot.tcp)));
+	c->state = fn_page_post(m->page, index_of(m, c), c->use, &slot);
+	m->told = false;
+	answer(s, group, c, FN_TCP_SYN | FN_TCP_ACK);
+}
+
+static void copy_text(uint8_t *to, const struct fn_pkt *p, uint32_t skip)
+{
+	for (; p; p = p->seg, skip = 0) {
+		memcpy(to, p->data + skip, p->len - skip);
+		to += p->len - skip;
+	}
+}
+
+/* Behind what lies in the slot. False: it has been claimed meanwhile. */
+static bool add_text(struct shm *s, struct peer *group, struct parcel *c, const struct fn_pkt *p, const struct fn_tcp_hdr *th)
+{
+	struct mail *m = group->mail;
+	uint32_t skip = FN_ETHER_LEN + fn_shm_headers(p), len = p->pkt_len - skip, have = fn_page_len(c->state);
+	uint32_t fin = !!(th->flags & FN_TCP_FIN);
+	unsigned i = index_of(m, c);
+
+	if (!len && !fin && fn_be32(th->seq) == c->next)
+		return true;	/* an ACK of what we have made ourselves */
+	if (fn_be32(th->seq) == c->next && !(c->state & FN_PAGE_FIN) && len <= FN_PAGE_BYTES - have && back(s, group, c, have + len)) {
+		copy_text(fn_page_bytes(m->page, i) + have, p, skip);
+		if (!fn_page_extend(m->page, i, &c->state, len, fin ? FN_PAGE_FIN : 0))
+			return false;
+		c->next += len + fin;
+	}
+	answer(s, group, c, FN_TCP_ACK);
+	return true;
+}
+
+static struct peer *member(const struct shm *s, const struct peer *group, uint32_t id)
+{
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (peer && peer->group == group->number && peer->id == id && !peer->dead)
+			return peer;
+	}
+	return NULL;
+}
+
+/* Whoever has claimed it has introduced himself before, perhaps by a message that nobody has read. */
+static struct peer *claimer(struct shm *s, const struct peer *group, uint64_t state)
+{
+	struct peer *peer = member(s, group, fn_page_id(state));
+
+	if (!peer && s->conf.introduce) {
+		s->conf.introduce(s->conf.ctx, group->number);
+		peer = member(s, group, fn_page_id(state));
+	}
+	return peer;
+}
+
+struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn_pkt *p)
+{
+	const struct fn_ip4_hdr *ip = (const void *)(p->data + FN_ETHER_LEN);
+	const struct fn_tcp_hdr *th = (const void *)(ip + 1);
+	struct parcel *c;
+	struct peer *to;
+
+	group->touched = true;
+	if (ip->proto != FN_IPPROTO_TCP)
+		return NULL;
+	if (th->flags & FN_TCP_SYN) {
+		post_syn(s, group, ip, th);
+		return NULL;
+	}
+	c = find(group->mail, ip, th);
+	if (!c)
+		return NULL;
+	if (fn_page_status(c->state) == FN_PAGE_OPEN) {
+		if (th->flags & FN_TCP_RST ? fn_page_extend(group->mail->page, index_of(group->mail, c), &c->state, 0, FN_PAGE_RST) :
+					     add_text(s, group, c, p, th))
+			return NULL;
+	}
+	to = claimer(s, group, c->state);
+	if (!to && !(th->flags & FN_TCP_RST))
+		answer(s, group, c, FN_TCP_RST | FN_TCP_ACK);
+	return to;
+}
+
+void fn_shm_mail_ring(struct shm *s, struct peer *group)
+{
+	struct mail *m = group->mail;
+	uint32_t joined;
+
+	/* our own thread may sleep: there are answers */
+	if (s->answers && s->conf.ring)
+		s->conf.ring(s->conf.ctx, group->number);
+	if (m->told)
+		return;
+	m->told = true;
+	/* pairs with the fence in fn_shm_arm(): either who waits sees the slot, or we see that he waits */
+	atomic_thread_fence(memory_order_seq_cst);
+	joined = atomic_load_explicit(&m->page->joined, memory_order_relaxed);
+	if (joined != m->joined && s->conf.introduce)
+		s->conf.introduce(s->conf.ctx, group->number);
+	m->joined = joined;
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (!peer || peer->group != group->number || peer->dead || !fn_ring_sleeper(&peer->tx))
+			continue;
+		if (s->conf.ring)
+			s->conf.ring(s->conf.ctx, (int)i);
+		else
+			s->bell[i / 64] |= 1ull << i % 64;
+	}
+}
+
+/* ---- claimed ---- */
+
+static bool is_of(const struct fn_pkt *p, const struct peer *group, const struct parcel *c)
+{
+	const struct fn_ip4_hdr *ip = (const void *)(p->data + FN_ETHER_LEN);
+	const struct fn_tcp_hdr *th = (const void *)(ip + 1);
+
+	return p->peer == group->number && th->dport == c->sport && th->sport == c->dport && ip->dst == c->src && ip->src == c->dst;
+}
+
+/* What is staged for the group goes to the claimer, and what we have answered in his place comes from him. */
+static void readdress(struct shm *s, const struct peer *group, const struct parcel *c, uint16_t number)
+{
+	for (unsigned i = 0; i < s->burst_len; i++)
+		if (is_of(s->burst[i], group, c))
+			s->burst[i]->peer = number;
+	for (struct rxbuf *r = s->answers; r; r = r->next)
+		if (is_of(&r->p, group, c))
+			r->p.peer = number;
+	for (unsigned i = 0; i < s->nic.txq_len; i++) {
+		uint8_t *mac = s->nic.txq[i]->buf + s->nic.txq[i]->l2;
+		const struct fn_ip4_hdr *ip = (const void *)(mac + FN_ETHER_LEN);
+		const struct fn_tcp_hdr *th = (const void *)(ip + 1);
+
+		if ((mac[4] << 8 | mac[5]) != group->number || th->sport != c->sport || th->dport != c->dport ||
+		    ip->src != c->src || ip->dst != c->dst)
+			continue;
+		mac[4] = (uint8_t)(number >> 8);
+		mac[5] = (uint8_t)number;
+	}
+}
+
+/* The connection in that slot is its claimer's, or lost. The slot is free. */
+static void hand_over(struct shm *s, struct peer *group, struct parcel *c, uint64_t state)
+{
+	struct peer *to = claimer(s, group, state);
+	struct fn_ep local = { c->src, c->sport, 0 }, remote = { c->dst, c->dport, group->number };
+
+	if (to) {
+		readdress(s, group, c, to->number);
+		if (s->conf.moved)
+			s->conf.moved(s->conf.ctx, &local, &remote, to->number);
+	} else {
+		answer(s, group, c, FN_TCP_RST | FN_TCP_ACK);
+	}
+	put_slot(group->mail, c);
+}
+
+void fn_shm_mail_look(struct shm *s, struct peer *group)
+{
+	struct mail *m = group->mail;
+	/* pairs with fn_page_done() */
+	uint32_t claims = atomic_load_explicit(&m->page->claims, memory_order_acquire);
+
+	if (fn_likely(claims == m->claims))
+		return;
+	m->claims = claims;
+	for (uint32_t k = m->count; k-- > 0;) {
+		struct parcel *c = &m->slot[m->used[k]];
+		uint64_t state = fn_page_state(m->page, index_of(m, c));
+
+		if (fn_page_status(state) == FN_PAGE_DONE)
+			hand_over(s, group, c, state);
+	}
+}
+
+void fn_shm_mail_leave(struct shm *s, struct peer *peer)
+{
+	struct peer *group = peer_at(s, peer->group);
+	struct mail *m = group ? group->mail : NULL;
+
+	for (uint32_t k = m ? m->count : 0; k-- > 0;) {
+		struct parcel *c = &m->slot[m->used[k]];
+		uint64_t state = fn_page_state(m->page, index_of(m, c));
+
+		if (fn_page_status(state) >= FN_PAGE_TAKEN && fn_page_id(state) == peer->id)
+			hand_over(s, group, c, state);
+	}
+}
+
+void fn_shm_mail_end(struct shm *s, struct peer *group)
+{
+	struct mail *m = group->mail;
+
+	while (m->count) {
+		struct parcel *c = &m->slot[m->used[m->count - 1]];
+		uint64_t state = fn_page_state(m->page, index_of(m, c));
+
+		if (fn_page_status(state) >= FN_PAGE_TAKEN) {
+			hand_over(s, group, c, state);
+			continue;
+		}
+		answer(s, group, c, FN_TCP_RST | FN_TCP_ACK);
+		put_slot(m, c);
+	}
+	s->mails--;
+}
+
+/* ---- groups ---- */
+
+int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog)
+{
+	struct shm *s = shm_of(nic);
+	int number = fn_shm_number(s);
+	struct peer *peer;
+	struct mail *m;
+
+	if (number < 0)
+		return number;
+	peer = s->peer[number];
+	if (!peer->office)
+		peer->office = fn_arena_alloc(s->arena, sizeof(*m));
+	m = peer->office;
+	if (!m)
+		return -ENOMEM;
+	memset(m, 0, sizeof(*m));
+	m->page = page;
+	m->backlog = backlog;
+	m->told = true;
+	for (unsigned i = FN_PAGE_SLOTS; i > 0; i--) {
+		m->slot[i - 1].chain = m->free;
+		m->free = (uint16_t)i;
+	}
+	peer->mail = m;
+	peer->used = true;
+	s->mails++;
+	s->peers = fn_max(s->peers, (uint32_t)number);
+	return number;
+}
+
+void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id)
+{
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	if (!peer)
+		return;
+	peer->group = (uint16_t)group;
+	peer->id = id;
+}
+
+/* ---- those who accept ---- */
+
+void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	if (!peer)
+		return;
+	s->pages += !!page;
+	s->pages -= !!peer->page;
+	peer->page = page;
+	peer->posted = 0;
+}
+
+bool fn_shm_offered(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer && peer->page && fn_page_offered(peer->page);
+}
+
+/* The SYN as a packet that has passed IP. */
+static struct fn_pkt *syn_packet(struct shm *s, const struct peer *peer, const struct fn_page_slot *slot)
+{
+	struct fn_pkt *p = s->nic.ops->alloc(&s->nic);
+	uint32_t len = (slot->tcp[12] >> 4) * 4u;
+	struct fn_ip4_hdr *ip;
+
+	if (!p)
+		return NULL;
+	p->peer = peer->number;
+	p->flags = FN_PKT_IP_CSUM_OK | FN_PKT_L4_CSUM_OK;
+	ip = (struct fn_ip4_hdr *)p->data;
+	*ip = (struct fn_ip4_hdr){ .ver_ihl = 0x45, .ttl = 64, .proto = FN_IPPROTO_TCP, .src = slot->src, .dst = slot->dst };
+	p->l3 = (uint16_t)(p->data - p->buf);
+	p->l4 = (uint16_t)(p->l3 + FN_IP4_LEN);
+	p->data += FN_IP4_LEN;
+	memcpy(p->data, slot->tcp, len);
+	p->len = p->pkt_len = len;
+	return p;
+}
+
+/* False: no buffers were left. */
+static bool take_text(struct shm *s, const struct peer *peer, const uint8_t *from, uint32_t len, struct fn_pktq *q)
+{
+	while (len) {
+		struct fn_pkt *p = s->nic.ops->alloc(&s->nic);
+
+		if (!p)
+			return false;
+		p->peer = peer->number;
+		p->len = p->pkt_len = fn_min(len, s->nic.tx_payload);
+		memcpy(p->data, from, p->len);
+		from += p->len;
+		len -= p->len;
+		fn_pktq_push(q, p);
+	}
+	return true;
+}
+
+static bool is_syn(const struct fn_page_slot *slot)
+{
+	unsigned off = slot->tcp[12] >> 4, flags = slot->tcp[13];
+
+	return off * 4 >= FN_TCP_LEN && off * 4 <= FN_PAGE_TCP && (flags & (FN_TCP_SYN | FN_TCP_ACK | FN_TCP_RST | FN_TCP_FIN)) == FN_TCP_SYN;
+}
+
+int fn_shm_claim(struct fn_nic *nic, int number, uint32_t id, struct fn_offer *o)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+	struct fn_page_slot slot;
+	uint64_t state = 0;
+	int i = peer && peer->page ? fn_page_claim(peer->page, id, &slot, &state) : -EAGAIN;
+
+	if (i < 0)
+		return i;
+	*o = (struct fn_offer){ .isn = slot.isn, .fin = state & FN_PAGE_FIN, .rst = state & FN_PAGE_RST };
+	if (is_syn(&slot))
+		o->syn = syn_packet(s, peer, &slot);
+	/* without buffers it ends where they end */
+	if (o->syn && !take_text(s, peer, fn_page_bytes(peer->page, (unsigned)i), fn_page_len(state), &o->text))
+		o->rst = true;
+	fn_page_done(peer->page, (unsigned)i, state);
+	return o->syn ? 0 : -EPROTO;
+}

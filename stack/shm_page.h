@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The page by which one process offers connections to all that accept from one listener: its layout and its atomic steps.
+ * Owns no packet and no connection; what the bytes in it mean is shm_mail.c's.
+ *
+ * The client fills a slot, and opens it; whoever accepts claims it by one compare-and-swap, and nobody else has it then.
+ * Until then the client adds to the slot's bytes, by a compare-and-swap of the same word, so both know to the byte what
+ * was there when it was claimed. A claimed slot is the client's again once its claimer has said that it has copied it.
+ *
+ * Neither side trusts the other: what is read is copied, then checked; what lies in the page is followed nowhere.
+ */
+#ifndef FN_SHM_PAGE_H
+#define FN_SHM_PAGE_H
+
+#include <stdatomic.h>
+
+#include "compiler.h"
+
+#define FN_PAGE_SLOTS	512
+#define FN_PAGE_BYTES	65535u		/* that a connection may send before it is claimed: the window of a SYN-ACK */
+#define FN_PAGE_STRIDE	65536u
+#define FN_PAGE_TCP	60		/* RFC 9293 3.1: the longest header */
+
+/* .state: what, whose, how often used, how many bytes */
+#define FN_PAGE_FREE	0u
+#define FN_PAGE_OPEN	1u
+#define FN_PAGE_TAKEN	2u		/* claimed, being copied */
+#define FN_PAGE_DONE	3u		/* copied */
+#define FN_PAGE_FIN	16u		/* behind the bytes */
+#define FN_PAGE_RST	32u
+#define FN_PAGE_ID_MAX	0xffffffu
+
+fn_inline unsigned fn_page_status(uint64_t state) { return state & 15; }
+fn_inline uint32_t fn_page_id(uint64_t state) { return state >> 8 & FN_PAGE_ID_MAX; }
+fn_inline uint32_t fn_page_len(uint64_t state) { return (uint32_t)(state >> 48); }
+
+/* A connection as it is offered: its SYN, and the number that the SYN-ACK had. */
+struct fn_page_slot {
+	uint32_t src, dst;		/* of the SYN; network order */
+	uint32_t isn;			/* of the SYN-ACK */
+	uint8_t tcp[FN_PAGE_TCP];	/* the SYN's header with its options */
+} __attribute__((aligned(64)));
+
+struct fn_page {
+	_Atomic(uint32_t) posted;	/* client: slots opened, a hint that there is something */
+	uint8_t unused[60];
+	_Atomic(uint64_t) open[FN_PAGE_SLOTS / 64];	/* a bit a slot: worth looking at */
+	_Atomic(uint32_t) claims;	/* claimers: slots that are done; the client looks when it changes */
+	_Atomic(uint32_t) joined;	/* claimers: those that have introduced themselves; the same */
+	uint8_t unused2[56];
+	_Atomic(uint64_t) state[FN_PAGE_SLOTS];
+	uint32_t ticket[FN_PAGE_SLOTS];	/* client: the order in which they were opened */
+	struct fn_page_slot slot[FN_PAGE_SLOTS];
+};
+
+/* The bytes of slot i lie at FN_PAGE_HEAD + i * FN_PAGE_STRIDE. */
+#define FN_PAGE_HEAD	((sizeof(struct fn_page) + 4095) & ~4095ul)
+#define FN_PAGE_SIZE	(FN_PAGE_HEAD + (size_t)FN_PAGE_SLOTS * FN_PAGE_STRIDE)
+
+fn_inline uint8_t *fn_page_bytes(const struct fn_page *page, unsigned i)
+{
+	return (uint8_t *)page + FN_PAGE_HEAD + (size_t)i * FN_PAGE_STRIDE;
+}
+
+/* ---- the client ---- */
+
+/* Open slot i, which is free; its state from now on. `use`: any number that differs from the slot's last one. */
+uint64_t fn_page_post(struct fn_page *page, unsigned i, uint16_t use, const struct fn_page_slot *slot);
+/*
+ * Bytes have been put behind those that are there (and so have `flags`): publish them. *state is what the slot's was, and
+ * what it is then. False: it has been claimed, as *state says now, without them.
+ */
+bool fn_page_extend(struct fn_page *page, unsigned i, uint64_t *state, uint32_t len, unsigned flags);
+/* The slot's state, whatever was written there. */
+fn_inline uint64_t fn_page_state(const struct fn_page *page, unsigned i)
+{
+	return atomic_load_explicit(&page->state[i], memory_order_acquire);
+}
+/* Not offered any more, by whoever; before it is used again. */
+void fn_page_clear(struct fn_page *page, unsigned i);
+
+/* ---- who accepts ---- */
+
+/* Is there a slot that can be claimed? */
+bool fn_page_offered(const struct fn_page *page);
+/* Claim the oldest one under `id`: its number, a copy of it, and its state; -EAGAIN: there is none. */
+int fn_page_claim(struct fn_page *page, uint32_t id, struct fn_page_slot *slot, uint64_t *state);
+/* What was wanted of it has been copied. */
+void fn_page_done(struct fn_page *page, unsigned i, uint64_t state);
+
+#endif
