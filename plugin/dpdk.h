@@ -92,6 +92,8 @@ int dpdk_eal_init(const struct fn_port_conf *conf, const struct dpdk_devargs *de
 bool dpdk_eal_hugepages(void);
 /* EAL's own descriptors. */
 int dpdk_eal_fds(int *fds, int max);
+/* Some may have been closed. */
+void dpdk_eal_fds_closed(void);
 unsigned dpdk_eal_lcore(void);
 
 /* ---- huge.c: huge pages, held until EAL's heap takes them ---- */
@@ -102,6 +104,16 @@ bool dpdk_huge_any(void);
 bool dpdk_huge_hold(unsigned mb);
 /* What is still held. */
 void dpdk_huge_drop(void);
+
+/* ---- thread.c: EAL's own thread ---- */
+/* EAL starts, in this process; descriptors are at or above floor if the limit allows. */
+void dpdk_thread_born(int floor);
+/* It can be called from now on: the descriptor that takes; -ESRCH: there is none (any more). */
+int dpdk_thread_ready(void);
+/* It makes system call n, if it is ready; returns when that is done. */
+void dpdk_thread_call(long n, const long arg[5]);
+/* It ends, and the descriptor is closed: no device may have interrupts any more. */
+void dpdk_thread_end(void);
 
 /* ---- log.c ---- */
 /* EAL's log goes to the host's; before EAL starts. -ENOMEM. */

@@ -4,6 +4,7 @@
  * program's: affinity, signals, PCI devices it did not name, the identity in syslog.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -219,6 +220,16 @@ out:
 	return rc;
 }
 
+void dpdk_eal_fds_closed(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < eal.nb_fds; i++)
+		if (fcntl(eal.fds[i], F_GETFD) >= 0)
+			eal.fds[n++] = eal.fds[i];
+	eal.nb_fds = n;
+}
+
 int dpdk_eal_fds(int *fds, int max)
 {
 	int n = fn_min(eal.nb_fds, max);
@@ -242,6 +253,7 @@ int dpdk_eal_init(const struct fn_port_conf *conf, const struct dpdk_devargs *de
 		return eal.rc;
 	}
 	eal.owner = getpid();
+	dpdk_thread_born(conf->fd_floor);
 	snprintf(err, errlen, "DPDK's EAL cannot start: out of memory");
 	dpdk_fds_snapshot(&before);
 	eal.rc = eal_start(conf, dev, err, errlen);

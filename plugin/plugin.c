@@ -133,6 +133,19 @@ static void op_child_after_fork(struct fn_port *port)
 	op_tick(port);
 }
 
+static int op_thread_ready(void)
+{
+	return dpdk_thread_ready();
+}
+
+static void op_thread_call(long n, const long arg[5])
+{
+	if (arg)
+		dpdk_thread_call(n, arg);
+	else
+		dpdk_thread_end();
+}
+
 static void op_bind_memory(const struct fn_port *port, void *addr, size_t len)
 {
 	dpdk_numa_bind(addr, len, port->numa_node);
@@ -152,6 +165,8 @@ const struct fn_plugin_ops *fastnet_nic_plugin(const struct fn_plugin_host *host
 		.tick = op_tick,
 		.own_fds = op_own_fds,
 		.child_after_fork = op_child_after_fork,
+		.thread_ready = op_thread_ready,
+		.thread_call = op_thread_call,
 		.bind_memory = op_bind_memory,
 	};
 

@@ -11,7 +11,7 @@
 
 #include "stack/nic.h"
 
-#define FN_PLUGIN_ABI		2
+#define FN_PLUGIN_ABI		3
 #define FN_PLUGIN_SYMBOL	"fastnet_nic_plugin"
 #define FN_PLUGIN_FDS		16	/* descriptors that fn_plugin_ops.wait_fds gives at most */
 #define FN_PLUGIN_OWN_FDS	80	/* and .own_fds */
@@ -120,6 +120,14 @@ struct fn_plugin_ops {
 	int (*own_fds)(const struct fn_port *port, int *fds, int max);
 	/* In the child, before it uses a port that it shares with its parent. */
 	void (*child_after_fork)(struct fn_port *port);
+	/*
+	 * DPDK's own thread, in the process that has started it, as long as it has not ended: .thread_ready before .thread_call,
+	 * which is a system call that concerns nobody but the calling thread; NULL: the thread ends, for no port is used here any
+	 * more. .thread_ready returns a descriptor that the host must keep from the program, or -E*. A .thread_call makes no
+	 * other system calls than read, write and futex.
+	 */
+	int (*thread_ready)(void);
+	void (*thread_call)(long n, const long arg[5]);
 	/* Put memory of the host's (the arena) on the port's NUMA node, where there is more than one node. */
 	void (*bind_memory)(const struct fn_port *port, void *addr, size_t len);
 };

@@ -456,6 +456,17 @@ static void tear_down(struct dpdk_port *port)
 	rte_free(port);
 }
 
+/* Ports over an interface that the kernel serves have no interrupts: with those alone nothing waits for any. */
+static void end_thread(const struct dpdk_port *port, const struct fn_port_conf *conf)
+{
+	static unsigned quiet;
+
+	if (port->driver == DRIVER_AF_PACKET || port->driver == DRIVER_AF_XDP)
+		quiet++;
+	if (quiet == fn_max(conf->ports, 1u))
+		dpdk_thread_end();
+}
+
 static int open_with(struct opening *o)
 {
 	static unsigned opened;
@@ -486,6 +497,7 @@ static int open_with(struct opening *o)
 		goto unplug;
 	}
 	publish(o);
+	end_thread(port, o->conf);
 unplug:
 	dpdk_fds_unplug(&o->plugged);
 	if (rc)

@@ -1,13 +1,47 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Threads that are cancelled, or end. Deferred cancellation acts where a call of ours begins or waits (shim/signal.c); libc tells
+ * Threads that begin, are cancelled, or end. Those of a driver are known from their birth on: what they do is none of the
+ * program's. Deferred cancellation acts where a call of ours begins or waits (shim/signal.c); libc tells
  * nobody of it, so who cancels a thread wakes it. Asynchronous cancellation would act in the midst of our calls: they
  * switch it off while they last, and the thread carries a mark that it wants it.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "preload/guard.h"
+
+struct beginning {
+	void *(*fn)(void *);
+	void *arg;
+};
+
+static void *begin_inside(void *arg)
+{
+	struct beginning b = *(struct beginning *)arg;
+
+	free(arg);
+	fn_shim_begin_inside();
+	return b.fn(b.arg);
+}
+
+int fn_wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	struct beginning *b;
+	int ret;
+
+	if (fn_likely(!fn_shim_active || !fn_shim_inside()))
+		return fn_real.pthread_create(thread, attr, fn, arg);
+	b = malloc(sizeof(*b));
+	if (!b)
+		return EAGAIN;
+	*b = (struct beginning){ fn, arg };
+	ret = fn_real.pthread_create(thread, attr, begin_inside, b);
+	if (ret)
+		free(b);
+	return ret;
+}
 
 int fn_wrap_pthread_cancel(pthread_t thread)
 {

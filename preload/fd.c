@@ -18,6 +18,8 @@ static __attribute__((noinline)) int close_near(int fd)
 {
 	if (fn_ours(fd))
 		return (int)fn_errno(fn_guarded(true, fn_fd_close(fd)));
+	if (internal(fd) && fn_shim_inside())	/* a driver's own */
+		return fn_fd_internal_close(fd), 0;
 	if (internal(fd))
 		return (int)fn_errno(-EBADF);
 	return fn_real.close(fd);

@@ -306,10 +306,13 @@ static void set_goes_live(struct fn_set *s)
 
 int fn_shim_epoll_create1(int flags)
 {
-	int fd = (int)fn_sys(SYS_epoll_create1, flags);
+	bool driver = fn_thread_self()->driver;
+	int fd = (int)fn_sys(SYS_epoll_create1, driver ? flags | EPOLL_CLOEXEC : flags);
 	struct fn_file *f;
 	struct fn_set *s;
 
+	if (fd >= 0 && driver)
+		fd = fn_fd_internal(fd);
 	if (fd < 0 || fn_thread_self()->inside || fn_engine_init() < 0)
 		return fd;
 	f = fn_file_new(FN_FILE_EPOLL, &fn_epoll_ops);

@@ -451,13 +451,36 @@ static void lose_port(struct port *p)
 	p->nfds = 0;
 }
 
+void fn_ports_thread_ready(void)
+{
+	int fd = -1;
+
+	if (!plugin)
+		return;
+	fn_thread_self()->inside = true;
+	fd = plugin->thread_ready();
+	fn_thread_self()->inside = false;
+	if (fd >= 0)
+		fn_fd_internal_claim(fd);
+}
+
+void fn_ports_thread_call(long n, const long arg[5])
+{
+	if (plugin)
+		plugin->thread_call(n, arg);
+}
+
 void fn_ports_lose(void)
 {
+	bool had = lost;
+
 	for (unsigned i = 0; i < fn_config.nnics; i++) {
 		if (ports[i].port)
 			lost = true;
 		lose_port(&ports[i]);
 	}
+	if (lost && !had)
+		fn_ports_thread_call(0, NULL);
 }
 
 /* What a driver asks of the kernel with sockets of its own is nobody's business, least of all before fork has returned. */

@@ -37,6 +37,11 @@ void fn_ports_child(void);
  * used there any more. */
 void fn_ports_lose(void);
 
+/* DPDK's own thread, where this process has it: before the call, when the kernel still lets us; then it makes system call n,
+ * which concerns nobody but the calling thread. */
+void fn_ports_thread_ready(void);
+void fn_ports_thread_call(long n, const long arg[5]);
+
 /* Before the first of the others. */
 void fn_ports_init(void);
 /* The holder of a port that we want has gone since the last attempt. */

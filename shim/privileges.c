@@ -247,6 +247,12 @@ static bool keeper_follows(long n, const long *a)
 	       !(n == SYS_seccomp && a[1] & (SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_NEW_LISTENER));
 }
 
+static void threads_follow(long n, const long arg[5])
+{
+	fn_keeper_repeat(n, arg);
+	fn_ports_thread_call(n, arg);
+}
+
 long fn_shim_confine(long n, long a, long b, long c, long d, long e)
 {
 	const long arg[5] = { a, b, c, d, e }, nnp[5] = { PR_SET_NO_NEW_PRIVS, 1 };
@@ -267,12 +273,14 @@ long fn_shim_confine(long n, long a, long b, long c, long d, long e)
 	/* asked before the filter, which may allow none of it */
 	follow = (n != SYS_seccomp && n != SYS_prctl) || prog;
 	follow = follow && keeper_follows(n, arg);
+	if (follow)
+		fn_ports_thread_ready();
 	if (prog && follow && fn_sys(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
-		fn_keeper_repeat(SYS_prctl, nnp);
+		threads_follow(SYS_prctl, nnp);
 	if (prog)
 		before_filter(prog);
 	ret = fn_sys(n, a, b, c, d, e);
 	if (ret >= 0 && follow)
-		fn_keeper_repeat(n, arg);
+		threads_follow(n, arg);
 	return ret;
 }

@@ -62,6 +62,11 @@ long fn_shim_confine(long n, long a, long b, long c, long d, long e);
 void fn_shim_alone(void);
 void fn_shim_together(void);
 
+/* The calling thread opens a port, or is a driver's: what it calls is none of our business. The second makes it one, for
+ * its life. */
+bool fn_shim_inside(void);
+void fn_shim_begin_inside(void);
+
 /* The calling thread is about to end by pthread_exit(). The main one's end is not the process's, nor must ours delay that. */
 void fn_shim_thread_exit(void);
 

@@ -42,10 +42,22 @@ static void make_key(void)
 	have_key = pthread_key_create(&key, ended) == 0;
 }
 
+bool fn_shim_inside(void)
+{
+	return fn_thread_self()->inside;
+}
+
+void fn_shim_begin_inside(void)
+{
+	fn_thread_self()->inside = fn_thread_self()->driver = true;
+}
+
 void fn_thread_register(void)
 {
 	struct fn_thread *t = fn_thread_self();
 
+	if (t->driver)		/* never waits here; it may end without a word */
+		return;
 	pthread_once(&once, make_key);
 	/* without a key its end would not be seen, and the list lead into nothing */
 	if (t->known_pprev || !have_key || pthread_setspecific(key, t))

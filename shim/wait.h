@@ -21,6 +21,7 @@ struct fn_thread {
 	struct timespec sleep;		/* what the raw ppoll reads; a signal that is put off zeroes it */
 	bool heir;			/* woken to be the watcher; with the engine locked, or in the thread itself */
 	bool inside;			/* opening a port: what it calls is none of our business */
+	bool driver;			/* a driver's own thread: inside for its life */
 	_Atomic(bool) in_kernel, poked;	/* sleeps where it has no bell; was woken there */
 	int tid;			/* here and below: thread.c's */
 	unsigned long id;		/* pthread_t */

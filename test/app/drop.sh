@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # Privileges that one of several processes gives up which share a stack, as sshd and vsftpd do: accept as root, fork,
 # become nobody in the child, and serve there. The child's connections are the kernel's then, it has no memory in common
-# with its parent, and the parent goes on. A set*id that changes nothing changes nothing.
+# with its parent, and the parent goes on. A set*id that changes nothing changes nothing. A new user namespace can be had
+# while a port is open.
 lab_need python3
 lab_make af_packet
 lab_offloads off
@@ -30,6 +31,10 @@ def echo(c):
 while True:
     c, a = s.accept()
     what = c.recv(1)
+    if what == b"U":	# the kernel refuses it to who has several threads
+        must(libc.unshare(0x10000000))
+        c.sendall(b"new\n")
+        continue
     if os.fork() == 0:
         maps = open("/proc/self/maps")
         held = "fastnet-arena" in maps.read()
@@ -65,6 +70,10 @@ for c in held:
 for c in held:
     c.sendall(b"still")
     assert c.recv(5) == b"still"
+    c.close()
+c = socket.create_connection(("10.9.0.2", 8000), timeout=10)
+c.sendall(b"U")
+assert c.recv(4) == b"new\n"
 END
 under_fastnet python3 "$LAB_TMP/server.py" "$LAB_TMP/root"
 lab_await_port 8000 || fail "the server does not answer"

@@ -451,6 +451,19 @@ long fn_shim_confine(long n, long a, long b, long c, long d, long e)
 	return fn_sys(n, a, b, c, d, e);
 }
 
+void fn_fd_internal_close(int fd)
+{
+}
+
+bool fn_shim_inside(void)
+{
+	return false;
+}
+
+void fn_shim_begin_inside(void)
+{
+}
+
 void fn_shim_privileges(void)
 {
 	call("privileges", 0);
