@@ -358,8 +358,12 @@ static unsigned forget_in(struct fn_pool *pool, uint64_t bit)
 			continue;
 		n++;
 		sk->images &= ~bit;
-		if (!sk->images)
-			fn_sock_close(sk);
+		if (sk->images)
+			continue;
+		/* bytes that a relay had taken and not passed on are lost: no end that looks like one */
+		if (bit == 1ull << FN_RELAY_IMAGE && sk->kind == FN_SOCK_TCP)
+			fn_sock_disconnect(sk);
+		fn_sock_close(sk);
 	}
 	return n;
 }

@@ -26,6 +26,7 @@
 #define STEPS		8		/* steps a turn: nobody is starved */
 #define OUT_IOVS	64
 #define EVENTS		64
+#define SILENCE		(60 * FN_NSEC)	/* of peers that have not acknowledged everything: tcp_fin_timeout's default */
 
 /* One converted connection. .sk->user points here while it is on the list. */
 struct conn {
@@ -45,6 +46,7 @@ static struct {
 	int epfd;			/* the ends, edge-triggered; .opt, as NULL */
 	int opt;			/* what is asked about options: convert_opt.h */
 	uint64_t bit;			/* in fn_sock.images */
+	uint64_t heard;			/* segments that had come by the last look whether to end */
 } relay;
 
 static struct fn_slab conns = { .obj_size = sizeof(struct conn) };
@@ -190,7 +192,7 @@ static void serve(struct conn *c)
 	bool alive;
 
 	c->todo = false;
-	alive = serve_out(c) && serve_in(c);
+	alive = serve_out(c) && serve_in(c) && !(c->in_ended && c->sk->tcp_state == FN_TCP_CLOSED);
 	if (!alive || (c->out_ended && (c->in_ended || hung_up(c))))
 		conn_end(c);
 }
@@ -317,10 +319,11 @@ static bool may_end(uint64_t now, uint64_t *since)
 		*since = 0;
 		return false;
 	}
-	if (!*since)
+	if (!*since || relay.heard != fn_engine.st->stats.tcp_in)
 		*since = now;
-	/* what the last ones had to say must arrive, as at the exit of a program */
-	return !fn_stack_draining(fn_engine.st) || now - *since > fn_config.exit_drain_ms * FN_MSEC;
+	relay.heard = fn_engine.st->stats.tcp_in;
+	/* what the last ones had to say must arrive, as the kernel would see to: nobody waits for us */
+	return !fn_stack_draining(fn_engine.st) || now - *since > SILENCE;
 }
 
 static void sleep_until(uint64_t until, bool nap, struct pollfd *fds, unsigned n)
