@@ -176,10 +176,32 @@ void fn_exec_meet_rights(const struct msghdr *msg)
 	errno = saved;
 }
 
+/* fdinfo of a pidfd names the process (proc_pid_fdinfo(5)), as its own PID namespace does. */
+static bool is_self(int pidfd)
+{
+	char path[64], text[512], *pid;
+	int fd;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	fd = (int)fn_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	n = fd < 0 ? 0 : fn_sys_read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		fn_sys_close(fd);
+	text[n > 0 ? n : 0] = 0;
+	pid = strstr(text, "\nPid:");
+	return pid && atoi(pid + 5) == getpid();
+}
+
+/* Of this process it is a dup; of another one what the kernel has, which is no connection where that one's is ours. */
 int fn_ours_pidfd_getfd(int pidfd, int target, unsigned flags)
 {
 	int fd = fn_real.pidfd_getfd(pidfd, target, flags);
 
+	if (fd >= 0 && fn_fd_ours(target) && is_self(pidfd)) {
+		fn_sys_close(fd);
+		return (int)fn_errno(fn_guarded(true, fn_fd_fcntl_dup(target, F_DUPFD_CLOEXEC, 0)));
+	}
 	if (fd >= 0)
 		meet_right(fd);
 	return fd;
