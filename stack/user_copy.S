@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The copy of user.h, for x86-64: up to 256 bytes here, beyond it libc's once both ends have been looked at (user.c). At
- * every access that may fault %rdi and %rsi are where the bytes that are not copied yet begin, and %rdx is how many they
- * are: so one place mends them all, by copying what is left byte by byte until it faults again.
+ * The copy of user.h, for x86-64: up to 256 bytes and from 2 to 64 KiB here, else libc's once both ends have been looked
+ * at (user.c). At every access that may fault %rdi and %rsi are where the bytes that are not copied yet begin, and %rdx is
+ * how many they are: so one place mends them all, by copying what is left byte by byte until it faults again. What is of a
+ * segment's size is not looked at before: one end is a packet's buffer, whose lines are another core's most often, and each
+ * look is a cache miss that is waited for.
  */
 	.text
 	.hidden	fn_user_copy, fn_user_readable, fn_user_begin, fn_user_end, fn_user_bytes, fn_user_slow, fn_user_slow_end
@@ -30,6 +32,10 @@ fn_user_begin:
 	xorl	%eax, %eax
 	ret
 1:	cmpq	$256, %rdx
+	jbe	2f
+	cmpq	$2048, %rdx
+	jb	fn_user_copy_large
+	cmpq	$65536, %rdx
 	ja	fn_user_copy_large
 2:	movups	(%rsi), %xmm0
 	movups	16(%rsi), %xmm1

@@ -9,7 +9,7 @@
 #include "stack/user.h"
 
 #define PAGE	4096u
-#define MOST	(3 * PAGE)
+#define MOST	(17 * PAGE)	/* beyond what user_copy.S copies itself */
 
 static char *edge;	/* MOST good bytes before it, none behind */
 static char good[MOST + 64];
@@ -59,7 +59,8 @@ static void from_bad(size_t n, size_t ok)
 
 Test(user, copies_end_where_the_pointer_is_bad, .init = setup)
 {
-	static const size_t large[] = { 1000, 2047, 2048, 4095, 4096, 4097, 8192, 9000, MOST };
+	static const size_t large[] = { 1000, 2047, 2048, 4095, 4096, 4097, 8192, 9000 };
+	static const size_t huge[] = { 65535, 65536, 65537, MOST };
 
 	for (size_t n = 0; n <= 300; n++)
 		for (size_t ok = 0; ok <= n; ok++) {
@@ -70,6 +71,11 @@ Test(user, copies_end_where_the_pointer_is_bad, .init = setup)
 		for (size_t ok = 0; ok <= large[i]; ok += ok + 97 < large[i] ? 97 : 1) {
 			to_bad(large[i], ok);
 			from_bad(large[i], ok);
+		}
+	for (size_t i = 0; i < fn_array_size(huge); i++)
+		for (size_t left = 0; left <= huge[i]; left += left < 70 ? 1 : 4999) {
+			to_bad(huge[i], huge[i] - left);
+			from_bad(huge[i], huge[i] - left);
 		}
 }
 
