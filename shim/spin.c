@@ -10,9 +10,12 @@
 
 #define FN_SPIN_START	50000	/* ns: the design's first guess */
 #define FN_SPIN_MAX	200000
+#define YIELD_LONG	1000000		/* ns: a third of a slice (base_slice_ns is 2.8 ms), more than a peer's batch takes */
+#define NO_YIELD	1000000000ull	/* ns without, after a long one: 0.3 % of them are lost to others' slices */
 
 static __thread uint64_t mean = FN_SPIN_START / 4;	/* ns between arrivals, moving average over 8 */
 static __thread uint32_t sleeps;			/* sleeps in a row */
+static __thread uint64_t yields_from;			/* no yields before */
 
 uint64_t fn_spin_budget(void)
 {
@@ -26,6 +29,17 @@ uint64_t fn_spin_budget(void)
 void fn_spin_arrival(uint64_t ns)
 {
 	mean += (int64_t)(fn_min(ns, (uint64_t)FN_SPIN_MAX * 4) - mean) / 8;
+}
+
+bool fn_spin_may_yield(uint64_t now)
+{
+	return now >= yields_from;
+}
+
+void fn_spin_yielded(uint64_t before, uint64_t after)
+{
+	if (fn_unlikely(after - before > YIELD_LONG))
+		yields_from = after + NO_YIELD;
 }
 
 void fn_spin_slept(void)

@@ -19,6 +19,8 @@
 
 /* Kernel descriptors beside the stack are asked at most this often while spinning: epoll_wait(0) costs 0.15 µs. */
 #define EXTRA_EVERY_NS	2000
+/* Yields that bring nothing: the peer waits for something else. */
+#define YIELDS	3
 /* Three years: for ever. A sleep has always an end, for a signal to make it zero (s). */
 #define LONGEST	100000000
 
@@ -299,15 +301,35 @@ static int nap(struct fn_wait *w, struct fn_thread *t)
 }
 
 /* Whoever shares our CPU with us does not come by our spinning. */
-static uint64_t spin_budget(void)
+static bool is_beside(void)
 {
 	bool beside = false;
 
-	if (fn_engine.fabric && fn_engine_trylock()) {
+	if (fn_engine.fabric && fn_config.spin_us == FN_CONF_AUTO && fn_engine_trylock()) {
 		beside = fn_fabric_beside();
 		fn_engine_unlock();
 	}
-	return beside && fn_config.spin_us == FN_CONF_AUTO ? 0 : fn_spin_budget();
+	return beside;
+}
+
+/* The peer gets our CPU, and most often we get it back with its answer: a switch each way instead of a bell and a sleep. 1, 0:
+ * go to sleep, -EINTR, -ETIME. */
+static int give_way(struct fn_wait *w)
+{
+	uint64_t now = fn_now();
+
+	for (unsigned i = 0; !drive(w, now); i++) {
+		if (fn_guard_interrupted())
+			return -EINTR;
+		if (expired(w, now))
+			return -ETIME;
+		if (i == YIELDS || !fn_spin_may_yield(now))
+			return 0;
+		fn_sys(SYS_sched_yield, 0);
+		fn_spin_yielded(now, fn_now());
+		now = fn_now();
+	}
+	return 1;
 }
 
 static int wait_masked(struct fn_wait *w, struct fn_thread *t)
@@ -316,7 +338,7 @@ static int wait_masked(struct fn_wait *w, struct fn_thread *t)
 	int ret;
 
 	w->began = start;
-	ret = spin(w, start + spin_budget());
+	ret = is_beside() ? give_way(w) : spin(w, start + fn_spin_budget());
 	while (ret == 0) {
 		fn_spin_slept();
 		ret = make_efd(t) < 0 ? -ENOMEM : sleep_once(w, t);

@@ -7,6 +7,7 @@
 
 #include "shim/conf.h"
 #include "shim/engine.h"
+#include "shim/spin.h"
 #include "shim/wait.h"
 #include "stack/nic_pair.h"
 
@@ -134,4 +135,17 @@ Test(wait, an_heir_that_leaves_passes_it_on)
 	while (watcher() != third.self)
 		sched_yield();
 	finish(&third);
+}
+
+/* A yield that took long gave the CPU to somebody who is not the peer: there is none for a second. */
+Test(wait, long_yields_are_not_repeated)
+{
+	uint64_t at = 5 * FN_NSEC;
+
+	cr_assert(fn_spin_may_yield(at));
+	fn_spin_yielded(at, at + 20000);
+	cr_assert(fn_spin_may_yield(at + 20000));
+	fn_spin_yielded(at, at + 3 * FN_MSEC);
+	cr_assert(!fn_spin_may_yield(at + 3 * FN_MSEC) && !fn_spin_may_yield(at + FN_NSEC));
+	cr_assert(fn_spin_may_yield(at + FN_NSEC + 3 * FN_MSEC));
 }
