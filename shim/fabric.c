@@ -20,6 +20,7 @@
 #include "shim/wait.h"
 #include "stack/shm_page.h"
 
+#define BOARD_MARK	0x20000
 #define RENDEZVOUS_MARK	0x10000		/* marks below it are places in peers[] */
 #define TICK_NS		(10 * FN_MSEC)
 
@@ -52,7 +53,7 @@ struct peer *fn_peer_new(enum fn_peer_state state, int sock)
 		return NULL;
 	}
 	top = fn_max(top, i + 1);
-	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .uid = (uid_t)-1,
+	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .page_fd = -1, .uid = (uid_t)-1,
 		.met_as = fn_uid_own() };
 	if (sock >= 0)
 		fn_fd_internal_track(&peers[i].sock);
@@ -75,6 +76,18 @@ static void watch(int fd, uint64_t what)
 	fn_engine.side_due = 0;
 }
 
+/* Where clients come, and where other images tell of them. */
+static void watch_place(unsigned i)
+{
+	struct fn_board *board = fn_rendezvous_board(i);
+	int fd = fn_rendezvous_watched(i);
+
+	if (fd >= 0)
+		watch(fd, RENDEZVOUS_MARK + i);
+	if (board)
+		watch(board->out, BOARD_MARK + i);
+}
+
 void fn_peer_watch(struct peer *p)
 {
 	watch(p->sock, (uint64_t)(p - peers));
@@ -82,16 +95,13 @@ void fn_peer_watch(struct peer *p)
 
 void fn_fabric_watch_all(void)
 {
-	int fd;
-
 	if (!fn_fabric.nic)
 		return;
 	for (unsigned i = 0; i < top; i++)
 		if (peers[i].state != FN_PEER_FREE && peers[i].sock >= 0)
 			watch(peers[i].sock, i);
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
-		if ((fd = fn_rendezvous_watched(i)) >= 0)
-			watch(fd, RENDEZVOUS_MARK + i);
+		watch_place(i);
 }
 
 static size_t copies_size(void)
@@ -109,6 +119,7 @@ void fn_peer_free(struct peer *p)
 {
 	hang_up(p);
 	fn_fd_internal_close(p->inbox);
+	fn_fd_internal_close(p->page_fd);
 	if (p->number > 0)
 		by_number[p->number] = NULL;
 	fn_peer_unmap(p->channel, p->channel_size);
@@ -119,7 +130,7 @@ void fn_peer_free(struct peer *p)
 	for (unsigned i = 0; i < top; i++)
 		if (peers[i].group == p)
 			peers[i].group = NULL;
-	*p = (struct peer){ .sock = -1, .inbox = -1 };
+	*p = (struct peer){ .sock = -1, .inbox = -1, .page_fd = -1 };
 }
 
 bool fn_fabric_alone(void)
@@ -204,11 +215,6 @@ static bool is_over(const struct peer *p)
 {
 	return p->state == FN_PEER_GONE && !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) &&
 	       !fn_shm_offered(fn_fabric.nic, p->number) && fn_shm_peer_del(fn_fabric.nic, p->number);
-}
-
-static void watch_place(unsigned i)
-{
-	watch(fn_rendezvous_watched(i), RENDEZVOUS_MARK + i);
 }
 
 void fn_fabric_tick(uint64_t now)
@@ -329,7 +335,9 @@ void fn_fabric_event(uint64_t mark)
 
 	if (!fn_fabric.nic)
 		return;
-	if (what >= RENDEZVOUS_MARK)
+	if (what >= BOARD_MARK)
+		fn_group_read((unsigned)(what - BOARD_MARK));
+	else if (what >= RENDEZVOUS_MARK)
 		fn_group_come((unsigned)(what - RENDEZVOUS_MARK));
 	else if (what < top && peers[what].state != FN_PEER_FREE)
 		fn_peer_event(&peers[what], false);
@@ -590,8 +598,10 @@ void fn_fabric_attached(const struct fn_file *f)
 {
 	int place = fn_fabric.nic ? fn_rendezvous_watch(f) : -1;
 
-	if (place >= 0 && fn_rendezvous_watched((unsigned)place) >= 0)
-		watch_place((unsigned)place);
+	if (place < 0)
+		return;
+	watch_place((unsigned)place);
+	fn_group_read((unsigned)place);
 }
 
 /* ---- fork ---- */

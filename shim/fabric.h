@@ -49,9 +49,9 @@ bool fn_fabric_claim(const struct fn_file *f);
 /* May the peer of sk, which has been accepted, have that address and port? With the lock held. */
 bool fn_fabric_source_ok(const struct fn_sock *sk);
 
-/* Before a fork after which the stack is shared: who has come is met, and nobody comes any more until we are alone again (an
+/* Before a fork. If the stack is shared after it, who has come is met, and nobody comes any more until we are alone again (an
  * image that did not meet him could not read his memory). With the lock held. */
-void fn_fabric_fork_prepare(void);
+void fn_fabric_fork_prepare(bool shares);
 /* After fork, in parent and child. With the lock held. */
 void fn_fabric_forked(bool child, bool shares);
 

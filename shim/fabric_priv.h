@@ -34,6 +34,7 @@ struct peer {
 	struct fn_page *page;
 	uint64_t cookie;		/* group: of the listener; 0: it has ended */
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
+	int page_fd;			/* MET: internal; -1 */
 	int inbox;			/* internal: where it hears from us; open as long as we may accept; -1 */
 	/* of a process of a group of whom we know: */
 	struct peer *group;
@@ -78,6 +79,8 @@ int fn_group_known(uint64_t cookie);
 int fn_group_meet(const struct fn_rendezvous *at, int sock);
 /* Somebody has come to that place of the rendezvous' table. */
 void fn_group_come(unsigned place);
+/* Notices on that place's board are read. */
+void fn_group_read(unsigned place);
 /* p, of a group of ours, has a number: it may be rung and claim. */
 void fn_group_joined(struct peer *p);
 /* nic_shm's questions (fn_shm_conf). */

@@ -31,8 +31,7 @@ static int lock_and_place(void)
 	int image;
 
 	fn_engine_lock();
-	if (fn_engine_fork_shares())
-		fn_fabric_fork_prepare();
+	fn_fabric_fork_prepare(fn_engine_fork_shares());
 	fn_engine_unlock();
 	for (;;) {
 		fn_engine_lock();

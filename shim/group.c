@@ -188,6 +188,15 @@ void fn_group_come(unsigned place)
 	}
 }
 
+static unsigned clients_of(const struct fn_file *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		n += fn_peer_at(i)->listener == f && fn_peer_at(i)->state != FN_PEER_GONE;
+	return n;
+}
+
 /* Page and inbox are there. The rendezvous' socket has done its work: a pair of our own takes its place. */
 static bool attach(struct peer *p)
 {
@@ -196,6 +205,8 @@ static bool attach(struct peer *p)
 	if (!fn_fabric_alone() || pair(end) < 0)
 		return false;
 	fn_sys_setsockopt(end[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	fn_fd_internal_close(p->page_fd);
+	p->page_fd = -1;
 	fn_fd_internal_close(p->sock);
 	p->sock = end[0];
 	fn_fd_internal_track(&p->sock);
@@ -216,12 +227,30 @@ static bool attach(struct peer *p)
 	return true;
 }
 
+/* With a board, all who accept from the listener hear of the client there, we too. This record has done its work. */
+static bool posted(struct peer *p)
+{
+	int place = fn_rendezvous_place(p->listener);
+	struct fn_board *board = place < 0 ? NULL : fn_rendezvous_board((unsigned)place);
+	struct fn_notice n = { .page = p->page_fd, .inbox = p->inbox, .uid = p->uid };
+
+	if (!board || fn_board_post(board, &n, clients_of(p->listener)) < 0)
+		return false;
+	fn_fd_internal_close(p->sock);
+	p->sock = -1;		/* it is freed (fn_peer_event()) */
+	fn_group_read((unsigned)place);
+	return true;
+}
+
 static bool met_message(struct peer *p, const struct fn_peer_msg *m, int *fd)
 {
 	if (m->version != FN_PEER_VERSION || *fd < 0 || !p->listener)
 		return false;
 	if (m->type == FN_PEER_PAGE && !p->page) {
 		p->page = fn_peer_map_shared(*fd, FN_PAGE_SIZE);
+		p->page_fd = fn_fd_internal(*fd);
+		*fd = -1;
+		fn_fd_internal_track(&p->page_fd);
 		return p->page != NULL;
 	}
 	if (m->type != FN_PEER_INBOX || !p->page)
@@ -229,7 +258,30 @@ static bool met_message(struct peer *p, const struct fn_peer_msg *m, int *fd)
 	p->inbox = fn_fd_internal(*fd);
 	*fd = -1;
 	fn_fd_internal_track(&p->inbox);
-	return p->inbox >= 0 && attach(p);
+	return p->inbox >= 0 && (posted(p) || attach(p));
+}
+
+void fn_group_read(unsigned place)
+{
+	struct fn_board *board = fn_rendezvous_board(place);
+	struct fn_notice n;
+	struct peer *p;
+
+	while (board && fn_fabric_alone() && fn_board_next(board, &n) > 0) {
+		p = fn_peer_new(FN_PEER_MET, -1);
+		if (p) {
+			p->uid = n.uid;
+			p->listener = fn_rendezvous_file(place);
+			p->page = fn_peer_map_shared(n.page, FN_PAGE_SIZE);
+			p->inbox = fn_fd_internal(n.inbox);
+			fn_fd_internal_track(&p->inbox);
+			if (!p->page || p->inbox < 0 || !attach(p))
+				fn_peer_bury(p);
+		} else {
+			fn_sys_close(n.inbox);
+		}
+		fn_sys_close(n.page);
+	}
 }
 
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)
@@ -266,37 +318,44 @@ bool fn_fabric_offered(const struct fn_file *f)
 	return false;
 }
 
-/* The connection is its listener's. What came earlier on others of that process goes first: a port may be in use again. */
-static void take(const struct peer *p, const struct fn_file *f, struct fn_offer *o)
+/*
+ * What came earlier on other connections of that process goes first: a port may be in use again. Between claim and connection
+ * nothing is received: what follows the text is in the ring already.
+ */
+static int claim(const struct peer *p, const struct fn_file *f)
 {
+	struct fn_offer o;
+	int ret;
+
+	if (!fn_shm_offered(fn_fabric.nic, p->number))
+		return -EAGAIN;
 	if (!fn_shm_drained(fn_fabric.nic, p->number))
 		fn_stack_poll(fn_engine.st, fn_engine.st->now);
-	if (!fn_tcp_claim(f->sk, o) && p->state == FN_PEER_GONE)
-		fn_tcp_conn_gone(o->sk);
+	ret = fn_shm_claim(fn_fabric.nic, p->number, fn_fabric.id, &o);
+	if (!ret && !fn_tcp_claim(f->sk, &o) && p->state == FN_PEER_GONE)
+		fn_tcp_conn_gone(o.sk);
+	return ret;
 }
 
 bool fn_fabric_claim(const struct fn_file *f)
 {
 	unsigned top = fn_peers_top();
-	struct fn_offer o;
 
 	for (unsigned k = 0; fn_fabric.nic && k < top; k++) {
 		const struct peer *p = fn_peer_at((fn_fabric.turn + k) % top);
-		int ret = offers_to(p, f) ? fn_shm_claim(fn_fabric.nic, p->number, fn_fabric.id, &o) : -EAGAIN;
 
-		if (ret == -EAGAIN)
+		if (!offers_to(p, f) || claim(p, f) == -EAGAIN)
 			continue;
 		fn_fabric.turn = (fn_fabric.turn + k + 1) % top;
-		if (ret == 0)
-			take(p, f, &o);
 		return true;
 	}
 	return false;
 }
 
-void fn_fabric_fork_prepare(void)
+void fn_fabric_fork_prepare(bool shares)
 {
-	if (!fn_fabric.nic || !fn_fabric_alone())
+	fn_rendezvous_fork_prepare();
+	if (!shares || !fn_fabric.nic || !fn_fabric_alone())
 		return;
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
 		fn_group_come(i);

@@ -25,6 +25,7 @@ static struct place {
 	uint64_t cookie;
 	bool forked;			/* another image has the listener too */
 	bool watched;
+	struct fn_board board;
 } places[FN_RENDEZVOUS_MAX];
 static unsigned top;			/* places in use are below */
 static bool paused;
@@ -99,6 +100,7 @@ uint64_t fn_rendezvous_close(const struct fn_file *f)
 	if (!p)
 		return 0;
 	fn_fd_internal_close(p->fd);
+	fn_board_close(&p->board);
 	p->file = NULL;
 	return p->cookie;
 }
@@ -122,6 +124,25 @@ unsigned fn_rendezvous_count(void)
 int fn_rendezvous_watched(unsigned i)
 {
 	return i < top && places[i].file && places[i].watched ? places[i].fd : -1;
+}
+
+struct fn_board *fn_rendezvous_board(unsigned i)
+{
+	return i < top && places[i].file && places[i].watched && places[i].board.shared ? &places[i].board : NULL;
+}
+
+void fn_rendezvous_fork_prepare(void)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (places[i].file)
+			fn_board_make(&places[i].board);
+}
+
+int fn_rendezvous_place(const struct fn_file *f)
+{
+	struct place *p = place_of(f);
+
+	return p ? (int)(p - places) : -1;
 }
 
 const struct fn_file *fn_rendezvous_file(unsigned i)
@@ -178,8 +199,10 @@ void fn_rendezvous_forked(bool child)
 	for (unsigned i = 0; i < top; i++) {
 		places[i].forked = true;
 		/* a child waits on its own account */
-		if (child && places[i].file && !places[i].file->sk)
+		if (child && places[i].file && !places[i].file->sk) {
 			places[i].watched = false;
+			fn_board_forked(&places[i].board);
+		}
 	}
 }
 

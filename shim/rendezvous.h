@@ -8,6 +8,7 @@
 #ifndef FN_RENDEZVOUS_H
 #define FN_RENDEZVOUS_H
 
+#include "shim/board.h"
 #include "shim/file.h"
 
 #define FN_RENDEZVOUS_MAX 256	/* listeners of an image; further ones are the kernel's only */
@@ -37,7 +38,12 @@ struct fn_file *fn_rendezvous_own(uint64_t cookie, bool *forked);
 /* Number of places, and the descriptor in place i that is to be watched: f waits for connections. -1: none. */
 unsigned fn_rendezvous_count(void);
 int fn_rendezvous_watched(unsigned i);
+/* And the board of place i, when other images have the listener too and it is watched; NULL. */
+struct fn_board *fn_rendezvous_board(unsigned i);
+/* Before a fork: listeners that have a name get a board. */
+void fn_rendezvous_fork_prepare(void);
 const struct fn_file *fn_rendezvous_file(unsigned i);
+int fn_rendezvous_place(const struct fn_file *f);
 /* f has opened its stack side: its place, to be watched from now on; -1: it has no name. */
 int fn_rendezvous_watch(const struct fn_file *f);
 /* No name is ours any more; and again, those whose user we still are. What has one then is told to be watched. */

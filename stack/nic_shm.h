@@ -101,7 +101,8 @@ void fn_shm_disarm(struct fn_nic *nic);
 /* Length of the IPv4 header and TCP's or UDP's. */
 uint32_t fn_shm_headers(const struct fn_pkt *p);
 /*
- * What a host without the connection answers to p: an IPv4 packet (RFC 9293 3.10.7.1) in `out`, FN_SHM_RESET_LEN bytes. False: nothing, p is no TCP segment, or a reset.
+ * What a host answers to p whose process has ended: an IPv4 packet in `out`, FN_SHM_RESET_LEN bytes. What is in its FIN_WAIT2
+ * takes ACK and FIN still; bytes for a process that is not there are answered with a reset. False: nothing.
  */
 #define FN_SHM_RESET_LEN 40
 bool fn_shm_reset(const struct fn_pkt *p, uint8_t *out);

@@ -25,10 +25,16 @@ bool fn_shm_reset(const struct fn_pkt *p, uint8_t *out)
 		return false;
 	headers = FN_ETHER_LEN + FN_IP4_LEN + (th->off >> 4) * 4u;
 	len = p->pkt_len - headers + !!(th->flags & FN_TCP_SYN) + !!(th->flags & FN_TCP_FIN);
+	if (!len)
+		return false;
 	*rip = (struct fn_ip4_hdr){ .ver_ihl = 0x45, .len = fn_be16(FN_SHM_RESET_LEN), .ttl = 64, .proto = FN_IPPROTO_TCP,
 		.src = ip->dst, .dst = ip->src };
 	*rth = (struct fn_tcp_hdr){ .sport = th->dport, .dport = th->sport, .off = FN_TCP_LEN << 2, .flags = FN_TCP_RST };
-	if (th->flags & FN_TCP_ACK) {
+	if (len == 1 && th->flags & FN_TCP_FIN) {
+		rth->seq = th->ack;
+		rth->ack = fn_be32(fn_be32(th->seq) + len);
+		rth->flags = FN_TCP_ACK;
+	} else if (th->flags & FN_TCP_ACK) {
 		rth->seq = th->ack;
 	} else {
 		rth->ack = fn_be32(fn_be32(th->seq) + len);

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Notices for all images of a listener; see board.h. */
+#include "shim/board.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "shim/fdtable.h"
+
+/* Linux 3.4, not in every libc header; 6.1 knows it for all kinds of UNIX sockets */
+#ifndef SO_PEEK_OFF
+#define SO_PEEK_OFF 42
+#endif
+
+#define TIDY_AT	16	/* notices of clients that have ended may hang there */
+
+struct text {
+	uint64_t serial;
+	uint64_t uid;
+};
+
+int fn_board_make(struct fn_board *b)
+{
+	int end[2], ret;
+	void *mem;
+
+	if (b->shared)
+		return 0;
+	ret = (int)fn_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, end);
+	if (ret < 0)
+		return ret;
+	mem = (void *)fn_sys(SYS_mmap, NULL, sizeof(*b->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	b->in = fn_fd_internal(end[0]);
+	b->out = fn_fd_internal(end[1]);
+	if (b->in < 0 || b->out < 0 || (unsigned long)mem > -4096ul) {
+		fn_fd_internal_close(b->in);
+		fn_fd_internal_close(b->out);
+		if ((unsigned long)mem <= -4096ul)
+			fn_sys(SYS_munmap, mem, sizeof(*b->shared));
+		return -ENOMEM;
+	}
+	fn_fd_internal_track(&b->in);
+	fn_fd_internal_track(&b->out);
+	b->shared = mem;
+	fn_board_forked(b);
+	return 0;
+}
+
+void fn_board_close(struct fn_board *b)
+{
+	if (!b->shared)
+		return;
+	fn_fd_internal_close(b->in);
+	fn_fd_internal_close(b->out);
+	fn_sys(SYS_munmap, b->shared, sizeof(*b->shared));
+	*b = (struct fn_board){ .in = -1, .out = -1 };
+}
+
+void fn_board_forked(struct fn_board *b)
+{
+	b->seen = 0;
+	b->next = b->tidied = 0;
+}
+
+/* Whoever died in the middle has left at worst one notice less. */
+static void lock(struct fn_board *b)
+{
+	fn_robust_lock(&b->shared->lock);
+}
+
+static int put(struct fn_board *b, const struct text *t, const int fd[2])
+{
+	char control[CMSG_SPACE(2 * sizeof(int))] __attribute__((aligned(8))) = { 0 };
+	struct iovec iov = { (void *)t, sizeof(*t) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = (struct cmsghdr *)control;
+	long ret;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(2 * sizeof(int));
+	memcpy(CMSG_DATA(c), fd, 2 * sizeof(int));
+	ret = fn_sys(SYS_sendmsg, b->in, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return ret < 0 ? (int)ret : 0;
+}
+
+/* One notice, looked at or (flags 0) taken down. 0, -errno. */
+static int get(struct fn_board *b, struct text *t, int fd[2], int flags)
+{
+	char control[CMSG_SPACE(2 * sizeof(int))] __attribute__((aligned(8)));
+	struct iovec iov = { t, sizeof(*t) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	long ret = fn_sys(SYS_recvmsg, b->out, &msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int n = 0;
+
+	fd[0] = fd[1] = -1;
+	if (ret < 0)
+		return (int)ret;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+	memcpy(fd, CMSG_DATA(c), fn_min((size_t)n, (size_t)2) * sizeof(int));
+	return 0;
+}
+
+static void drop(const int fd[2])
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (fd[i] >= 0)
+			fn_sys_close(fd[i]);
+}
+
+/* Without descriptors (EMFILE when it was read) nothing is known of it: it stays. */
+static bool has_ended(const int fd[2])
+{
+	struct pollfd pfd = { .fd = fd[1] };
+	struct timespec zero = { 0, 0 };
+
+	return fd[0] < 0 || fd[1] < 0 || (fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 && pfd.revents & POLLHUP);
+}
+
+/* Notices of those who have ended are taken down. */
+static void tidy(struct fn_board *b)
+{
+	struct fn_board_shared *sh = b->shared;
+	uint32_t n = sh->notices;
+	int fd[2];
+	struct text t;
+
+	sh->tidied++;
+	for (sh->notices = 0; n-- > 0 && !get(b, &t, fd, 0); drop(fd))
+		if (!has_ended(fd) && !put(b, &t, fd))
+			sh->notices++;
+}
+
+int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live)
+{
+	struct fn_board_shared *sh = b->shared;
+	int fd[2] = { n->page, n->inbox }, ret;
+	struct text t = { .uid = n->uid };
+
+	lock(b);
+	if (sh->notices > TIDY_AT + 2 * live)
+		tidy(b);
+	t.serial = sh->serial + 1;
+	ret = put(b, &t, fd);
+	if (!ret) {
+		sh->serial++;
+		sh->notices++;
+	}
+	fn_robust_unlock(&sh->lock);
+	return ret;
+}
+
+static int look(struct fn_board *b, struct fn_notice *n)
+{
+	struct fn_board_shared *sh = b->shared;
+	struct text t;
+	int fd[2], at, off = -1, ret;
+
+	if (b->tidied != sh->tidied) {
+		b->tidied = sh->tidied;
+		b->next = 0;
+	}
+	for (;; drop(fd)) {
+		at = (int)(b->next * sizeof(t));
+		fn_sys_setsockopt(b->out, SOL_SOCKET, SO_PEEK_OFF, &at, sizeof(at));
+		ret = get(b, &t, fd, MSG_PEEK);
+		fn_sys_setsockopt(b->out, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+		if (ret < 0)
+			return 0;
+		b->next++;
+		if (t.serial <= b->seen)
+			continue;
+		b->seen = t.serial;
+		if (fd[0] < 0 || fd[1] < 0)
+			continue;
+		*n = (struct fn_notice){ fd[0], fd[1], (uid_t)t.uid };
+		return 1;
+	}
+}
+
+int fn_board_next(struct fn_board *b, struct fn_notice *n)
+{
+	int ret;
+
+	if (!b->shared)
+		return 0;
+	lock(b);
+	ret = look(b, n);
+	fn_robust_unlock(&b->shared->lock);
+	return ret;
+}
