@@ -22,6 +22,7 @@
 #include "shim/reserve.h"
 #include "shim/seccomp.h"
 #include "shim/shim.h"
+#include "shim/sockfile.h"
 #include "shim/wait.h"
 
 static unsigned refused;	/* groups of seccomp.def, by all filters so far */
@@ -52,15 +53,28 @@ void fn_shim_privileges(void)
 	}
 }
 
+static bool has_connections(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		struct fn_file *f = fn_fdtable.file[fd];
+
+		if (f && f->kind == FN_FILE_TCP && f->sk && f->sk->conn != FN_CONN_NONE)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Others who share the stack keep what this image gives up, and follow pointers in memory that it could write to: whoever
- * takes it over would be them. The relay is one of them.
+ * takes it over would be them. The relay is one of them. One that has no connections yet is about to serve (HAProxy's
+ * worker, whose master has looked up a name through the port): it would have no port at all, for DPDK cannot be started
+ * anew in a child, and stays.
  */
 static void leave_others(void)
 {
 	bool others;
 
-	if (!fn_engine.shares)
+	if (!fn_engine.shares || !has_connections())
 		return;
 	fn_engine_lock();
 	others = fn_family_others();

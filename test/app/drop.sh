@@ -86,3 +86,34 @@ none_left()
 await none_left || fail "processes are left: $(ip netns pids "$LAB_SERVER_NS")"
 lab_await_port 8000 || fail "the server does not answer any more"
 [ "$(lab_exec_server "$STAT" --json "$LAB_SERVER_PID" | grep -c '"state": *"ESTABLISHED"')" = 0 ] || fail "connections are left"
+
+# A worker that has no connections yet, and whose parent has opened the port (HAProxy's, which looked up a name), serves on it.
+lab_make af_packet
+lab_offloads off
+cat >"$LAB_TMP/worker.py" <<'END'
+import os, socket, sys
+s = socket.create_server(("0.0.0.0", 8001))
+try:
+    socket.create_connection(("10.9.0.1", 1), 5)
+except ConnectionRefusedError:
+    pass
+if os.fork():
+    os.wait()
+    sys.exit()
+os.chroot(sys.argv[1])
+os.setgid(65534)
+os.setuid(65534)
+while True:
+    c, a = s.accept()
+    while d := c.recv(65536):
+        c.sendall(d)
+    c.close()
+END
+under_fastnet python3 "$LAB_TMP/worker.py" "$LAB_TMP/root"
+lab_await_port 8001 || fail "the worker does not answer"
+lab_exec_client python3 -c '
+import socket
+c = socket.create_connection(("10.9.0.2", 8001), timeout=10)
+c.sendall(b"hello")
+assert c.recv(5) == b"hello"' || fail "the worker does not serve"
+kernel_has_no_connection 8001
