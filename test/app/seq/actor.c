@@ -36,7 +36,7 @@ __thread volatile int sigpipes;
 
 /* ---- the actor's side ---- */
 
-/* Is it a call that its own time-out ends? */
+/* Is it a call that ends by itself, however long it sleeps: by its own time-out, or when the child has begun? */
 static bool is_timed(const struct op *op)
 {
 	static const int names[] = { SO_RCVTIMEO, SO_SNDTIMEO };
@@ -45,6 +45,8 @@ static bool is_timed(const struct op *op)
 	if (op->verb == V_poll || op->verb == V_select || op->verb == V_pollmany || op->verb == V_epwait ||
 	    op->verb == V_epmax || op->verb == V_eppwait)
 		return op->arg[ms - args] > 0;
+	if (op->verb == V_fork)
+		return true;
 	for (unsigned i = 0; timeouts && verbs[op->verb].net && i < COUNT(names); i++) {
 		struct timeval tv = { 0 };
 		socklen_t len = sizeof(tv);
