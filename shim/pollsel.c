@@ -137,10 +137,12 @@ static void call_split(struct call *c, struct pollfd *fds, unsigned n)
 			c->member[c->members++] = (struct member){ .watch = { .wake = member_wake }, .file = f,
 								   .events = (unsigned short)fds[i].events,
 								   .index = i };
-			continue;
-		}
-		if (f)
+			/* what of a set's members is the kernel's only the kernel tells */
+			if (f->kind != FN_FILE_EPOLL)
+				continue;
+		} else if (f) {
 			fn_file_put(f);
+		}
 		if (fds[i].fd >= 0) {
 			c->extra_index[c->extras] = i;
 			c->extra[c->extras++] = (struct pollfd){ .fd = fds[i].fd, .events = fds[i].events };
@@ -165,8 +167,10 @@ static int call_result(struct call *c)
 	if (!c->extras || fn_sys_ppoll(c->extra, c->extras, &zero, NULL) <= 0)
 		return n;
 	for (unsigned i = 0; i < c->extras; i++) {
-		c->fds[c->extra_index[i]].revents = c->extra[i].revents;
-		n += c->extra[i].revents != 0;
+		short *revents = &c->fds[c->extra_index[i]].revents;
+
+		n += !*revents && c->extra[i].revents;
+		*revents |= c->extra[i].revents;
 	}
 	return n;
 }

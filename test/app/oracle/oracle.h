@@ -85,6 +85,9 @@ struct way {
 };
 extern const struct way ways[2];
 
+/* t_thread.c: until the main thread of that process sleeps; 2 s at most. */
+void until_asleep(pid_t pid);
+
 int run_peer(const char *path, struct in_addr own, struct in_addr subject);
 
 /* ---- t_*.c: sections ---- */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* epoll sets with connections in them: triggers, registrations, dups, sets in sets. */
+#include <pthread.h>
+#include <sys/timerfd.h>
+
 #include "oracle.h"
 
 static char buf[256];
@@ -234,6 +237,86 @@ static void many(void)
 	close(ep);
 }
 
+/* poll and select on a set, for what only the kernel knows of it. */
+static void polled_timer(int ep, int timer)
+{
+	static const struct itimerspec soon = { .it_value = { .tv_nsec = 50000000 } };
+	struct pollfd p = { .fd = ep, .events = POLLIN };
+	struct timeval tv = { 5, 0 };
+	uint64_t times;
+	fd_set set;
+
+	TRY(timerfd_settime(timer, 0, &soon, NULL));
+	TRY(poll(&p, 1, 5000));
+	say("events %#x", p.revents);
+	TRY(read(timer, &times, sizeof(times)));
+	TRY(timerfd_settime(timer, 0, &soon, NULL));
+	FD_ZERO(&set);
+	FD_SET(ep, &set);
+	TRY(select(ep + 1, &set, NULL, NULL, &tv));
+	say("in it: %d", !!FD_ISSET(ep, &set));
+	TRY(poll(&p, 1, 0));
+	TRY(read(timer, &times, sizeof(times)));
+	TRY(poll(&p, 1, 0));
+}
+
+/* Another thread polls it while this one sleeps, and looks after the network. */
+static struct beside {
+	int ep, timer, fd;
+	bool in_time;
+} beside;
+
+static void *poll_beside(void *arg)
+{
+	static const struct itimerspec soon = { .it_value = { .tv_nsec = 50000000 } };
+	struct beside *b = arg;
+	struct pollfd p = { .fd = b->ep, .events = POLLIN };
+	struct timespec from, to;
+
+	until_asleep(getpid());
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	timerfd_settime(b->timer, 0, &soon, NULL);
+	poll(&p, 1, 3000);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	b->in_time = to.tv_sec - from.tv_sec < 2 && p.revents == POLLIN;
+	shutdown(b->fd, SHUT_RD);
+	return NULL;
+}
+
+static void polled_beside(int ep, int timer, int fd)
+{
+	pthread_t t;
+
+	beside = (struct beside){ ep, timer, fd, false };
+	pthread_create(&t, NULL, poll_beside, &beside);
+	TRY(recv(fd, buf, sizeof(buf), 0));
+	pthread_join(t, NULL);
+	say("polled in time: %d", beside.in_time);
+}
+
+static void polled(void)
+{
+	int slot, fd, ep = epoll_create1(EPOLL_CLOEXEC), timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	struct pollfd p = { .fd = ep, .events = POLLIN };
+
+	TRY(ctl(ep, EPOLL_CTL_ADD, timer, EPOLLIN, 1));
+	polled_timer(ep, timer);
+	fd = connect_out(&slot);
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 2));
+	polled_timer(ep, timer);
+	ctl(ep, EPOLL_CTL_DEL, fd, 0, 0);
+	polled_beside(ep, timer, fd);
+	close(fd);
+	fd = connect_out(&slot);
+	TRY(ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 2));
+	peer("send %d 3", slot);
+	TRY(poll(&p, 1, 5000));
+	say("events %#x", p.revents);
+	close(fd);
+	close(timer);
+	close(ep);
+}
+
 void t_epoll(void)
 {
 	level();
@@ -242,6 +325,7 @@ void t_epoll(void)
 	errors();
 	dups();
 	several_sets();
+	polled();
 	registered_early(0, "level");
 	registered_early(EPOLLET, "edge");
 	registered_early(EPOLLONESHOT, "one shot");

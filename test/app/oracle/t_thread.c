@@ -304,7 +304,7 @@ static long wait_how(enum how how, int fd)
 }
 
 /* It sleeps: twice in a row, for there are other reasons to do so. */
-static void until_asleep(pid_t pid)
+void until_asleep(pid_t pid)
 {
 	char path[64], text[256];
 	int asleep = 0;

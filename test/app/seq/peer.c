@@ -262,6 +262,15 @@ static long obey(const char *verb, long a, long b)
 	return -ENOSYS;
 }
 
+/* What a listener has not answered when everything is quiet it has dropped; tried again it would be, a second later. */
+static void give_up(int i)
+{
+	tell(i, " s%d unanswered", i);
+	close(slot[i].fd);
+	slot[i].fd = -1;
+	slot[i].connecting = false;
+}
+
 static void report(void)
 {
 	char text[2048] = "";
@@ -269,6 +278,8 @@ static void report(void)
 	for (int i = 0; i <= slots; i++) {
 		char *news = i < slots ? slot[i].news : datagram_news;
 
+		if (i < slots && slot[i].fd >= 0 && slot[i].connecting)
+			give_up(i);
 		if (i < slots && slot[i].got) {
 			tell(i, " s%d +%ld %08x", i, slot[i].got, slot[i].crc);
 			slot[i].got = 0;
