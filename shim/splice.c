@@ -73,7 +73,7 @@ static ssize_t check_seekable(int in_fd)
 	return pos == -ESPIPE ? -EINVAL : pos;
 }
 
-/* Is there nothing to send at *off, or in_fd's own position? Linux reads the file before it looks at the connection. */
+/* Is nothing (more) to be sent at *off, or in_fd's own position? Linux reads the file before it looks at the connection. */
 static bool at_end(int in_fd, const off_t *off)
 {
 	struct iovec iov = { &(char){ 0 }, 1 };
@@ -93,7 +93,7 @@ ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 	uint64_t deadline = 0;
 	size_t done = 0;
 	ssize_t n = off ? 0 : check_seekable(in_fd);
-	bool full, looked = false;	/* is there anything in the file? */
+	bool full, look, looked = false;	/* is there anything (more) in the file? */
 
 	if (n < 0)
 		return n;
@@ -102,11 +102,14 @@ ssize_t fn_tcp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 	count = fn_min(count, (size_t)FN_RW_MAX);
 	while (done < count) {
 		n = send_chunk(f, in_fd, off ? &pos : NULL, count - done, &full, !looked);
-		if (n < 0 && !looked && at_end(in_fd, off))
-			return 0;
-		if (n > 0 || (n < 0 && !looked)) {
+		look = n < 0 && !looked && (!done || n != -EAGAIN);
+		if (look && at_end(in_fd, off ? &pos : NULL)) {
+			n = 0;
+			break;
+		}
+		if (n > 0 || look) {
 			done += (size_t)fn_max(n, 0);
-			looked = true;
+			looked = look;
 			continue;
 		}
 		if (n == -EAGAIN && full)
