@@ -180,7 +180,7 @@ static bool put(struct shm *s, struct peer *peer, uint8_t arg, const struct fn_r
 	if (fn_unlikely(peer->backlog_len || !has_room(s, peer, body)))
 		return !peer->broken && keep(s, peer, false, arg, piece, n);
 	fn_ring_put(&peer->tx, ENTRY_FRAME, arg, piece, n);
-	peer->touched = true;
+	touch(s, peer);
 	return true;
 }
 
@@ -212,7 +212,7 @@ static void backlog_flush(struct shm *s, struct peer *peer)
 		if (!has_room(s, peer, k->len) || (k->ours && !copy_kept(s, peer, k)))
 			return;
 		fn_ring_put(&peer->tx, k->type, k->arg, &piece, 1);
-		peer->touched = true;
+		touch(s, peer);
 		peer->backlog_head = (peer->backlog_head + 1) % BACKLOG;
 		s->backlogs -= !--peer->backlog_len;
 	}
@@ -324,20 +324,21 @@ static void send_one(struct shm *s, struct fn_pkt *p)
 /* Who of those that were sent something sleeps? */
 static void note_bells(struct shm *s)
 {
-	for (uint32_t i = 1; i <= s->peers; i++) {
-		struct peer *peer = s->peer[i];
+	while (s->touched_words) {
+		unsigned w = (unsigned)__builtin_ctz(s->touched_words), number = w * 64 + (unsigned)__builtin_ctzll(s->touched[w]);
+		struct peer *peer = s->peer[number];
 
-		if (!peer || !peer->touched)
-			continue;
-		peer->touched = false;
+		s->touched[w] &= s->touched[w] - 1;
+		if (!s->touched[w])
+			s->touched_words &= s->touched_words - 1;
 		if (peer->mail)
 			fn_shm_mail_ring(s, peer);
 		if (!has_ring(peer) || !fn_ring_sleeper(&peer->tx))
 			continue;
 		if (s->conf.ring)
-			s->conf.ring(s->conf.ctx, (int)i);
+			s->conf.ring(s->conf.ctx, (int)number);
 		else
-			s->bell[i / 64] |= 1ull << i % 64;
+			s->bell[w] |= 1ull << number % 64;
 	}
 }
 
@@ -492,7 +493,7 @@ static void send_returns(struct shm *s, struct peer *peer)
 			s->free_frag = r;
 		}
 		fn_ring_put(&peer->tx, ENTRY_RETURN, 0, &piece, 1);
-		peer->touched = true;
+		touch(s, peer);
 	}
 }
 

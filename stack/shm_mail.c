@@ -184,7 +184,7 @@ struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn
 	struct parcel *c;
 	struct peer *to;
 
-	group->touched = true;
+	touch(s, group);
 	if (ip->proto != FN_IPPROTO_TCP)
 		return NULL;
 	if (th->flags & FN_TCP_SYN) {

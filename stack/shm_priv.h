@@ -21,6 +21,7 @@ enum entry_type {
 #define COPY_BUFS	(FN_SHM_COPIES / FN_SHM_BUF)
 
 _Static_assert(PLACES_MAX * 8 + HEAD_MAX <= FN_RING_ENTRY_MAX, "a frame's places and headers are one entry");
+_Static_assert(BELL_WORDS <= 32, "touched_words has a bit for each");
 _Static_assert(INLINE_MAX <= FN_RING_ENTRY_MAX, "an inline frame is one entry");
 
 struct place {
@@ -99,7 +100,7 @@ struct peer {
 	const uint8_t *payload;
 	uint32_t bufs;		/* of its payload memory */
 	uint16_t number;
-	bool used, dead, broken, touched;
+	bool used, dead, broken;
 	bool ready;		/* its payload memory is known */
 	uint32_t held;		/* buffers of its that we hold or have not returned */
 	uint32_t quota;		/* of .held; beyond it data is copied */
@@ -137,6 +138,8 @@ struct shm {
 	struct fn_pkt **burst;	/* answers that this round's burst begins with */
 	uint16_t burst_len;
 	uint64_t bell[BELL_WORDS];
+	uint64_t touched[BELL_WORDS];	/* peers that were sent something and have not been asked yet whether they sleep */
+	uint32_t touched_words;		/* of .touched, those with a bit */
 	struct peer *peer[FN_SHM_PEERS];
 };
 
@@ -169,6 +172,12 @@ fn_inline void put_tx(struct shm *s, struct txbuf *b)
 	s->free_tx = b;
 	s->used--;
 	note_left(s);
+}
+
+fn_inline void touch(struct shm *s, const struct peer *peer)
+{
+	s->touched[peer->number / 64] |= 1ull << peer->number % 64;
+	s->touched_words |= 1u << peer->number / 64;
 }
 
 fn_inline void set_choked(struct shm *s)

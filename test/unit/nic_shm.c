@@ -756,3 +756,35 @@ Test(nic_shm, an_unknown_entry_breaks_the_peer)
 	fn_stack_poll(A.st, now);
 	cr_assert(fn_shm_broken(A.nic, A.peer));
 }
+
+/* Of a crowd of peers those are rung that sleep and were sent something. */
+Test(nic_shm, bells_of_a_crowd)
+{
+	struct fn_ring_shared *tx[100], *rx;
+	int number[100], bells[100] = { 0 }, bell;
+
+	for (unsigned i = 0; i < 100; i++) {
+		struct fn_shm_pair pair = { .tx_slots = slots, .rx_slots = slots, .payload = B.payload, .payload_len = PAYLOAD };
+
+		tx[i] = aligned_alloc(64, fn_ring_size(slots));
+		rx = aligned_alloc(64, fn_ring_size(slots));
+		memset(tx[i], 0, fn_ring_size(slots));
+		memset(rx, 0, fn_ring_size(slots));
+		pair.tx = tx[i];
+		pair.rx = rx;
+		number[i] = fn_shm_peer_add(A.nic, &pair);
+		cr_assert_gt(number[i], 0);
+		tx[i]->asleep = i % 3 == 0;
+	}
+	for (unsigned i = 0; i < 100; i += 2) {
+		struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)number[i] };
+
+		cr_assert_eq(fn_sock_connect(fn_sock_open(A.st, FN_SOCK_TCP, &A), &ep), -EINPROGRESS);
+	}
+	fn_stack_poll(A.st, now);
+	while ((bell = fn_shm_bell(A.nic)))
+		for (unsigned i = 0; i < 100; i++)
+			bells[i] += number[i] == bell;
+	for (unsigned i = 0; i < 100; i++)
+		cr_expect_eq(bells[i], i % 6 == 0, "peer %u", i);
+}
