@@ -465,6 +465,22 @@ const struct fn_file_ops fn_socket_ops = {
 
 /* ---- datagrams ---- */
 
+/*
+ * The kernel has a port's address too (README: for programs that ask for interfaces), and nobody of this image listens
+ * there: it is another process's, of this host, and the kernel's.
+ */
+static bool is_neighbours(const struct fn_file *f, const struct fn_ep *to)
+{
+	const struct fn_sock *sk;
+
+	if (!fn_kroute_is_host(to->ip4))
+		return false;
+	fn_engine_lock();
+	sk = fn_demux_bound(fn_engine.st, FN_SOCK_UDP, to, &f->sk->local, 0);
+	fn_engine_unlock();
+	return !sk;
+}
+
 bool fn_udp_route(struct fn_file *f, const struct fn_ep *to)
 {
 	struct fn_path path;
@@ -473,7 +489,7 @@ bool fn_udp_route(struct fn_file *f, const struct fn_ep *to)
 	if ((ntohl(to->ip4) >> 24) == 127)
 		return false;
 	if (fn_stack_is_local(fn_engine.st, to->ip4))
-		return true;
+		return !is_neighbours(f, to);
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		if (!((to->ip4 ^ fn_config.nics[i].ip4) & fn_config.nics[i].ip4_mask))
 			return true;

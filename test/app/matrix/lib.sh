@@ -95,6 +95,17 @@ matrix_lab()
 	cd "$LAB_TMP" || exit 1
 }
 
+# The port's address shown to programs that ask the kernel for its interfaces, as README tells: on the interface behind the
+# port, and the kernel deaf to what comes for it over the wire. Natively it is there anyway.
+shown()
+{
+	[ "$MODE" = port ] || return 0
+	ip -n "$LAB_SERVER_NS" rule add pref 1 lookup local
+	ip -n "$LAB_SERVER_NS" rule del pref 0
+	ip -n "$LAB_SERVER_NS" rule add pref 0 iif "$LAB_SERVER_IF" to "$HERE" blackhole
+	ip -n "$LAB_SERVER_NS" addr add "$HERE/32" dev "$LAB_SERVER_IF"
+}
+
 serve()
 {
 	lab_start_server setsid "${WRAP[@]}" "$@"	# Apache signals its process group

@@ -169,6 +169,27 @@ static void inherits(void)
 	close(l);
 }
 
+/* No cookie is given on a port: a connection as any other. */
+static void fast_open(void)
+{
+	struct sockaddr_in sin = addr_of(o.local, 0);
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+
+	TRY(bind(l, (struct sockaddr *)&sin, sizeof(sin)));
+	TRY(set_int(l, IPPROTO_TCP, TCP_FASTOPEN, 5));
+	TRY(listen(l, 4));
+	TRY(set_int(l, IPPROTO_TCP, TCP_FASTOPEN, 7));
+	TRY(get_int(l, IPPROTO_TCP, TCP_FASTOPEN));
+	nonblock(l, true);
+	TRY(accept(l, NULL, NULL));
+	say("connected: %d", peer("connect %d", port_of(l)) >= 0);
+	until(l, POLLIN);
+	fd = accept(l, NULL, NULL);
+	say("accepted %d", fd >= 0);
+	close(fd);
+	close(l);
+}
+
 static void wildcard(void)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
@@ -278,6 +299,7 @@ void t_listen(void)
 	pending();
 	early();
 	inherits();
+	fast_open();
 	wildcard();
 	dual_stack();
 	ends();
