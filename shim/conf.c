@@ -311,14 +311,16 @@ static void read_file(struct fn_conf *c, const char *path, bool must, const stru
 
 	if (err == -ENOENT && !must)
 		return;
+	if (!err) {
+		fn_conf_copy(c->file, sizeof c->file, path);
+		parse_lines(c, c->file, &l, rep);
+		err = l.err;	/* a directory can be opened */
+		fn_conf_close(&l);
+	}
 	if (err) {
 		p.file = must ? NULL : path;
 		fn_conf_error(&p, "cannot read %s: %s", path, strerrordesc_np(-err));
-		return;
 	}
-	fn_conf_copy(c->file, sizeof c->file, path);
-	parse_lines(c, c->file, &l, rep);
-	fn_conf_close(&l);
 }
 
 /* ---- the environment ---- */

@@ -13,6 +13,7 @@ int fn_conf_open(struct fn_conf_lines *l, const char *path)
 	l->fd = fd < 0 ? -1 : (int)fd;
 	l->pos = l->end = l->buf;
 	l->line = 0;
+	l->err = 0;
 	return fd < 0 ? (int)fd : 0;
 }
 
@@ -22,6 +23,7 @@ void fn_conf_memory(struct fn_conf_lines *l, const char *text, size_t len)
 	l->pos = text;
 	l->end = text + len;
 	l->line = 0;
+	l->err = 0;
 }
 
 void fn_conf_close(struct fn_conf_lines *l)
@@ -31,7 +33,7 @@ void fn_conf_close(struct fn_conf_lines *l)
 	l->fd = -1;
 }
 
-/* The next byte, or -1 at the end (a read error ends it too). */
+/* The next byte, or -1 at the end (a read error ends it too, and is kept). */
 static int next_byte(struct fn_conf_lines *l)
 {
 	long n;
@@ -42,6 +44,8 @@ static int next_byte(struct fn_conf_lines *l)
 		do
 			n = fn_sys_read(l->fd, l->buf, sizeof l->buf);
 		while (n == -EINTR);
+		if (n < 0)
+			l->err = (int)n;
 		if (n <= 0)
 			return -1;
 		l->pos = l->buf;

@@ -54,6 +54,7 @@ struct fn_conf_lines {
 	const char *pos, *end;
 	unsigned line;		/* number of the last one */
 	bool too_long;		/* the last one did not fit and was cut */
+	int err;		/* -errno of the read that ended it, or 0 */
 	char buf[4096];
 };
 int fn_conf_open(struct fn_conf_lines *l, const char *path);	/* 0 or -errno */

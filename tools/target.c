@@ -157,7 +157,7 @@ const char *fn_target_strerror(enum fn_target_error e)
 	case FN_TARGET_PERMISSION:	return "no permission to look into it";
 	case FN_TARGET_NOT_OURS:	return "not under Fastnet (libfastnet.so is not loaded)";
 	case FN_TARGET_INERT:		return "libfastnet.so is loaded but inert (FASTNET_DISABLE, or a set-uid program)";
-	case FN_TARGET_LAYOUT:		return "its libfastnet.so is of another version: use the fastnet-stat of that one";
+	case FN_TARGET_LAYOUT:		return "its libfastnet.so is of another version or build: use the fastnet-stat of that one";
 	case FN_TARGET_BROKEN:		return "its libfastnet.so has no record that could be read";
 	}
 	return "unknown error";

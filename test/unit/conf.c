@@ -501,6 +501,14 @@ Test(conf, named_file_must_exist)
 	says("FASTNET_CONF: cannot read /nonexistent/f: No such file or directory");
 }
 
+Test(conf, a_directory_is_no_file)
+{
+	char *const envp[] = { "FASTNET_CONF=/", NULL };
+
+	cr_expect_eq(fn_conf_load(&conf, envp, false, &rep), 1);
+	says("FASTNET_CONF: cannot read /: Is a directory");
+}
+
 Test(conf, file_larger_than_a_read)
 {
 	static char t[20000];
