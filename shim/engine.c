@@ -23,7 +23,7 @@ struct fn_engine fn_engine = { .side_epfd = -1, .base_fd = { -1, -1 }, .side_due
 struct fn_conf fn_config;
 
 /* The kernel's sides are asked at least so often while somebody drives; costs 0.15 µs. */
-#define SIDE_EVERY_NS	20000
+#define SIDE_EVERY_NS	50000
 
 /* Reads that find nothing follow each event of a batch; only what comes long after the last round is a loop of its own. */
 #define LOOK_EVERY_NS	20000

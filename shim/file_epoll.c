@@ -27,7 +27,7 @@
 #define MAX_NESTS	4		/* EP_MAX_NESTS of fs/eventpoll.c */
 #define MAX_EVENTS	(INT_MAX / sizeof(struct epoll_event))	/* EP_MAX_EVENTS */
 /* A busy stack does not starve the kernel's members: waits ask them when they have not been asked for so long (0.15 µs). */
-#define KERNEL_EVERY_NS	20000
+#define KERNEL_EVERY_NS	50000
 
 struct item {
 	void *link;			/* the slab's */
