@@ -324,7 +324,7 @@ static int give_way(struct fn_wait *w)
 		if (expired(w, now))
 			return -ETIME;
 		if (i == YIELDS || !fn_spin_may_yield(now))
-			return 0;
+			return spin(w, 0);	/* a last look, at the kernel's sides too: an old bell would end the sleep */
 		fn_sys(SYS_sched_yield, 0);
 		fn_spin_yielded(now, fn_now());
 		now = fn_now();
