@@ -56,16 +56,16 @@ pin_receive()
 	done
 }
 
-# Ports for some ten thousand connections a second: TIME_WAIT is the side's that closes first, crr's client. The kernel's
-# congestion control is Debian's default, which is also Fastnet's, or failing that the next plain one: a machine may have
-# another default, and pacing (bbr) is no part of what is compared.
+# Ports for some ten thousand connections a second, none of them a server's: TIME_WAIT is the side's that closes first,
+# crr's client. The kernel's congestion control is Debian's default, which is also Fastnet's, or failing that the next
+# plain one: a machine may have another default, and pacing (bbr) is no part of what is compared.
 tune()
 {
 	local cc=cubic allowed=/proc/sys/net/ipv4/tcp_allowed_congestion_control
 
 	grep -qw $cc $allowed || cc=reno
 	lab_exec_client sh -c "
-		echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range
+		echo 12000 65535 >/proc/sys/net/ipv4/ip_local_port_range
 		echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
 		echo $cc >/proc/sys/net/ipv4/tcp_congestion_control"
 	lab_exec_server sh -c "echo $cc >/proc/sys/net/ipv4/tcp_congestion_control"
