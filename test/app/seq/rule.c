@@ -3,6 +3,8 @@
  * What Linux leaves open and only the run can tell: when two calls sleep, which of them gets what comes is a race. So a
  * second call that may sleep is not made while one is blocked; nor is the number closed that it sleeps on.
  */
+#include <sys/stat.h>
+
 #include "seq.h"
 
 #define MUCH	40000	/* a send buffer takes less at once */
@@ -54,6 +56,24 @@ bool takes_some(const struct op *op)
 	int fd = actors_world()->fd[op->arg[0]];
 
 	return is_much(op) && (nonblocking(fd) || to_self(fd));
+}
+
+static bool splicing(void)
+{
+	for (int i = 0; i < ACTORS; i++)
+		if (actor_blocked(i) && actor_op(i)->verb == V_splice)
+			return true;
+	return false;
+}
+
+/* Linux holds a pipe's lock while a splice into it sleeps on a socket; whoever moves bytes there sleeps as well. */
+bool meets_splice(const struct op *op)
+{
+	const char *handle = strchr(verbs[op->verb].args, 'f');
+	struct stat st;
+
+	return handle && splicing() && !fstat(actors_world()->fd[op->arg[handle - verbs[op->verb].args]], &st) &&
+	       S_ISFIFO(st.st_mode);
 }
 
 static bool used(long handle)

@@ -142,6 +142,8 @@ bool may_sleep(const struct op *op);
 /* Does it send more than a buffer takes at once? */
 bool is_much(const struct op *op);
 bool takes_some(const struct op *op);
+/* Is it a call on a pipe while a splice sleeps? */
+bool meets_splice(const struct op *op);
 /* Does it set a handle that has a descriptor, which is closed? */
 bool closes_one(const struct op *op);
 /* Does it end a number that a blocked call uses? */

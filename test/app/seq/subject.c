@@ -231,7 +231,7 @@ static void run_line(const char *line, int number)
 	} else if (!own_verb(&op)) {
 		net = verbs[op.verb].net && op.verb != V_epctl && (op.verb != V_epwait || op.arg[1]);
 		net |= closes_one(&op);
-		if (takes_some(&op) || (any_blocked() && (may_sleep(&op) || takes_away(&op))))
+		if (takes_some(&op) || meets_splice(&op) || (any_blocked() && (may_sleep(&op) || takes_away(&op))))
 			printf("left open\n");
 		else if (!actor_issue(op.actor, &op, number))
 			printf("busy\n");
