@@ -248,16 +248,24 @@ static int alone(int ret)
 	return ret;
 }
 
+/* Without a flag that says so it may be any namespace. */
+static int moved(int ret, int flags)
+{
+	if (!ret && fn_active() && flags & (CLONE_NEWNET | CLONE_NEWUSER))
+		fn_guarded_void(fn_shim_namespace(flags & CLONE_NEWNET));
+	return ret;
+}
+
 int fn_wrap_unshare(int flags)
 {
 	if (fn_active())
 		fn_guarded_void(fn_shim_alone());
-	return alone(fn_real.unshare(flags));
+	return alone(moved(fn_real.unshare(flags), flags));
 }
 
 int fn_wrap_setns(int fd, int type)
 {
 	if (fn_active())
 		fn_guarded_void(fn_shim_alone());
-	return alone(fn_real.setns(fd, type));
+	return alone(moved(fn_real.setns(fd, type), type ? type : CLONE_NEWNET));
 }

@@ -23,6 +23,7 @@
 #define BOARD_MARK	0x20000
 #define RENDEZVOUS_MARK	0x10000		/* marks below it are places in peers[] */
 #define TICK_NS		(10 * FN_MSEC)
+#define GREET_NS	(10 * FN_NSEC)
 
 static struct peer peers[FN_SHM_PEERS];
 static unsigned top;			/* peers in use are below */
@@ -54,7 +55,7 @@ struct peer *fn_peer_new(enum fn_peer_state state, int sock)
 	}
 	top = fn_max(top, i + 1);
 	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .page_fd = -1, .uid = (uid_t)-1,
-		.met_as = fn_uid_own() };
+		.met_as = fn_uid_own(), .since = fn_now() };
 	if (sock >= 0)
 		fn_fd_internal_track(&peers[i].sock);
 	return &peers[i];
@@ -64,6 +65,7 @@ void fn_peer_numbered(struct peer *p, int number)
 {
 	p->number = number;
 	by_number[number] = p;
+	fn_engine.st->stats.fabric_peers++;
 }
 
 static void watch(int fd, uint64_t what)
@@ -160,7 +162,7 @@ static int join(struct peer *p, bool first)
 /* The payload memory that p, of user p->uid, may see: descriptor to hand over, and to close if *alone; -errno. */
 static int payload_for(struct peer *p, bool *alone)
 {
-	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid);
+	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid) || (p->state == FN_PEER_WELCOMED && p->sender != p->uid);
 	return *alone ? fn_peer_memory_alone(copies_size(), &p->copies) : fn_fabric.payload_fd;
 }
 
@@ -217,6 +219,12 @@ static bool is_over(const struct peer *p)
 	       !fn_shm_offered(fn_fabric.nic, p->number) && fn_shm_peer_del(fn_fabric.nic, p->number);
 }
 
+/* It came, and has not said in time what it must say. */
+static bool said_too_little(const struct peer *p, uint64_t now)
+{
+	return (p->state == FN_PEER_MET || p->state == FN_PEER_WELCOMED) && p->sock >= 0 && now > p->since + GREET_NS;
+}
+
 void fn_fabric_tick(uint64_t now)
 {
 	if (fn_likely(now < fn_fabric.tick) || !fn_fabric.nic)
@@ -230,6 +238,11 @@ void fn_fabric_tick(uint64_t now)
 		if (p->number > 0 && p->state != FN_PEER_GONE && fn_shm_broken(fn_fabric.nic, p->number)) {
 			fn_log_limited(FN_LOG_WARNING, "a process of user %u wrote what cannot be into its channel; its connections end",
 				       (unsigned)p->uid);
+			fn_engine.st->stats.fabric_refused++;
+			fn_peer_bury(p);
+		}
+		if (said_too_little(p, now)) {
+			fn_engine.st->stats.fabric_refused++;
 			fn_peer_bury(p);
 		}
 		if (is_over(p) || (p->state >= FN_PEER_MET && p->state <= FN_PEER_WELCOMED && p->sock < 0))
@@ -260,10 +273,12 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 	fn_peer_send(p->sock, FN_PEER_WELCOME, 0, status, status ? -1 : payload);
 	if (alone)
 		fn_fd_internal_close(payload);
-	if (!status)
+	if (!status) {
 		fn_group_joined(p);
-	else
+	} else {
+		fn_engine.st->stats.fabric_refused++;
 		hang_up(p);
+	}
 }
 
 /* Who offers connections has answered: its memory. */
@@ -310,8 +325,10 @@ void fn_peer_event(struct peer *p, bool to_up)
 	int fd, ret;
 
 	while (p->sock >= 0 && !(to_up && p->state == FN_PEER_UP) && (ret = fn_peer_recv(p->sock, &m, &fd, &uid)) != -EAGAIN) {
+		p->sender = uid;
 		if (ret == 1)
 			ret = take_message(p, &m, &fd, to_up);
+		fn_engine.st->stats.fabric_refused += ret == -EPROTO;
 		if (fd >= 0)
 			fn_sys_close(fd);
 		/* a bell for a thread that sleeps, whoever of us has read it */
@@ -399,8 +416,7 @@ bool fn_fabric_source_ok(const struct fn_sock *sk)
 
 	if (ntohl(sk->remote.ip4) >> 24 != 127 && !fn_kroute_is_host(sk->remote.ip4))
 		return false;
-	/* net.ipv4.ip_unprivileged_port_start's default */
-	return ntohs(sk->remote.port) >= 1024 || (p && !p->uid);
+	return ntohs(sk->remote.port) >= fn_fabric.unprivileged || (p && !p->uid);
 }
 
 static bool make_payload(void)
@@ -420,14 +436,13 @@ static bool make_payload(void)
 static void choose_ports(struct fn_stack *st)
 {
 	unsigned first = 32768, last = 60999;
-	char buf[32] = "";
-	int fd = (int)fn_sys(SYS_openat, AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range", O_RDONLY | O_CLOEXEC, 0);
+	char buf[32];
 
-	if (fd >= 0) {
-		fn_sys_read(fd, buf, sizeof(buf) - 1);
-		fn_sys_close(fd);
+	fn_fabric.unprivileged = 1024;	/* net/ipv4/af_inet.c: PROT_SOCK */
+	if (fn_read_text("/proc/sys/net/ipv4/ip_unprivileged_port_start", buf, sizeof(buf)))
+		sscanf(buf, "%u", &fn_fabric.unprivileged);
+	if (fn_read_text("/proc/sys/net/ipv4/ip_local_port_range", buf, sizeof(buf)))
 		sscanf(buf, "%u %u", &first, &last);
-	}
 	if (last < 65535 && 65535 - last >= 2048) {
 		st->conf.fabric_first = (uint16_t)(last + 1);
 		st->conf.fabric_last = 65535;
@@ -552,7 +567,7 @@ int fn_peer_greet(struct peer *p)
 	return ret;
 }
 
-static int meet(const struct fn_rendezvous *at)
+static int meet(struct fn_rendezvous *at)
 {
 	int sock = fn_rendezvous_connect(at), ret;
 
@@ -575,13 +590,15 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port)
 
 	if (!fn_config.fabric)
 		return 0;
+	if (fn_fabric.moved)
+		return -EXDEV;
 	ret = fn_rendezvous_find(ip4, port, &at);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
 	ret = own(&at);
 	if (!ret && fn_engine.fabric) {
 		fn_engine_lock();
-		ret = fn_group_known(at.cookie);
+		ret = fn_group_known(&at);
 		fn_engine_unlock();
 	}
 	return ret ? ret : meet(&at);
@@ -589,9 +606,21 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port)
 
 /* ---- listeners ---- */
 
+void fn_fabric_namespace(bool net)
+{
+	fn_rendezvous_namespace();
+	if (!net)
+		return;
+	fn_engine_lock();
+	fn_fabric.moved = true;
+	fn_rendezvous_leave();
+	fn_engine_unlock();
+}
+
 void fn_fabric_listen(struct fn_file *f, int fd)
 {
-	fn_rendezvous_open(f, fd);
+	if (!fn_fabric.moved)
+		fn_rendezvous_open(f, fd);
 }
 
 void fn_fabric_attached(const struct fn_file *f)

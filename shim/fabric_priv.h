@@ -25,6 +25,8 @@ struct peer {
 	int sock;			/* internal; -1 */
 	uid_t uid;
 	uid_t met_as;			/* who we were then */
+	uid_t sender;			/* of the last message, as the kernel says; -1: it does not */
+	uint64_t since;
 	void *channel;
 	size_t channel_size;
 	const void *payload;
@@ -33,6 +35,7 @@ struct peer {
 	/* of a group, and of one who offers connections to a listener of ours: */
 	struct fn_page *page;
 	uint64_t cookie;		/* group: of the listener; 0: it has ended */
+	uid_t speaker;			/* who made the name of that listener */
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
 	int page_fd;			/* MET: internal; -1 */
 	int inbox;			/* internal: where it hears from us; open as long as we may accept; -1 */
@@ -47,6 +50,8 @@ struct fn_fabric {
 	void *payload;
 	uid_t payload_uid;		/* who we were when it was made */
 	uint64_t tick;
+	bool moved;			/* into another network namespace */
+	unsigned unprivileged;		/* the first port that any user may have */
 	uint32_t id;			/* under which we claim */
 	unsigned turn;			/* whose offers are looked at first */
 };
@@ -73,10 +78,10 @@ bool fn_fabric_alone(void);
 /* ---- group.c ---- */
 /* A message to one that is MET, or to a GROUP's socket. False: nonsense. Takes *fd when it sets it to -1. */
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up);
-/* The number of the group that accepts from that listener; 0: none is known. */
-int fn_group_known(uint64_t cookie);
+/* The number of the group that accepts from that listener; 0: none is known. at->speaker is filled in. */
+int fn_group_known(struct fn_rendezvous *at);
 /* Offer ourselves to it by a socket that is connected to its rendezvous, and is closed: its number, or -errno. */
-int fn_group_meet(const struct fn_rendezvous *at, int sock);
+int fn_group_meet(struct fn_rendezvous *at, int sock);
 /* Somebody has come to that place of the rendezvous' table. */
 void fn_group_come(unsigned place);
 /* Notices on that place's board are read. */

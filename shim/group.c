@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
@@ -25,14 +26,17 @@
 /* ---- what we offer ---- */
 
 /* Whoever we met when we were another user is met anew. */
-int fn_group_known(uint64_t cookie)
+int fn_group_known(struct fn_rendezvous *at)
 {
 	uid_t us = fn_uid_own();
 
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		const struct peer *p = fn_peer_at(i);
 
-		if (p->state == FN_PEER_GROUP && p->cookie == cookie && p->met_as == us)
+		if (p->state != FN_PEER_GROUP || p->cookie != at->cookie || p->met_as != us)
+			continue;
+		at->speaker = p->speaker;
+		if (fn_rendezvous_speaks(at))
 			return p->number;
 	}
 	return 0;
@@ -86,9 +90,10 @@ static int offer(struct peer *p, const struct fn_rendezvous *at, int sock, int i
 	return ret;
 }
 
-static int meet(const struct fn_rendezvous *at, int sock)
+static int meet(struct fn_rendezvous *at, int sock)
 {
-	int end[2], ret = fn_group_known(at->cookie);
+	uid_t speaker = at->speaker;
+	int end[2], ret = fn_group_known(at);
 	struct peer *p;
 
 	if (ret)
@@ -107,11 +112,12 @@ static int meet(const struct fn_rendezvous *at, int sock)
 		return ret;
 	}
 	p->cookie = at->cookie;
+	p->speaker = speaker;
 	fn_peer_watch(p);
 	return p->number;
 }
 
-int fn_group_meet(const struct fn_rendezvous *at, int sock)
+int fn_group_meet(struct fn_rendezvous *at, int sock)
 {
 	int ret = meet(at, sock);
 
@@ -123,9 +129,12 @@ int fn_group_meet(const struct fn_rendezvous *at, int sock)
 static void introduced(struct peer *group, uint32_t id, int sock, bool to_up)
 {
 	struct peer *p = fn_peer_new(FN_PEER_WELCOMED, fn_fd_internal(sock));
+	int on = 1;
 
 	if (!p)
 		return;
+	/* whoever made the socket pair need not be who speaks: each message tells (fabric.c: payload_for()) */
+	fn_sys_setsockopt(p->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	p->uid = fn_peer_uid(p->sock);
 	p->group = group;
 	p->id = id;
@@ -171,17 +180,40 @@ bool fn_group_back(void *ctx, int group, size_t from, size_t to)
 
 /* ---- what is offered to us ---- */
 
+/* Other users together have no more than half of the places, and a quarter of the descriptors. */
+static bool too_many(uid_t uid)
+{
+	uid_t us = fn_uid_own();
+	struct rlimit lim;
+	unsigned n = 0;
+
+	if (uid == us || !uid)
+		return false;
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		n += fn_peer_at(i)->state != FN_PEER_FREE && fn_peer_at(i)->uid && fn_peer_at(i)->uid != us;
+	return n >= FN_SHM_PEERS / 2 ||
+	       (fn_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) == 0 && n >= lim.rlim_cur / 4);
+}
+
 void fn_group_come(unsigned place)
 {
 	int listener = fn_rendezvous_watched(place), fd;
 	struct peer *p;
+	uid_t uid;
 
 	while (listener >= 0 && fn_fabric_alone() &&
 	       (fd = (int)fn_sys(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		p = fn_peer_new(FN_PEER_MET, fn_fd_internal(fd));
+		fd = fn_fd_internal(fd);
+		uid = fd >= 0 ? fn_peer_uid(fd) : 0;
+		if (fd < 0 || too_many(uid)) {
+			fn_engine.st->stats.fabric_refused++;
+			fn_fd_internal_close(fd);
+			continue;
+		}
+		p = fn_peer_new(FN_PEER_MET, fd);
 		if (!p)
 			return;
-		p->uid = fn_peer_uid(p->sock);
+		p->uid = uid;
 		p->listener = fn_rendezvous_file(place);
 		fn_peer_watch(p);
 		fn_peer_event(p, false);

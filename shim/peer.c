@@ -65,7 +65,7 @@ static void read_control(struct msghdr *msg, int *fd, uid_t *uid)
 
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
 			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-			*uid = cred.uid;
+			*uid = cred.pid ? cred.uid : (uid_t)-1;	/* 0: the sender is not known */
 		}
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;

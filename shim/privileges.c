@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/convert.h"
 #include "shim/keeper.h"
@@ -81,6 +82,11 @@ static void leave_others(void)
 	fn_engine_unlock();
 	if (others)
 		fn_leave(FN_REASON_PRIVILEGES);
+}
+
+void fn_shim_namespace(bool net)
+{
+	fn_fabric_namespace(net);
 }
 
 void fn_shim_chroot(void)

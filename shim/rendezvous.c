@@ -16,6 +16,7 @@
 
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/lock.h"
 #include "shim/uid.h"
 
 static struct place {
@@ -29,6 +30,13 @@ static struct place {
 } places[FN_RENDEZVOUS_MAX];
 static unsigned top;			/* places in use are below */
 static bool paused;
+
+/* The socket by which the kernel is asked whose a listener is: one for the image, of the namespaces that it is in. */
+static struct {
+	struct fn_lock lock;		/* a question and its answer; nothing is taken under it */
+	int fd;				/* internal; -1 */
+	uint32_t seq;
+} diag = { .fd = -1 };
 
 static socklen_t name_of(uint64_t cookie, struct sockaddr_un *un)
 {
@@ -160,6 +168,17 @@ int fn_rendezvous_watch(const struct fn_file *f)
 	return (int)(p - places);
 }
 
+void fn_rendezvous_leave(void)
+{
+	paused = false;
+	for (unsigned i = 0; i < top; i++) {
+		if (!places[i].file)
+			continue;
+		fn_fd_internal_close(places[i].fd);
+		places[i].file = NULL;
+	}
+}
+
 void fn_rendezvous_pause(void)
 {
 	paused = true;
@@ -173,7 +192,7 @@ void fn_rendezvous_pause(void)
 
 void fn_rendezvous_resume(void (*watch)(unsigned place))
 {
-	uid_t uid = (uid_t)fn_sys(SYS_geteuid, 0);
+	uid_t uid = fn_uid_own();
 
 	if (!paused)
 		return;
@@ -196,6 +215,10 @@ void fn_rendezvous_resume(void (*watch)(unsigned place))
 
 void fn_rendezvous_forked(bool child)
 {
+	if (child) {	/* the parent's answers come by its socket */
+		diag.lock = (struct fn_lock){ 0 };
+		fn_rendezvous_namespace();
+	}
 	for (unsigned i = 0; i < top; i++) {
 		places[i].forked = true;
 		/* a child waits on its own account */
@@ -213,17 +236,20 @@ struct question {
 	struct inet_diag_req_v2 req;
 };
 
-/* The one message of the answer. */
-static int read_answer(int fd, struct fn_rendezvous *at)
+/* The one message of the answer, which is there. */
+static int read_answer(uint32_t seq, struct fn_rendezvous *at)
 {
 	uint8_t buf[1024] __attribute__((aligned(8)));
 	const struct nlmsghdr *nh = (const struct nlmsghdr *)buf;
 	const struct inet_diag_msg *m = NLMSG_DATA(nh);
 	const struct nlmsgerr *err = NLMSG_DATA(nh);
-	ssize_t n = fn_sys(SYS_recvfrom, fd, buf, sizeof(buf), MSG_DONTWAIT, NULL, NULL);
+	ssize_t n;
 
-	if (n < 0)
-		return (int)n;
+	do {
+		n = fn_sys(SYS_recvfrom, diag.fd, buf, sizeof(buf), MSG_DONTWAIT, NULL, NULL);
+		if (n < 0 && n != -EINTR)
+			return (int)n;
+	} while (n < (ssize_t)sizeof(*nh) || nh->nlmsg_seq != seq);
 	if (n >= (ssize_t)NLMSG_LENGTH(sizeof(*err)) && nh->nlmsg_type == NLMSG_ERROR)
 		return err->error ? err->error : -ENOENT;
 	if (n < (ssize_t)NLMSG_LENGTH(sizeof(*m)) || nh->nlmsg_type != SOCK_DIAG_BY_FAMILY || m->idiag_state != TCP_LISTEN)
@@ -234,6 +260,22 @@ static int read_answer(int fd, struct fn_rendezvous *at)
 	return 0;
 }
 
+static int ask(struct question *q, struct fn_rendezvous *at)
+{
+	int ret;
+
+	if (diag.fd < 0) {
+		diag.fd = fn_fd_internal(fn_sys_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+		if (diag.fd < 0)
+			return diag.fd;
+		fn_fd_internal_track(&diag.fd);
+	}
+	q->nh.nlmsg_seq = ++diag.seq;
+	/* the kernel answers in the call that asks */
+	ret = (int)fn_sys(SYS_sendto, diag.fd, q, sizeof(*q), 0, NULL, 0);
+	return ret < 0 ? ret : read_answer(q->nh.nlmsg_seq, at);
+}
+
 int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at)
 {
 	struct question q = {
@@ -242,24 +284,28 @@ int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at)
 			 .id = { .idiag_sport = htons(port), .idiag_src = { ip4 },
 				 .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
 	};
-	int fd = fn_sys_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG), ret;
+	int ret;
 
-	if (fd < 0)
-		return fd;
-	/* the kernel answers in the call that asks */
-	ret = (int)fn_sys(SYS_sendto, fd, &q, sizeof(q), 0, NULL, 0);
-	if (ret >= 0)
-		ret = read_answer(fd, at);
-	fn_sys_close(fd);
+	fn_lock_take(&diag.lock);
+	ret = ask(&q, at);
+	fn_lock_release(&diag.lock);
 	return ret;
 }
 
-static bool may_speak_for(uid_t listener, uid_t owner)
+void fn_rendezvous_namespace(void)
 {
-	return (listener == owner || !listener) && fn_uid_known(listener);
+	fn_lock_take(&diag.lock);
+	fn_fd_internal_close(diag.fd);
+	diag.fd = -1;
+	fn_lock_release(&diag.lock);
 }
 
-int fn_rendezvous_connect(const struct fn_rendezvous *at)
+bool fn_rendezvous_speaks(const struct fn_rendezvous *at)
+{
+	return (at->speaker == at->uid || !at->speaker) && fn_uid_known(at->speaker);
+}
+
+int fn_rendezvous_connect(struct fn_rendezvous *at)
 {
 	struct sockaddr_un un;
 	socklen_t len = name_of(at->cookie, &un), size;
@@ -274,8 +320,10 @@ int fn_rendezvous_connect(const struct fn_rendezvous *at)
 	size = sizeof(cred);
 	if (ret == 0)
 		ret = fn_sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size);
-	if (ret == 0 && !may_speak_for(cred.uid, at->uid))
-		ret = -EPERM;
+	if (ret == 0) {
+		at->speaker = cred.uid;
+		ret = fn_rendezvous_speaks(at) ? 0 : -EPERM;
+	}
 	if (ret < 0) {
 		fn_fd_internal_close(fd);
 		return ret;

@@ -18,6 +18,7 @@ struct fn_rendezvous {
 	uint64_t cookie;
 	uid_t uid;
 	uint32_t backlog;
+	uid_t speaker;	/* who has made its name; by fn_rendezvous_connect() */
 };
 
 /* f, whose number is fd, has just begun to listen: make its name. Failing is no error of the program's: nobody will come by
@@ -30,7 +31,11 @@ uint64_t fn_rendezvous_close(const struct fn_file *f);
 int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at);
 /* An internal descriptor connected to the name of `at`, SO_PASSCRED set. -ECONNREFUSED: no Fastnet process; -EPERM: the
  * name is somebody else's; -errno. */
-int fn_rendezvous_connect(const struct fn_rendezvous *at);
+int fn_rendezvous_connect(struct fn_rendezvous *at);
+/* Does at->speaker's word count for that listener? Only its user's, or root's. */
+bool fn_rendezvous_speaks(const struct fn_rendezvous *at);
+/* The image is in other namespaces, or another image: the kernel is to be asked anew. */
+void fn_rendezvous_namespace(void);
 
 /* ---- the image's own; with the engine's lock held ---- */
 /* The file that listens by that cookie, and whether a child may be the one that accepts; NULL: not ours. */
@@ -49,6 +54,8 @@ int fn_rendezvous_watch(const struct fn_file *f);
 /* No name is ours any more; and again, those whose user we still are. What has one then is told to be watched. */
 void fn_rendezvous_pause(void);
 void fn_rendezvous_resume(void (*watch)(unsigned place));
+/* All names go for good: the image has left the network namespace that they are in. */
+void fn_rendezvous_leave(void);
 /* In the child of a fork: the parent may be the one that accepts. */
 void fn_rendezvous_forked(bool child);
 

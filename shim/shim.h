@@ -61,6 +61,8 @@ long fn_shim_confine(long n, long a, long b, long c, long d, long e);
 /* Around setns and unshare, which refuse a process that has threads: the keeper stops, and starts anew. */
 void fn_shim_alone(void);
 void fn_shim_together(void);
+/* The image is in another user or, `net`, network namespace. */
+void fn_shim_namespace(bool net);
 
 /* The calling thread opens a port, or is a driver's: what it calls is none of our business. The second makes it one, for
  * its life. */

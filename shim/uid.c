@@ -9,7 +9,7 @@
 
 #include "shim/sys.h"
 
-static bool read_text(const char *path, char *buf, size_t size)
+bool fn_read_text(const char *path, char *buf, size_t size)
 {
 	int fd = (int)fn_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	long n;
@@ -32,7 +32,7 @@ static uid_t overflow_uid(void)
 	char buf[32];
 
 	/* kernel/sys.c: DEFAULT_OVERFLOWUID */
-	return read_text("/proc/sys/kernel/overflowuid", buf, sizeof(buf)) ? (uid_t)strtoul(buf, NULL, 10) : 65534;
+	return fn_read_text("/proc/sys/kernel/overflowuid", buf, sizeof(buf)) ? (uid_t)strtoul(buf, NULL, 10) : 65534;
 }
 
 /* Does this user namespace map every user to itself? */
@@ -41,7 +41,7 @@ static bool identity_map(void)
 	unsigned long inside, outside, count;
 	char buf[64];
 
-	return read_text("/proc/self/uid_map", buf, sizeof(buf)) && sscanf(buf, "%lu %lu %lu", &inside, &outside, &count) == 3 &&
+	return fn_read_text("/proc/self/uid_map", buf, sizeof(buf)) && sscanf(buf, "%lu %lu %lu", &inside, &outside, &count) == 3 &&
 	       !inside && !outside && count == UINT32_MAX;
 }
 

@@ -7,7 +7,11 @@
 #define FN_UID_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
+
+/* The first bytes of a file under /proc, as a string; false: it cannot be read. */
+bool fn_read_text(const char *path, char *buf, size_t size);
 
 /* Our effective user. */
 uid_t fn_uid_own(void);

@@ -206,6 +206,34 @@ said=$(lab_exec_client timeout 100 python3 "$LAB_TMP/liar.py" "$(cookie_of 6379)
 [ "$said" = "lied 13" ] || fail "the liar says $said"
 await settled "$before" || fail "held before: $before, after the liar: $(held)"
 
+# Another user's processes take no more than their share of places, whatever they do with them.
+cat >"$LAB_TMP/crowd.py" <<'END'
+import socket, sys
+crowd = []
+for i in range(900):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect('\0fastnet/listener/%016x' % int(sys.argv[1], 16))
+    crowd.append(s)
+print('here', flush=True)
+sys.stdin.read()
+END
+mkfifo "$LAB_TMP/stay"
+exec 8<>"$LAB_TMP/stay"
+refused=$(counter "$pid" fabric_refused)
+[ "$refused" -ge 13 ] || fail "$refused refusals of the liar are counted"
+ip netns exec "$LAB_CLIENT_NS" setpriv --reuid=65534 --regid=65534 --clear-groups /usr/bin/python3 "$LAB_TMP/crowd.py" \
+	"$(cookie_of 6379)" <"$LAB_TMP/stay" 8>&- >"$LAB_TMP/crowd" &
+lab_pids+=($!)
+await grep -q here "$LAB_TMP/crowd" || fail "no crowd"
+more_refused()
+{
+	[ "$(on_fabric timeout 10 redis-cli ping)" = PONG ] && [ $(($(counter "$pid" fabric_refused) - refused)) -ge 388 ]
+}
+await more_refused || fail "a crowd of strangers is let in: $(($(counter "$pid" fabric_refused) - refused)) refused"
+[ "$(reason_of FABRIC_FAILED redis-cli)" = 0 ] || fail "a crowd of strangers keeps others out"
+exec 8>&-
+await settled "$before" || fail "held before: $before, after the crowd: $(held)"
+
 # Somebody else's port: a name for it does not make one its owner.
 cat >"$LAB_TMP/squat.py" <<'END'
 import socket, sys

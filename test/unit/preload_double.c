@@ -435,6 +435,10 @@ void fn_shim_alone(void)
 	call("alone", 0);
 }
 
+void fn_shim_namespace(bool net)
+{
+}
+
 void fn_shim_together(void)
 {
 	call("together", 0);
