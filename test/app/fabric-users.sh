@@ -92,6 +92,43 @@ pair nobody root 7003
 pair daemon daemon 7004
 [ "$shared $alone" = "2 0" ] || fail "daemon and daemon share $shared payload memories, and have $alone of their pair"
 
+# A client that becomes somebody else: whom it meets from then on does not see what it had as the other.
+cat >"$LAB_TMP/become.py" <<'END'
+import os, socket, sys
+def talk(port):
+    s = socket.create_connection(("127.0.0.1", port), 20)
+    s.sendall(b"root's own " * 2000)
+    n = 22000
+    while n:
+        n -= len(s.recv(n)) or sys.exit("end of file")
+    return s
+keep = [talk(int(sys.argv[1])), talk(int(sys.argv[1]))]
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+keep += [talk(int(port)) for port in sys.argv[1:]]
+print("became", os.getpid(), flush=True)
+sys.stdin.read()
+END
+pid_of()
+{
+	lab_exec_client ss -Hltnp "sport = :$1" | sed -nE 's/.*pid=([0-9]+).*/\1/p'
+}
+as_start root /usr/bin/python3 "$LAB_TMP/echo.py" 7005 >"$LAB_TMP/echo.7005"
+as_start nobody /usr/bin/python3 "$LAB_TMP/echo.py" 7006 >"$LAB_TMP/echo.7006"
+await grep -q ready "$LAB_TMP/echo.7005" && await grep -q ready "$LAB_TMP/echo.7006" || fail "no servers"
+exec 8<>"$LAB_TMP/in"
+as_start root /usr/bin/python3 "$LAB_TMP/become.py" 7005 7006 <"$LAB_TMP/in" >"$LAB_TMP/became" 8>&-
+await grep -q became "$LAB_TMP/became" || fail "a client that becomes somebody else gets no answer"
+client=$(sed -n 's/became //p' "$LAB_TMP/became")
+at_least "$(pid_of 7005)" tcp_passive_open 3
+at_least "$(pid_of 7006)" tcp_passive_open 1
+[ "$(common "$(pid_of 7005)" "$client" payload)" = 2 ] || fail "root and root do not share"
+own=$(awk '$2 == "rw-s" && $6 == "/memfd:fastnet-payload" { print $5 }' "/proc/$client/maps")
+[ -n "$own" ] && memory "$(pid_of 7006)" payload | grep -qx "$own" && fail "nobody maps the payload memory of one who was root"
+[ "$(common "$(pid_of 7006)" "$client" alone)" = 1 ] || fail "what one who was root says to nobody is not in memory of its own"
+[ "$(common "$(pid_of 7005)" "$client" alone)" = 2 ] || fail "whoever is not root any more is met anew"
+exec 8>&-
+
 # redis as its own user, clients of another.
 mkdir "$LAB_TMP/redis"
 chown redis "$LAB_TMP/redis"
