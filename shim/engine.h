@@ -29,6 +29,7 @@ struct fn_engine {
 	bool barred;			/* a seccomp filter has come: no stack in this image any more */
 	bool no_family;			/* a seccomp filter does not let it be shared, neither by fork nor with the relay */
 	bool no_names;			/* nor asking the relay about converted connections */
+	bool plain_sleeps;		/* a seccomp filter does not allow what sleeps take beside ppoll() */
 	bool plain_waits;		/* epoll_pwait2() is not to be had */
 	union {
 		struct {

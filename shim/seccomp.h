@@ -20,6 +20,7 @@ enum fn_seccomp_group {
 	FN_SECCOMP_FAMILY = 1 << 8,
 	FN_SECCOMP_START = 1 << 9,
 	FN_SECCOMP_PLAIN = 1 << 10,
+	FN_SECCOMP_YIELD = 1 << 11,
 };
 
 /* A call of seccomp.def that a filter refuses. */

@@ -211,7 +211,7 @@ static int sleep_now(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 
 	if (left / FN_NSEC > LONGEST)
 		left = LONGEST * FN_NSEC;
-	if (w->stops && left > FN_STOP_LEAST) {
+	if (w->stops && left > FN_STOP_LEAST && !fn_engine.plain_sleeps) {
 		if (now - w->began >= FN_STOP_LEAST)
 			return fn_stop_sleep(s->end - s->count, s->count + w->extra_count, left);
 		left = FN_STOP_LEAST;
@@ -323,7 +323,7 @@ static int give_way(struct fn_wait *w)
 			return -EINTR;
 		if (expired(w, now))
 			return -ETIME;
-		if (i == YIELDS || !fn_spin_may_yield(now))
+		if (i == YIELDS || fn_engine.plain_sleeps || !fn_spin_may_yield(now))
 			return spin(w, 0);	/* a last look, at the kernel's sides too: an old bell would end the sleep */
 		fn_sys(SYS_sched_yield, 0);
 		fn_spin_yielded(now, fn_now());
