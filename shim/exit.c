@@ -119,6 +119,8 @@ void fn_shim_exit(void)
 
 void fn_shim_thread_exit_raw(int status)
 {
+	if (fn_engine.barred)	/* a filter may allow nothing but the end */
+		return;
 	if (!fn_last_ended((int)fn_sys(SYS_gettid, 0))) {
 		fn_shim_thread_exit();
 		return;

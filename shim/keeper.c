@@ -270,6 +270,8 @@ void fn_keeper_forget(void)
 
 void fn_shim_thread_exit(void)
 {
+	if (fn_engine.barred)	/* a filter may allow nothing but the end */
+		return;
 	if (fn_sys(SYS_gettid, 0) != fn_sys(SYS_getpid, 0))
 		return;
 	/* a sleeping watcher wakes it when it ends */
