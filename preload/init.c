@@ -83,7 +83,7 @@ __attribute__((constructor)) static void start(void)
 	fn_real_resolve();
 	if (getauxval(AT_SECURE) || !register_hooks())
 		return;
-	fn_signal_ops = (struct fn_signal_ops){ fn_sig_restart, fn_real.pthread_setcanceltype, fn_sig_unseen };
+	fn_signal_ops = (struct fn_signal_ops){ fn_sig_restart, fn_real.pthread_setcanceltype, fn_sig_handles, fn_sig_unseen };
 	fn_shim_init(program_invocation_short_name);
 	if (fn_active())
 		fn_env_save();

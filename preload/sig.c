@@ -9,7 +9,8 @@
  * kernel and leave the table alone. A table a process, copied by fork as the kernel copies its own; exec resets both.
  * Faults are not deferred: nobody waits in one, and Java and Go live on them. SIGSEGV and SIGBUS pass by the trampoline too,
  * which sees to it that a bad pointer given to one of our calls is EFAULT (shim/fault.c), and calls the program's handler
- * for all others; where the program has none, shim/crash.c's reports them. Raw rt_sigaction is not seen.
+ * for all others; where the program has none, shim/crash.c's reports them. rt_sigaction by a system call of the program's own
+ * (Go) is not seen: such a handler runs at once, in the midst of a call of ours too.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "preload/sig.h"
 #include "shim/crash.h"
 #include "shim/fault.h"
+#include "stack/user.h"
 
 typedef void info_handler(int sig, siginfo_t *info, void *context);
 
@@ -170,20 +172,33 @@ bool fn_sig_restart(int sig)
 	return is_set(&restarts, sig);
 }
 
-bool fn_sig_unseen(const void *handler)
+bool fn_sig_handles(int sig)
 {
-	return is_function((uintptr_t)handler) && !fn_crash_handles((uintptr_t)handler);
+	struct before now = table_get(sig);
+
+	return now.handler[PLAIN] || now.handler[INFO];
+}
+
+bool fn_sig_unseen(uintptr_t handler)
+{
+	return is_function(handler) && !fn_crash_handles(handler);
+}
+
+/* The table gets a handler with its flags; the trampoline for it. The kernel is not to reset it. */
+static uintptr_t table_take(int sig, uintptr_t handler, unsigned long flags)
+{
+	int form = flags & SA_SIGINFO ? INFO : PLAIN;
+
+	table_set(sig, form, handler);
+	set_bit(&restarts, sig, flags & SA_RESTART);
+	set_bit(&oneshots, sig, flags & SA_RESETHAND);
+	return (uintptr_t)(form == INFO ? info_trampoline : plain_trampoline);
 }
 
 /* `act` as the kernel gets it: behind the trampoline. */
 static void install(int sig, struct sigaction *act)
 {
-	int form = act->sa_flags & SA_SIGINFO ? INFO : PLAIN;
-
-	table_set(sig, form, (uintptr_t)act->sa_handler);
-	set_bit(&restarts, sig, act->sa_flags & SA_RESTART);
-	set_bit(&oneshots, sig, act->sa_flags & (int)SA_RESETHAND);
-	act->sa_sigaction = form == INFO ? info_trampoline : plain_trampoline;
+	act->sa_handler = (fn_sighandler *)table_take(sig, (uintptr_t)act->sa_handler, (unsigned)act->sa_flags);
 	act->sa_flags &= ~(int)SA_RESETHAND;
 }
 
@@ -230,6 +245,55 @@ int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *ol
 	return ret;
 }
 fn_alias(__sigaction, sigaction);
+
+static long rt_sigaction(int sig, const struct fn_kernel_action *act, struct fn_kernel_action *old)
+{
+	return fn_sys(SYS_rt_sigaction, sig, act, old, FN_SIGSET_SIZE);
+}
+
+/* `old` as the program is to see it. */
+static void reveal_raw(const struct before *b, struct fn_kernel_action *old)
+{
+	uintptr_t was = old->handler;
+
+	old->handler = reveal(b, was);
+	if (b->oneshot && old->handler != was)
+		old->flags |= SA_RESETHAND;
+	if (fn_crash_handles(old->handler))
+		*old = (struct fn_kernel_action){ 0 };
+}
+
+/* The default action of a fault is set by libc's function, which has a restorer for it. */
+static long raw_default(int sig, struct fn_kernel_action *old)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	long ret = rt_sigaction(sig, NULL, old);
+
+	return ret < 0 ? ret : fn_wrap_sigaction(sig, &dfl, NULL);
+}
+
+long fn_sig_raw(int sig, const struct fn_kernel_action *act, struct fn_kernel_action *old, size_t size)
+{
+	struct fn_kernel_action set, was;
+	struct before before;
+	long ret;
+
+	if (!concerned(sig) || size != FN_SIGSET_SIZE)
+		return fn_errno(fn_sys(SYS_rt_sigaction, sig, act, old, size));
+	if (act && fn_user_get(&set, act, sizeof(set)))
+		return fn_errno(-EFAULT);
+	before = table_get(sig);
+	if (act && is_function(set.handler)) {
+		set.handler = table_take(sig, set.handler, set.flags);
+		set.flags &= ~(unsigned long)SA_RESETHAND;
+	}
+	ret = act && is_default(sig, (fn_sighandler *)set.handler) ? raw_default(sig, &was) :
+								      rt_sigaction(sig, act ? &set : NULL, &was);
+	if (ret < 0)
+		return fn_errno(ret);
+	reveal_raw(&before, &was);
+	return fn_errno(old ? fn_user_put(old, &was, sizeof(was)) : 0);
+}
 
 /* Which flags signal() and its kin choose is libc's affair (siginterrupt): ask afterwards. */
 static void ask_restart(int sig)

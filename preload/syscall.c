@@ -7,6 +7,7 @@
 
 #include "preload/guard.h"
 #include "preload/poll.h"
+#include "preload/sig.h"
 #include "preload/syscall.h"
 #include "shim/convert.h"
 #include "shim/engine.h"

@@ -104,17 +104,9 @@ void fn_guard_mask_back(const sigset_t *saved)
 		fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, FN_SIGSET_SIZE);
 }
 
-/* The kernel's struct sigaction (asm/signal.h). */
-struct kernel_action {
-	void *handler;
-	unsigned long flags;
-	void *restorer;
-	uint64_t mask;
-};
-
 bool fn_guard_unseen_ends(void)
 {
-	struct kernel_action act;
+	struct fn_kernel_action act;
 
 	for (int sig = 1; sig < NSIG; sig++) {
 		if (sig == FN_SIGCANCEL || sig == FN_SIGCANCEL + 1 ||

@@ -120,11 +120,20 @@ void fn_threads_fork_prepare(void);
 void fn_threads_fork_parent(void);
 void fn_threads_fork_child(void);
 
+/* The kernel's struct sigaction (asm/signal.h). */
+struct fn_kernel_action {
+	uintptr_t handler;
+	unsigned long flags;
+	uintptr_t restorer;
+	uint64_t mask;
+};
+
 /* ---- set by preload/, which wraps the calls. Async-signal-safe. ---- */
 struct fn_signal_ops {
 	bool (*restarts)(int sig);			/* has its handler SA_RESTART? */
 	int (*canceltype)(int type, int *old);		/* libc's pthread_setcanceltype() */
-	bool (*unseen)(const void *handler);		/* is that, as the kernel has it, the program's own? */
+	bool (*handles)(int sig);			/* has it ever had a handler that we have seen? */
+	bool (*unseen)(uintptr_t handler);		/* is that, as the kernel has it, the program's own? */
 };
 extern struct fn_signal_ops fn_signal_ops;
 

@@ -34,13 +34,28 @@ static const struct timespec *at_most(uint64_t left)
 	return &times[level][(ms > DIGITS ? DIGITS : ms) - 1];
 }
 
+/*
+ * What would be put off. A signal that the kernel ignores by itself (signal(7)) is not blocked where it has no handler: it
+ * would wait then, and end the sleep.
+ */
+static uint64_t blockable(void)
+{
+	static const int ignored[] = { SIGCHLD, SIGURG, SIGWINCH, SIGCONT };
+	uint64_t mask = ~0ull;
+
+	for (unsigned i = 0; i < fn_array_size(ignored); i++)
+		if (!fn_signal_ops.handles || !fn_signal_ops.handles(ignored[i]))
+			mask &= ~(1ull << (ignored[i] - 1));
+	return mask;
+}
+
 int fn_stop_sleep(struct pollfd *fds, unsigned n, uint64_t left)
 {
-	uint64_t all = ~0ull;
+	uint64_t block = blockable();
 	sigset_t old;
 	int ret = -EINTR;
 
-	fn_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, FN_SIGSET_SIZE);
+	fn_sys(SYS_rt_sigprocmask, SIG_BLOCK, &block, &old, FN_SIGSET_SIZE);
 	if (fn_guard_signalled())	/* put back before: all were blocked already, and stay so */
 		return -EINTR;
 	if (!fn_guard_interrupted())

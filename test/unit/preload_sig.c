@@ -54,8 +54,12 @@ static struct sigaction set(int sig, void (*handler)(int), int flags)
 static uintptr_t kernel_handler(int sig)
 {
 	struct { uintptr_t handler; unsigned long flags, restorer, mask; } act;
+	register long size __asm__("r10") = 8;
+	long ret;
 
-	cr_assert_eq(syscall(SYS_rt_sigaction, sig, NULL, &act, 8), 0);
+	__asm__ volatile("syscall" : "=a" (ret) : "a" (SYS_rt_sigaction), "D" ((long)sig), "S" (NULL), "d" (&act), "r" (size)
+			 : "rcx", "r11", "memory");
+	cr_assert_eq(ret, 0);
 	return act.handler;
 }
 
@@ -231,4 +235,63 @@ Test(preload_sig, fork_copies_the_table)
 	cr_expect_eq(WEXITSTATUS(status), 3);
 	raise(SIGUSR1);
 	cr_expect_eq(got_sig, SIGUSR1);
+}
+
+/* ---- by number ---- */
+
+extern void restore_frame(void);
+__asm__(".text\nrestore_frame: movl $15, %eax\n\tsyscall");	/* rt_sigreturn */
+
+/* The kernel's struct sigaction. */
+struct raw {
+	void *handler;
+	unsigned long flags;
+	void (*restorer)(void);
+	unsigned long mask;
+};
+#define RESTORER 0x04000000
+
+#define by_number(act, old)	syscall(SYS_rt_sigaction, SIGUSR1, act, old, 8L)
+
+Test(preload_sig, by_number_too)
+{
+	struct raw act = { plain, RESTORER, restore_frame, 1ul << (SIGUSR2 - 1) }, old = { 0 };
+	struct sigaction now;
+
+	set(SIGUSR1, other, SA_RESTART);
+	cr_assert_eq(by_number(&act, &old), 0);
+	cr_expect_eq(old.handler, other);
+	cr_expect(old.flags & SA_RESTART);
+	cr_expect_not(double_restarts(SIGUSR1));
+	raise(SIGUSR1);
+	cr_expect_eq(got_sig, SIGUSR1);
+	cr_expect_eq(told_before, 1, "the shim heard first");
+	cr_assert_eq(sigaction(SIGUSR1, NULL, &now), 0);
+	cr_expect_eq(now.sa_handler, plain);
+	cr_expect(sigismember(&now.sa_mask, SIGUSR2));
+	act = (struct raw){ info, RESTORER | SA_SIGINFO | SA_RESETHAND | SA_RESTART, restore_frame, 0 };
+	cr_assert_eq(by_number(&act, NULL), 0);
+	cr_expect(double_restarts(SIGUSR1));
+	cr_assert_eq(by_number(NULL, &old), 0);
+	cr_expect_eq(old.handler, info);
+	cr_expect(old.flags & SA_RESETHAND);
+	cr_expect_eq(old.restorer, restore_frame);
+	raise(SIGUSR1);
+	cr_expect_eq(got_code, SI_TKILL);
+	cr_expect_eq(kernel_handler(SIGUSR1), (uintptr_t)SIG_DFL, "once");
+}
+
+Test(preload_sig, what_the_kernel_refuses_by_number_changes_nothing)
+{
+	struct raw act = { plain, RESTORER, restore_frame, 0 };
+
+	set(SIGUSR1, other, 0);
+	cr_expect_eq(syscall(SYS_rt_sigaction, SIGUSR1, &act, NULL, 16L), -1);
+	cr_expect_eq(errno, EINVAL);
+	cr_expect_eq(syscall(SYS_rt_sigaction, SIGKILL, &act, NULL, 8L), -1);
+	cr_expect_eq(errno, EINVAL);
+	cr_expect_eq(syscall(SYS_rt_sigaction, 99, &act, NULL, 8L), -1);
+	cr_expect_eq(errno, EINVAL);
+	raise(SIGUSR1);
+	cr_expect_eq(got_sig, -SIGUSR1);
 }

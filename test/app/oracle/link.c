@@ -110,3 +110,22 @@ int set_int(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value));
 }
+
+void until_asleep(pid_t pid)
+{
+	char path[64], text[256];
+	int asleep = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (int i = 0; i < 2000 && asleep < 20; i++) {
+		FILE *f = fopen(path, "r");
+		char *state;
+
+		usleep(1000);
+		if (!f)
+			return;
+		state = fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
+		fclose(f);
+		asleep = state && state[2] == 'S' ? asleep + 1 : 0;
+	}
+}

@@ -16,7 +16,7 @@ static const struct {
 	{ "thread", t_thread },	  { "epoll", t_epoll }, { "listen", t_listen }, { "options", t_options },
 	{ "fd", t_fd },		  { "file", t_file },	{ "udp", t_udp }, { "frag", t_frag },
 	{ "async", t_async }, { "convert", t_convert }, { "efault", t_efault },
-	{ "clone", t_clone },  { "apart", t_apart },
+	{ "clone", t_clone },  { "apart", t_apart }, { "raw", t_raw },
 };
 
 static void usage(void)

@@ -76,6 +76,8 @@ int listen_on(int backlog);
 unsigned until(int fd, unsigned ev);
 /* Wait until fd has n bytes to read. */
 void until_readable(int fd, int n);
+/* Wait until that process sleeps, and goes on to: it is in a call that waits. */
+void until_asleep(pid_t pid);
 void nonblock(int fd, bool on);
 int set_int(int fd, int level, int name, int value);
 /* Both ways to be connected, for behaviour that must not differ between them. */
@@ -85,8 +87,6 @@ struct way {
 };
 extern const struct way ways[2];
 
-/* t_thread.c: until the main thread of that process sleeps; 2 s at most. */
-void until_asleep(pid_t pid);
 
 int run_peer(const char *path, struct in_addr own, struct in_addr subject);
 
@@ -112,5 +112,6 @@ void t_async(void);
 void t_efault(void);
 void t_clone(void);
 void t_apart(void);
+void t_raw(void);
 
 #endif

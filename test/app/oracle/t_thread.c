@@ -303,26 +303,6 @@ static long wait_how(enum how how, int fd)
 	       how == POLL ? poll(&p, 1, -1) : how == POLL_TIMED ? poll(&p, 1, 300) : select(fd + 1, &set, NULL, NULL, NULL);
 }
 
-/* It sleeps: twice in a row, for there are other reasons to do so. */
-void until_asleep(pid_t pid)
-{
-	char path[64], text[256];
-	int asleep = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	for (int i = 0; i < 2000 && asleep < 20; i++) {
-		FILE *f = fopen(path, "r");
-		char *state;
-
-		usleep(1000);
-		if (!f)
-			return;
-		state = fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
-		fclose(f);
-		asleep = state && state[2] == 'S' ? asleep + 1 : 0;
-	}
-}
-
 /* A child that waits; what it returns is its exit status, 100 and errno when that was an error. */
 static pid_t waiter(enum how how, int fd, int flags)
 {
