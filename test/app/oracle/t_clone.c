@@ -4,6 +4,7 @@
  * forked child has them, whatever memory they share; and what they do between vfork and exec is not done to their parent.
  */
 #include <linux/sched.h>
+#include <pty.h>
 #include <sched.h>
 #include <sys/syscall.h>
 
@@ -62,6 +63,18 @@ static pid_t by_number3(int (*fn)(void *), void *arg)
 	return pid;
 }
 
+static pid_t by_forkpty(int (*fn)(void *), void *arg)
+{
+	static int master = -1;
+	pid_t pid;
+
+	close(master);
+	pid = forkpty(&master, NULL, NULL, NULL);
+	if (!pid)
+		_exit(fn(arg));
+	return pid;
+}
+
 static const struct maker {
 	const char *name;
 	pid_t (*make)(int (*fn)(void *), void *arg);
@@ -71,6 +84,7 @@ static const struct maker {
 	{ "vfork", by_vfork, true, true },	{ "clone sharing", by_clone_sharing, true, true },
 	{ "_Fork", by_fork, false, false },	{ "clone", by_clone, false, false },
 	{ "SYS_clone", by_number, false, false }, { "SYS_clone3", by_number3, false, false },
+	{ "forkpty", by_forkpty, false, false },
 };
 
 static void ends(pid_t pid)
@@ -219,6 +233,24 @@ static void outlives(const struct maker *m, bool kills)
 	ends(pid);
 }
 
+/* The one that talks is its child's child; who called daemon() has gone past the library. */
+static int becomes_daemon(void *arg)
+{
+	return daemon(1, 1) ? 52 : talks(arg);
+}
+
+static void daemons(void)
+{
+	int slot, fd = connect_out(&slot);
+
+	say("-- daemon");
+	ends(by_fork(becomes_daemon, &fd));
+	close(fd);
+	peer("send %d 3", slot);
+	say("peer got: %ld", peer("recv %d 3", slot));
+	say("peer at end: %ld", peer("take %d", slot));
+}
+
 static void failures(void)
 {
 	int slot, fd = connect_out(&slot);
@@ -247,6 +279,7 @@ void t_clone(void)
 			outlives(&makers[i], true);
 		}
 	}
+	daemons();
 	failures();
 }
 
