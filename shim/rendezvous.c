@@ -17,6 +17,7 @@
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/lock.h"
+#include "shim/peer.h"
 #include "shim/uid.h"
 
 static struct place {
@@ -44,7 +45,8 @@ static socklen_t name_of(uint64_t cookie, struct sockaddr_un *un)
 
 	memset(un, 0, sizeof(*un));
 	un->sun_family = AF_UNIX;
-	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/listener/%016llx", (unsigned long long)cookie);
+	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/listener/%u/%016llx", FN_PEER_VERSION,
+		     (unsigned long long)cookie);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
 }
 

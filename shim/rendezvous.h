@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where processes of this host meet: an abstract UNIX socket for each listener of a Fastnet process, named after the
- * SO_COOKIE of the kernel's listening socket. The kernel alone says who has a port: the name counts only for the socket
- * that sock_diag finds at an address now, and only if who called listen() on the name (SO_PEERCRED) is the user of that
- * socket, or root. So nobody can answer for somebody else's listener, whatever names there are.
+ * SO_COOKIE of the kernel's listening socket, and the layout (FN_PEER_VERSION), so that those of another are not met. The
+ * kernel alone says who has a port: the name counts only for the socket that sock_diag finds at an address now, and only if
+ * who called listen() on the name (SO_PEERCRED) is the user of that socket, or root. So nobody can answer for somebody
+ * else's listener, whatever names there are.
  */
 #ifndef FN_RENDEZVOUS_H
 #define FN_RENDEZVOUS_H

@@ -26,7 +26,7 @@ before=$(held)
 cat >"$LAB_TMP/liar.py" <<'END'
 import array, fcntl, mmap, os, random, socket, struct, sys
 cookie, seeds = int(sys.argv[1], 16), range(int(sys.argv[2]))
-NAME = '\0fastnet/listener/%016x' % cookie
+NAME = '\0%s/%016x' % (os.environ['FABRIC_NAME'], cookie)
 SLOTS = 1024
 RING = (64 + SLOTS * 64 + 4095) & ~4095
 HELLO, WELCOME, PAYLOAD, PAGE, INBOX, ATTACH = 1, 2, 3, 4, 5, 6
@@ -208,11 +208,11 @@ await settled "$before" || fail "held before: $before, after the liar: $(held)"
 
 # Another user's processes take no more than their share of places, whatever they do with them.
 cat >"$LAB_TMP/crowd.py" <<'END'
-import socket, sys
+import os, socket, sys
 crowd = []
 for i in range(900):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.connect('\0fastnet/listener/%016x' % int(sys.argv[1], 16))
+    s.connect('\0%s/%016x' % (os.environ['FABRIC_NAME'], int(sys.argv[1], 16)))
     crowd.append(s)
 print('here', flush=True)
 sys.stdin.read()
@@ -236,9 +236,9 @@ await settled "$before" || fail "held before: $before, after the crowd: $(held)"
 
 # Somebody else's port: a name for it does not make one its owner.
 cat >"$LAB_TMP/squat.py" <<'END'
-import socket, sys
+import os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-s.bind('\0fastnet/listener/%016x' % int(sys.argv[1], 16))
+s.bind('\0%s/%016x' % (os.environ['FABRIC_NAME'], int(sys.argv[1], 16)))
 s.listen(10)
 print('squats', flush=True)
 c = s.accept()[0]

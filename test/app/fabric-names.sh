@@ -25,9 +25,9 @@ said()	# said FILE TEXT
 	await grep -q "$2" "$LAB_TMP/$1" || fail "$1 does not say $2: $(cat "$LAB_TMP/$1")"
 }
 cat >"$LAB_TMP/squat.py" <<'END'
-import socket, sys
+import os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-s.bind('\0fastnet/listener/%016x' % int(sys.argv[1], 16))
+s.bind('\0%s/%016x' % (os.environ['FABRIC_NAME'], int(sys.argv[1], 16)))
 s.listen(10)
 print('squats', flush=True)
 while True:
@@ -83,6 +83,14 @@ said before serves
 [ "$(reason_of FABRIC_FAILED python3)" = 1 ] || fail "and the reason: $(cat "$LAB_TMP/fastnet.log")"
 said squat1 left
 grep -q "spoken to" "$LAB_TMP/squat1" && fail "the squatter was spoken to"
+
+# A process of another layout has another name: it is not met, and the kernel serves.
+start layout $python "$LAB_TMP/true.py" port 7006
+said layout serves
+FABRIC_NAME=fastnet/listener/99 start other-layout $python "$LAB_TMP/squat.py" "$(cookie_of 7006)"
+said other-layout squats
+[ "$(ask 7006)" = "true one" ] || fail "who answers beside a process of another layout"
+grep -q "spoken to\|left" "$LAB_TMP/other-layout" && fail "a process of another layout was met"
 
 # A user namespace in which owner and squatter look alike.
 start alike "${as_user[@]}" --reuid=33 $python "$LAB_TMP/true.py" port 7002
@@ -213,7 +221,7 @@ keep = []
 for i, lie in enumerate(lies):
     l = socket.create_server(("127.0.0.1", 7100 + i))
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.bind('\0fastnet/listener/%016x' % struct.unpack('=Q', l.getsockopt(socket.SOL_SOCKET, 57, 8))[0])
+    s.bind('\0%s/%016x' % (os.environ['FABRIC_NAME'], struct.unpack('=Q', l.getsockopt(socket.SOL_SOCKET, 57, 8))[0]))
     s.listen(10)
     keep.append((l, s))
     threading.Thread(target=serve, args=(s, lie), daemon=True).start()

@@ -22,6 +22,10 @@ under_fastnet()
 	FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_start_server "$RUN" --nic "$LAB_SPEC" "$@"
 }
 
+# What the names of listeners begin with (shim/rendezvous.c), for those who make them up.
+FABRIC_NAME=fastnet/listener/$(sed -nE 's/^#define FN_PEER_VERSION\s+//p' "$TOP/shim/peer.h")
+export FABRIC_NAME
+
 # One namespace with nothing but a loopback interface, for processes that talk through shared memory.
 fabric_make()
 {
