@@ -219,8 +219,12 @@ sys.stdin.read()
 END
 mkfifo "$LAB_TMP/stay"
 exec 8<>"$LAB_TMP/stay"
-refused=$(counter "$pid" fabric_refused)
-[ "$refused" -ge 13 ] || fail "$refused refusals of the liar are counted"
+liar_counted()
+{
+	refused=$(counter "$pid" fabric_refused)
+	[ "$refused" -ge 13 ]
+}
+await liar_counted || fail "$refused refusals of the liar are counted"
 ip netns exec "$LAB_CLIENT_NS" setpriv --reuid=65534 --regid=65534 --clear-groups /usr/bin/python3 "$LAB_TMP/crowd.py" \
 	"$(cookie_of 6379)" <"$LAB_TMP/stay" 8>&- >"$LAB_TMP/crowd" &
 lab_pids+=($!)
