@@ -760,18 +760,18 @@ Test(nic_shm, an_unknown_entry_breaks_the_peer)
 /* Of a crowd of peers those are rung that sleep and were sent something. */
 Test(nic_shm, bells_of_a_crowd)
 {
-	struct fn_ring_shared *tx[100], *rx;
+	struct fn_ring_shared *tx[100], *rx[100];
 	int number[100], bells[100] = { 0 }, bell;
 
 	for (unsigned i = 0; i < 100; i++) {
 		struct fn_shm_pair pair = { .tx_slots = slots, .rx_slots = slots, .payload = B.payload, .payload_len = PAYLOAD };
 
 		tx[i] = aligned_alloc(64, fn_ring_size(slots));
-		rx = aligned_alloc(64, fn_ring_size(slots));
+		rx[i] = aligned_alloc(64, fn_ring_size(slots));
 		memset(tx[i], 0, fn_ring_size(slots));
-		memset(rx, 0, fn_ring_size(slots));
+		memset(rx[i], 0, fn_ring_size(slots));
 		pair.tx = tx[i];
-		pair.rx = rx;
+		pair.rx = rx[i];
 		number[i] = fn_shm_peer_add(A.nic, &pair);
 		cr_assert_gt(number[i], 0);
 		tx[i]->asleep = i % 3 == 0;
@@ -787,4 +787,9 @@ Test(nic_shm, bells_of_a_crowd)
 			bells[i] += number[i] == bell;
 	for (unsigned i = 0; i < 100; i++)
 		cr_expect_eq(bells[i], i % 6 == 0, "peer %u", i);
+	for (unsigned i = 0; i < 100; i++) {
+		fn_shm_peer_dead(A.nic, number[i]);
+		free(tx[i]);
+		free(rx[i]);
+	}
 }
