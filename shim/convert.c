@@ -14,6 +14,7 @@
 #include "shim/decide.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/listen.h"
 #include "shim/relay.h"
@@ -237,6 +238,7 @@ static int convert_tcp(struct fn_file *f)
 	uint64_t until = fn_now() + RELAY_PATIENCE;
 	int ret;
 
+	fn_fabric_settle();
 	do {
 		ret = 0;
 		fn_engine_lock();

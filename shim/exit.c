@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/keeper.h"
@@ -137,6 +138,7 @@ static bool leave_by_exec(void)
 {
 	bool survives;
 
+	fn_fabric_settle();
 	fn_engine_lock();
 	survives = fn_family_others() || fn_relay_need() >= 0;
 	if (survives)

@@ -53,9 +53,14 @@ bool fn_fabric_claim(const struct fn_file *f);
 /* May the peer of sk, which has been accepted, have that address and port? With the lock held. */
 bool fn_fabric_source_ok(const struct fn_sock *sk);
 
-/* Before a fork. If the stack is shared after it, who has come is met, and nobody comes any more until we are alone again (an
- * image that did not meet him could not read his memory). With the lock held. */
-void fn_fabric_fork_prepare(bool shares);
+/* Before a fork. With the lock held. */
+void fn_fabric_fork_prepare(void);
+/*
+ * Before the stack is shared (fork, relay): who has come is met, what is under way with other processes is waited for, half a
+ * second at most, and nobody comes any more until we are alone again: an image that did not meet him could not read his
+ * memory. Without the lock.
+ */
+void fn_fabric_settle(void);
 /* After fork, in parent and child. With the lock held. */
 void fn_fabric_forked(bool child, bool shares);
 

@@ -30,8 +30,10 @@ static int lock_and_place(void)
 {
 	int image;
 
+	if (fn_engine_fork_shares())
+		fn_fabric_settle();
 	fn_engine_lock();
-	fn_fabric_fork_prepare(fn_engine_fork_shares());
+	fn_fabric_fork_prepare();
 	fn_engine_unlock();
 	for (;;) {
 		fn_engine_lock();

@@ -384,14 +384,55 @@ bool fn_fabric_claim(const struct fn_file *f)
 	return false;
 }
 
-void fn_fabric_fork_prepare(bool shares)
+#define SETTLE_NS	(500 * FN_MSEC)
+
+/* Offers that nobody has claimed, memory that is still to come; of a peer that does not go on, not for long. */
+static bool unsettled(uint64_t now)
+{
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		const struct peer *p = fn_peer_at(i);
+		bool half = p->state == FN_PEER_MET || p->state == FN_PEER_GREETED || p->state == FN_PEER_WELCOMED;
+
+		if ((half && now - p->since < SETTLE_NS) ||
+		    (p->state == FN_PEER_GROUP && fn_shm_offering(fn_fabric.nic, p->number)))
+			return true;
+	}
+	return false;
+}
+
+void fn_fabric_settle(void)
+{
+	uint64_t until = fn_now() + SETTLE_NS, now;
+	struct timespec ts = { .tv_nsec = FN_MSEC };	/* a claim is seen in memory only */
+	struct pollfd pfd = { .events = POLLIN };
+	bool wait;
+
+	if (!fn_engine.fabric)
+		return;
+	fn_engine_lock();
+	if (fn_fabric.nic && fn_fabric_alone()) {
+		for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+			fn_group_come(i);
+		fn_rendezvous_pause();
+	}
+	fn_engine_unlock();
+	for (;;) {
+		now = fn_now();
+		fn_engine_lock();
+		fn_engine_poll(now);
+		fn_dual_check(now);
+		wait = now < until && fn_fabric.nic && fn_fabric_alone() && unsettled(now);
+		pfd.fd = fn_engine.side_epfd;
+		fn_engine_unlock();
+		if (!wait)
+			return;
+		fn_sys_ppoll(&pfd, 1, &ts, NULL);
+	}
+}
+
+void fn_fabric_fork_prepare(void)
 {
 	fn_rendezvous_fork_prepare();
-	if (!shares || !fn_fabric.nic || !fn_fabric_alone())
-		return;
-	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
-		fn_group_come(i);
-	fn_rendezvous_pause();
 }
 
 void fn_fabric_unlisten(const struct fn_file *f)

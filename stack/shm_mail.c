@@ -389,6 +389,13 @@ void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page)
 	peer->posted = 0;
 }
 
+bool fn_shm_offering(const struct fn_nic *nic, int number)
+{
+	const struct peer *group = peer_at(shm_of(nic), (unsigned)number);
+
+	return group && group->mail && group->mail->count;
+}
+
 bool fn_shm_offered(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
