@@ -56,6 +56,10 @@ lab_cleanup()
 		wait "$pid" 2>/dev/null
 	done
 	for ns in "${lab_namespaces[@]}"; do
+		# daemons and their children, when a test has failed before it ended them
+		for pid in $(ip netns pids "$ns" 2>/dev/null); do
+			kill -9 "$pid" 2>/dev/null
+		done
 		ip netns del "$ns" 2>/dev/null
 	done
 	[ -z "$lab_huge_saved" ] || echo "$lab_huge_saved" >/proc/sys/vm/nr_hugepages
