@@ -4,117 +4,30 @@
  * in either ring, segments that fit a live connection with places that do not. Whatever it did, when it is gone nothing of
  * it is left, and no buffer is lost.
  */
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
+#include <errno.h>
 
-#include "fuzz.h"
-#include "stack/net.h"
-#include "stack/nic_shm.h"
-#include "stack/tcp.h"
+#include "shm_world.h"
 
-#define ARENA		(16u << 20)
-#define PAYLOAD		(64u * FN_SHM_BUF)
-#define SLOTS		FN_RING_SLOTS_MIN
-#define LOOPBACK	fn_be32(0x7f000001)
-#define ROUNDS_MAX	10000
 
 struct world {
-	struct fn_stack *st;
-	struct fn_nic *nic;
-	struct fn_sock *listener, *conn, *accepted[4];
+	struct shm_world s;
+	struct fn_sock *conn, *accepted[4];
 	struct fn_ring_tx ring;		/* the liar's end */
 	uint8_t *to, *from;		/* rings: what it writes, what it reads */
-	int peer;
-	uint64_t now;
 };
 
-static uint8_t *arena, *ours, *theirs, *rings;
-static const size_t ring_size = (sizeof(struct fn_ring_shared) + SLOTS * FN_RING_SLOT + 63) & ~(size_t)63;
-
-static void need(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static void on_ready(void *ctx, struct fn_sock *sk, unsigned events)
-{
-}
-
-static int grow(void *ctx, size_t size)
-{
-	return size <= ARENA ? 0 : -1;
-}
-
-static void *memory(size_t size)
-{
-	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	need(mem != MAP_FAILED);
-	return mem;
-}
 
 static void open_world(struct world *w)
 {
-	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
-	struct fn_shm_pair pair = { .tx_slots = SLOTS, .rx_slots = SLOTS, .payload_len = PAYLOAD };
-	struct fn_ep at = { LOOPBACK, fn_be16(FUZZ_PORT), 0 }, to = { LOOPBACK, fn_be16(FUZZ_PEER_PORT), 0 };
-	struct fn_stack_conf sc;
+	struct fn_ep to = { LOOPBACK, fn_be16(FUZZ_PEER_PORT), 0 };
 
-	if (!arena) {
-		arena = memory(ARENA);
-		ours = memory(PAYLOAD);
-		theirs = memory(PAYLOAD);
-		rings = memory(2 * ring_size);
-	}
-	madvise(arena, ARENA, MADV_DONTNEED);
-	memset(rings, 0, 2 * ring_size);
-	w->now = 1000 * FN_NSEC;
-	fn_stack_conf_init(&sc);
-	w->st = fn_stack_create(fn_arena_init(arena, ARENA, ARENA, grow, NULL), &sc, &ops, NULL, w->now);
-	need(w->st != NULL);
-	conf.payload = ours;
-	w->nic = fn_shm_create(w->st->arena, &conf);
-	need(w->nic && !fn_stack_add_nic(w->st, w->nic));
-	w->from = rings;
-	w->to = rings + ring_size;
-	pair.tx = w->from;
-	pair.rx = w->to;
-	pair.payload = theirs;
-	w->peer = fn_shm_peer_add(w->nic, &pair);
-	need(w->peer > 0);
+	shm_world_open(&w->s, (struct fn_shm_conf){ 0 });
+	w->from = w->s.rings;
+	w->to = w->s.rings + ring_size;
 	fn_ring_tx_init(&w->ring, w->to, SLOTS);
-	w->listener = fn_sock_open(w->st, FN_SOCK_TCP, w);
-	need(!fn_sock_bind(w->listener, &at) && !fn_tcp_listen(w->listener, 4));
-	to.peer = (uint16_t)w->peer;
-	w->conn = fn_sock_open(w->st, FN_SOCK_TCP, w);
+	to.peer = (uint16_t)w->s.peer;
+	w->conn = fn_sock_open(w->s.st, FN_SOCK_TCP, w);
 	need(fn_sock_connect(w->conn, &to) == -EINPROGRESS);
-}
-
-static void work(struct world *w)
-{
-	unsigned rounds = 0;
-
-	while (fn_stack_poll(w->st, w->now))
-		need(++rounds < ROUNDS_MAX);
-	fn_stack_flush(w->st);
-	while (fn_shm_bell(w->nic))
-		;
-}
-
-static void sleep_for(struct world *w, uint64_t ns)
-{
-	uint64_t until = w->now + ns;
-	unsigned rounds = 0;
-
-	while (w->now < until) {
-		w->now = fn_min(fn_max(fn_stack_deadline(w->st), w->now + 1), until);
-		work(w);
-		need(++rounds < ROUNDS_MAX);
-	}
 }
 
 /* ---- what the liar writes ---- */
@@ -203,33 +116,14 @@ static void take(struct world *w, struct fuzz_in *in)
 
 /* ---- the program ---- */
 
-static void transfer(struct world *w, struct fuzz_in *in, struct fn_sock *sk)
-{
-	static uint8_t data[20000];
-	struct iovec iov = { data, fuzz_u16(in) % sizeof(data) };
-
-	if (fuzz_u8(in) & 1)
-		fn_tcp_send(sk, &iov, 1, 0, 0);
-	else
-		fn_tcp_recv(sk, &iov, 1, 0, 0, NULL);
-}
-
 static void program(struct world *w, struct fuzz_in *in, uint8_t op)
 {
 	struct fn_sock **sk = op & 0x40 ? &w->accepted[op >> 4 & 3] : &w->conn;
 
 	if (!*sk && sk != &w->conn)
-		*sk = fn_tcp_accept(w->listener, w);
-	if (!*sk)
-		return;
-	if (op & 8) {
-		fn_sock_close(*sk);
-		*sk = NULL;
-	} else if (op & 4) {
-		fn_sock_shutdown(*sk, FN_SHUT_WR);
-	} else {
-		transfer(w, in, *sk);
-	}
+		*sk = fn_tcp_accept(w->s.listener, w);
+	if (*sk)
+		use(in, sk, op);
 }
 
 static void step(struct world *w, struct fuzz_in *in)
@@ -253,30 +147,30 @@ static void step(struct world *w, struct fuzz_in *in)
 		break;
 	case 3:
 		if (op & 4)
-			sleep_for(w, (uint64_t)fuzz_u8(in) * 10 * FN_MSEC);
+			sleep_for(&w->s, (uint64_t)fuzz_u8(in) * 10 * FN_MSEC);
 		break;
 	}
 	if (!(op & 0x80))
-		work(w);
+		work(&w->s);
 }
 
 /* It is gone: nothing of it stays. */
 static void close_world(struct world *w)
 {
-	work(w);
-	fn_shm_peer_dead(w->nic, w->peer);
-	fn_tcp_peer_gone(w->st, (uint16_t)w->peer);
-	work(w);
+	work(&w->s);
+	fn_shm_peer_dead(w->s.nic, w->s.peer);
+	fn_tcp_peer_gone(w->s.st, (uint16_t)w->s.peer);
+	work(&w->s);
 	if (w->conn)
 		fn_sock_close(w->conn);
 	for (unsigned i = 0; i < fn_array_size(w->accepted); i++)
 		if (w->accepted[i])
 			fn_sock_close(w->accepted[i]);
-	fn_sock_close(w->listener);
-	sleep_for(w, 200 * FN_NSEC);
-	need(!w->st->tcp_pool.used && !w->st->tcp->req_pool.used);
-	need(fn_shm_peer_del(w->nic, w->peer));
-	need(!fn_shm_outstanding(w->nic));
+	fn_sock_close(w->s.listener);
+	sleep_for(&w->s, 200 * FN_NSEC);
+	need(!w->s.st->tcp_pool.used && !w->s.st->tcp->req_pool.used);
+	need(fn_shm_peer_del(w->s.nic, w->s.peer));
+	need(!fn_shm_outstanding(w->s.nic));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "fixture.h"
+#include "shm_fixture.h"
 #include "stack/net.h"
 #include "stack/nic_shm.h"
 #include "stack/tcp.h"
@@ -146,20 +147,6 @@ static void pair_up(struct fn_sock **l, struct fn_sock **a, struct fn_sock **b)
 	cr_assert_eq((*a)->tcp_state, FN_TCP_ESTABLISHED);
 }
 
-static ssize_t give(struct fn_sock *sk, const void *data, size_t len)
-{
-	struct iovec iov = { (void *)data, len };
-
-	return fn_tcp_send(sk, &iov, 1, 0, 0);
-}
-
-static ssize_t get(struct fn_sock *sk, void *data, size_t len)
-{
-	struct iovec iov = { data, len };
-
-	return fn_tcp_recv(sk, &iov, 1, 0, MSG_DONTWAIT, NULL);
-}
-
 static void nothing_left(void)
 {
 	pass(300 * FN_NSEC);
@@ -226,34 +213,16 @@ Test(nic_shm, end_of_file_at_once_and_no_time_wait)
 	nothing_left();
 }
 
-/* `total` bytes each way at once, with reads of odd sizes, checked byte by byte. */
+static void turn(void)
+{
+	fn_stack_poll(A.st, now);
+	fn_stack_poll(B.st, now);
+	now += 1000;
+}
+
 static void bulk(struct fn_sock *a, struct fn_sock *b, uint32_t total)
 {
-	static uint8_t out[50000], in[30011];
-	struct fn_sock *sk[2] = { a, b };
-	uint32_t sent[2] = { 0 }, got[2] = { 0 }, rounds = 0;
-
-	while (got[0] < total || got[1] < total) {
-		cr_assert_lt(++rounds, 1000000u, "stalled at %u/%u, %u/%u", sent[0], got[1], sent[1], got[0]);
-		for (unsigned i = 0; i < 2; i++) {
-			uint32_t n = fn_min(total - sent[i], (uint32_t)sizeof(out));
-			ssize_t done;
-
-			for (uint32_t k = 0; k < n; k++)
-				out[k] = (uint8_t)((sent[i] + k) * 131 >> 3);
-			done = n ? give(sk[i], out, n) : 0;
-			sent[i] += done > 0 ? (uint32_t)done : 0;
-			done = get(sk[i], in, 1 + rounds * 7919 % sizeof(in));
-			for (ssize_t k = 0; k < done; k++)
-				cr_assert_eq(in[k], (uint8_t)((got[i] + (uint32_t)k) * 131 >> 3));
-			got[i] += done > 0 ? (uint32_t)done : 0;
-		}
-		fn_stack_poll(A.st, now);
-		fn_stack_poll(B.st, now);
-		now += 1000;
-		if (rounds % 64 == 0)	/* probes and what waits for a full ring */
-			pass(FN_MSEC);
-	}
+	shm_bulk((struct fn_sock *[]){ a, b }, total, turn, pass);
 }
 
 Test(nic_shm, bulk_both_ways)

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "fixture.h"
+#include "shm_fixture.h"
 #include "stack/net.h"
 #include "stack/nic_shm.h"
 #include "stack/shm_page.h"
@@ -179,20 +180,6 @@ static struct fn_sock *accept_by(struct side *w)
 		return NULL;
 	cr_assert_eq(fn_tcp_claim(w->listener, &o), 0);
 	return fn_tcp_accept(w->listener, w);
-}
-
-static ssize_t give(struct fn_sock *sk, const void *data, size_t len)
-{
-	struct iovec iov = { (void *)data, len };
-
-	return fn_tcp_send(sk, &iov, 1, 0, 0);
-}
-
-static ssize_t get(struct fn_sock *sk, void *data, size_t len)
-{
-	struct iovec iov = { data, len };
-
-	return fn_tcp_recv(sk, &iov, 1, 0, MSG_DONTWAIT, NULL);
 }
 
 static void expect(struct fn_sock *sk, const char *text)
