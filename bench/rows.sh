@@ -166,7 +166,7 @@ on_client()
 	local run=()
 
 	[ "$LAB_SIDE" != fabric ] || run=(env FASTNET_FABRIC=on FASTNET_LOG=none "$BUILD/tools/fastnet-run")
-	lab_exec_client taskset -c "$CLIENT_CORE" timeout $((SECONDS_EACH + 20)) "${run[@]}" "$@"
+	lab_exec_client "${AS[@]}" taskset -c "$CLIENT_CORE" timeout $((SECONDS_EACH + 20)) "${run[@]}" "$@"
 }
 
 # Programs that wait for the answer, as most do: where another program wants the core, spinning is no client's business.
@@ -290,6 +290,12 @@ client_redis()
 	n=$(awk -v r="$rate" -v s="$SECONDS_EACH" 'BEGIN { printf "%d\n", r * s }')
 	rate=$(redis_run "$1" "$2" "$3" "$n") || return 1
 	echo "ops=$n rate=$rate"
+}
+
+# The figure FIELD of a client's line, which row_client prints.
+figure()
+{
+	sed -nE "s/(^|.* )$1=([0-9.]+).*/\2/p" <<<"$2"
 }
 
 # One run of the client on the side in use: prints ops= and the figures; fails with a text if anything failed.

@@ -12,8 +12,9 @@
 SERVER_CORE=0
 CLIENT_CORE=1
 PLACE=
+AS=()		# a command before each program: setpriv …, for another user
 busy_pids=()
-declare -A side_client_ns side_server_ns side_spec side_pid side_worker
+declare -A side_client_ns side_server_ns side_address side_spec side_pid side_worker
 
 is_fastnet()
 {
@@ -90,9 +91,11 @@ side_make()
 	tune
 	side_client_ns[$side]=$LAB_CLIENT_NS
 	side_server_ns[$side]=$LAB_SERVER_NS
+	side_address[$side]=$LAB_SERVER_IP
 	side_spec[$side]=$LAB_SPEC
 	mkdir -p "$LAB_TMP/$side"
-	chmod 755 "$LAB_TMP" "$LAB_TMP/$side"
+	chmod 755 "$LAB_TMP"
+	chmod 777 "$LAB_TMP/$side"
 }
 
 # What lab.sh's functions speak of from now on.
@@ -101,6 +104,7 @@ side_use()
 	LAB_SIDE=$1
 	LAB_CLIENT_NS=${side_client_ns[$1]}
 	LAB_SERVER_NS=${side_server_ns[$1]}
+	LAB_SERVER_IP=${side_address[$1]}
 	LAB_SPEC=${side_spec[$1]}
 	LAB_SERVER_PID=${side_pid[$1]:-}
 }
@@ -156,7 +160,7 @@ side_start()
 	# shellcheck disable=SC2016
 	FASTNET_LOG=$LAB_TMP/$side/fastnet.log FASTNET_LOG_LEVEL=info \
 		lab_start_server sh -c 'log=$1; shift; exec "$@" >"$log" 2>&1' sh "$LAB_TMP/$side/server.log" \
-		taskset -c "$SERVER_CORE" "${run[@]}" "$@"
+		"${AS[@]}" taskset -c "$SERVER_CORE" "${run[@]}" "$@"
 	side_pid[$side]=$LAB_SERVER_PID
 	if ! lab_await_port "$port"; then
 		echo "$(basename "$0"): $1 does not answer on side $side:" >&2

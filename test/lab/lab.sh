@@ -106,6 +106,7 @@ lab_make()
 	local kind=$1 id
 
 	lab_init
+	LAB_SERVER_IP=10.9.0.2
 	lab_number=$((lab_number + 1))
 	id=$$
 	[ "$lab_number" = 1 ] || id=${lab_number}x$$
