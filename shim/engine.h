@@ -26,7 +26,7 @@ struct fn_engine {
 	int bell;			/* internal: see bell.h; -1: none */
 	uint64_t seen;			/* events of shared->event handled so far */
 	struct fn_stack *st;		/* NULL: none yet */
-	bool barred;			/* a seccomp filter has come: no stack in this image any more */
+	bool barred;			/* a seccomp filter or clone(2) has come: no stack in this image any more */
 	bool no_family;			/* a seccomp filter does not let it be shared, neither by fork nor with the relay */
 	bool no_names;			/* nor asking the relay about converted connections */
 	bool plain_sleeps;		/* a seccomp filter does not allow what sleeps take beside ppoll() */

@@ -13,6 +13,7 @@
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
+#include "shim/leave.h"
 #include "shim/listen.h"
 #include "shim/log.h"
 #include "shim/robust.h"
@@ -142,8 +143,10 @@ int fn_shim_retire(void)
 
 	fn_engine_lock();
 	stack = fn_engine.st != NULL;
-	if (!stack)
+	if (!stack) {
 		fn_shim_active = false;
+		fn_engine.barred = true;
+	}
 	fn_engine_unlock();
 	if (stack) {
 		fn_log(FN_LOG_ERROR, "refused a clone(2) that shares memory or descriptors with a process that has accelerated "
@@ -151,6 +154,7 @@ int fn_shim_retire(void)
 		return -EPERM;
 	}
 	fn_log(FN_LOG_WARNING, "a clone(2) shares memory or descriptors: nothing is accelerated from now on");
+	fn_leave(FN_REASON_CLONE);
 	forget_all();
 	return 0;
 }

@@ -45,7 +45,7 @@ static void print_head(const struct fn_target *t)
 		printf(", %u errors", t->info.conf_errors);
 	putchar('\n');
 	if (!t->info.ports)
-		puts("no port is configured: every socket is the kernel's");
+		puts(t->nics ? "no port is configured" : "no port is configured: every socket is the kernel's");
 	if (t->damaged)
 		puts("some of its records made no sense and are left out");
 }

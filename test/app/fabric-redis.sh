@@ -15,6 +15,9 @@ pid=$LAB_SERVER_PID
 before=$(counter "$pid" tcp_passive_open)
 [ "$(cli ping)" = PONG ] || fail "no answer"
 [ "$(counter "$pid" tcp_passive_open)" -gt "$before" ] || fail "redis-cli went through the kernel: $(cat "$LAB_TMP/fastnet.log")"
+"$STAT" "$pid" >"$LAB_TMP/stat" || fail "fastnet-stat: no report"
+grep -q '^nic fabric: up' "$LAB_TMP/stat" || fail "fastnet-stat does not show the fabric: $(head -n 5 "$LAB_TMP/stat")"
+! grep -q "every socket is the kernel's" "$LAB_TMP/stat" || fail "fastnet-stat says that nothing is accelerated"
 for args in "-n 5000 -c 50 -P 1" "-n 500 -c 1 -P 1" "-n 5000 -c 50 -P 16"; do
 	# shellcheck disable=SC2086
 	on_fabric timeout 60 redis-benchmark -q -t get,set,lrange_100 $args || fail "redis-benchmark $args"

@@ -296,15 +296,22 @@ static int thread_main(void *arg)
 void t_apart(void)
 {
 	struct sockaddr_in lo = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in any = { .sin_family = AF_INET };
 	int fd = socket(AF_INET, SOCK_STREAM, 0), l = socket(AF_INET, SOCK_STREAM, 0), ep = epoll_create1(0), c;
+	int wide = socket(AF_INET, SOCK_STREAM, 0), other = socket(AF_INET, SOCK_STREAM, 0);
 	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = 7 };
 	socklen_t len = sizeof(lo);
 
 	if (pipe(go) || bind(l, (struct sockaddr *)&lo, len) || listen(l, 5) || getsockname(l, (struct sockaddr *)&lo, &len))
 		say("not ready: %s", error_name(errno));
+	if (bind(wide, (struct sockaddr *)&any, len) || listen(wide, 5) || getsockname(wide, (struct sockaddr *)&any, &len))
+		say("not ready: %s", error_name(errno));
+	any.sin_addr = lo.sin_addr;
 	TRY(epoll_ctl(ep, EPOLL_CTL_ADD, go[0], &ev));
 	ev.data.u32 = 8;
 	TRY(epoll_ctl(ep, EPOLL_CTL_ADD, l, &ev));
+	ev.data.u32 = 9;
+	TRY(epoll_ctl(ep, EPOLL_CTL_ADD, wide, &ev));
 	TRY(set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1));
 	ends(clone(thread_main, STACK_TOP, CLONE_VM | CLONE_FILES | CLONE_FS | SIGCHLD, NULL));
 	say("memory is shared: %d", shared);
@@ -323,6 +330,11 @@ void t_apart(void)
 	close(fd);
 	TRY(epoll_wait(ep, &ev, 1, 1000));
 	close(c);
+	TRY(connect(other, (struct sockaddr *)&any, sizeof(any)));
+	TRY(epoll_wait(ep, &ev, 1, 1000));
+	say("of %u", ev.data.u32);
+	close(other);
+	close(wide);
 	close(l);
 	close(ep);
 }
