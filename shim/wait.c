@@ -154,16 +154,20 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		w->arm(w);
 }
 
-/* Somebody must look after the ports: another sleeper at once, the heir; else the keeper by its heartbeat. With the lock
- * held. */
+/*
+ * Somebody must look after the ports: another sleeper at once, the heir; else the keeper by its heartbeat. With the lock
+ * held. One that has been rung already, for its own sake, is still to come out of its sleep, and renounces on its way.
+ */
 static void pass_on(void)
 {
 	struct fn_thread *t = fn_engine.sleepers;
 
-	if (t && fn_thread_ring(t))
-		t->heir = true;
-	else
+	if (!t) {
 		fn_keeper_wake();
+		return;
+	}
+	fn_thread_ring(t);
+	t->heir = true;
 }
 
 /* An heir whose own wait is over has not looked after the ports. */

@@ -17,7 +17,7 @@
 struct sleeper {
 	struct fn_wait wait;
 	struct fn_thread *self;
-	struct sleeper *with;		/* its .go is set when this one is out of its sleep */
+	struct sleeper *with;		/* its .go is set, and it is rung, when this one is out of its sleep */
 	_Atomic(bool) go;
 	pthread_t thread;
 	int ret;
@@ -57,8 +57,10 @@ static void out_of_sleep(struct fn_wait *w)
 {
 	struct sleeper *s = w->arg;
 
-	if (s->go && s->with)
+	if (s->go && s->with) {
 		s->with->go = true;
+		fn_thread_ring(s->with->self);
+	}
 }
 
 static void *body(void *arg)
@@ -121,7 +123,7 @@ Test(wait, the_first_sleeper_is_the_watcher)
 	cr_expect_null(watcher());
 }
 
-/* The watcher's end wakes the heir, whose own wait is over by then: a third one must take over. */
+/* The watcher's heir has been woken already, for its own wait is over: a third one must take over. */
 Test(wait, an_heir_that_leaves_passes_it_on)
 {
 	struct sleeper a = { 0 }, third = { 0 }, heir = { 0 };
