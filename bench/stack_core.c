@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The core alone: a server on the shim's own calls over one end of a test wire, a client on the bare stack at the other.
- * What is counted is the server's side, from NIC rx to NIC tx; the wire's work and the client's are left out.
+ * What is counted is the server's side, from NIC rx to NIC tx; the wire's work and the client's are left out. Over the
+ * fabric (phases fabric-…) both are peers in one process, and what nic_shm does at the server's end is counted too: there
+ * it is the sender's and the receiver's own work.
  * Run natively it prints nanoseconds; under callgrind (bench/stack, the script) the counted region is dumped a phase, and
  * time is virtual: what is done once in so many microseconds is done as often as natively.
  *
- * Usage: stack-core PHASE ROUNDS, PHASE: rr crr in out tso idle; tso is out with devices that cut.
+ * Usage: stack-core PHASE ROUNDS, PHASE: rr crr in out tso idle; tso is out with devices that cut. fabric-rr, fabric-in,
+ * fabric-out: over the fabric, a round of bulk data is 64 KiB there.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,6 +25,7 @@
 #include "shim/quick.h"
 #include "shim/shim.h"
 #include "stack/nic_pair.h"
+#include "stack/nic_shm.h"
 
 #ifdef HAVE_VALGRIND_CALLGRIND_H
 #include <valgrind/callgrind.h>
@@ -31,10 +35,13 @@
 #endif
 
 #define ARENA_SIZE	(1ul << 30)
+#define PAYLOAD		(64ul << 20)	/* conf.def: fabric_memory */
+#define RING_SLOTS	1024		/* peer.h */
 #define SERVER_IP	htonl(0x0a090002)
 #define CLIENT_IP	htonl(0x0a090001)
 
-static struct fn_pair *wire;
+static struct fn_pair *wire;		/* NULL: over the fabric */
+static struct { struct fn_nic *nic; void *payload; int peer; } end_of[2];
 static struct fn_stack *client;
 static struct fn_nic_ops bare;		/* the wire's operations; the server's NIC has them with the counter stopped */
 static uint64_t counted_ns, counted_since, virtual_ns = FN_NSEC;
@@ -118,23 +125,57 @@ static void no_ready(void *ctx, struct fn_sock *sk, unsigned events)
 {
 }
 
-static struct fn_stack *make_stack(unsigned end, uint32_t ip, const struct fn_stack_ops *ops)
+static void *memory(size_t size)
 {
-	void *mem = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	struct fn_nic *nic = fn_pair_nic(wire, end);
-	struct fn_stack_conf conf;
-	struct fn_stack *st;
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (mem == MAP_FAILED)
 		die("mmap", -errno);
+	return mem;
+}
+
+static struct fn_nic *make_nic(unsigned end, uint32_t ip, struct fn_arena *a)
+{
+	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
+	struct fn_nic *nic;
+
+	if (wire) {
+		nic = fn_pair_nic(wire, end);
+		nic->ip4 = ip;
+		nic->ip4_mask = htonl(0xffffff00);
+		return nic;
+	}
+	conf.payload = end_of[end].payload = memory(PAYLOAD);
+	return end_of[end].nic = fn_shm_create(a, &conf);
+}
+
+/* The two ends become each other's peers. */
+static void meet(void)
+{
+	void *ring[2] = { memory(fn_ring_size(RING_SLOTS)), memory(fn_ring_size(RING_SLOTS)) };
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct fn_shm_pair pair = { .tx = ring[i], .rx = ring[!i], .tx_slots = RING_SLOTS, .rx_slots = RING_SLOTS,
+					    .payload = end_of[!i].payload, .payload_len = PAYLOAD };
+
+		end_of[i].peer = fn_shm_peer_add(end_of[i].nic, &pair);
+		if (end_of[i].peer < 0)
+			die("meet", end_of[i].peer);
+	}
+}
+
+static struct fn_stack *make_stack(unsigned end, uint32_t ip, const struct fn_stack_ops *ops)
+{
+	struct fn_arena *a = fn_arena_init(memory(ARENA_SIZE), ARENA_SIZE, ARENA_SIZE, grow, NULL);
+	struct fn_stack_conf conf;
+	struct fn_stack *st;
+
 	fn_stack_conf_init(&conf);
 	conf.seed[0] = (uint8_t)(end + 1);
 	conf.max_tcp = 1 << 18;
 	conf.time_wait_ms = 1;
-	st = fn_stack_create(fn_arena_init(mem, ARENA_SIZE, ARENA_SIZE, grow, NULL), &conf, ops, NULL, fn_now());
-	nic->ip4 = ip;
-	nic->ip4_mask = htonl(0xffffff00);
-	fn_stack_add_nic(st, nic);
+	st = fn_stack_create(a, &conf, ops, NULL, fn_now());
+	fn_stack_add_nic(st, make_nic(end, ip, a));
 	return st;
 }
 
@@ -143,10 +184,12 @@ static void run_client(void)
 	uint64_t now = fn_now();
 
 	virtual_ns += STEP_NS;
-	fn_pair_set_time(wire, now);
+	if (wire)
+		fn_pair_set_time(wire, now);
 	fn_stack_poll(client, now);
 	fn_stack_flush(client);
-	fn_pair_set_time(wire, now);
+	if (wire)
+		fn_pair_set_time(wire, now);
 }
 
 /* A call on a file of ours as most wrappers of preload/ do it: one reference, the operation, the reference back. */
@@ -201,21 +244,12 @@ static ssize_t write_server(int fd, const void *buf, size_t n)
 }
 
 /* tso: the devices cut what is sent. */
-static void setup(bool tso)
+static void make_wire(bool tso)
 {
-	static const struct fn_stack_ops server_ops = { .ready = fn_engine_ready }, client_ops = { .ready = no_ready };
 	static struct fn_nic_ops counted;
 	struct fn_pair_conf pc = { .seed = 1, .buffers = 60000, .queue = 16384, .caps = FN_NIC_TX_IP_CSUM | FN_NIC_TX_TCP_CSUM |
 				   FN_NIC_RX_CSUM };
-	struct sockaddr_in any = { .sin_family = AF_INET };
-	socklen_t len = sizeof(any);
-	struct epoll_event ev = { .events = EPOLLIN };
-	int err;
 
-	fn_conf_init(&fn_config);
-	fn_config.nnics = 1;
-	fn_config.nics[0].ip4 = SERVER_IP;
-	fn_config.nics[0].ip4_mask = htonl(0xffffff00);
 	if (tso)
 		pc.caps |= FN_NIC_TX_TSO | FN_NIC_TX_SEGS;
 	wire = fn_pair_create(&pc);
@@ -225,11 +259,27 @@ static void setup(bool tso)
 	counted.alloc = wire_alloc;
 	counted.free = wire_free;
 	fn_pair_nic(wire, 0)->ops = &counted;
+}
+
+static void setup(void)
+{
+	static const struct fn_stack_ops server_ops = { .ready = fn_engine_ready }, client_ops = { .ready = no_ready };
+	struct sockaddr_in any = { .sin_family = AF_INET };
+	socklen_t len = sizeof(any);
+	struct epoll_event ev = { .events = EPOLLIN };
+	int err;
+
+	fn_conf_init(&fn_config);
+	fn_config.nnics = 1;
+	fn_config.nics[0].ip4 = SERVER_IP;
+	fn_config.nics[0].ip4_mask = htonl(0xffffff00);
 	err = fn_engine_init();
 	if (err < 0)
 		die("fn_engine_init", err);
 	fn_engine.st = make_stack(0, SERVER_IP, &server_ops);
 	client = make_stack(1, CLIENT_IP, &client_ops);
+	if (!wire)
+		meet();
 	fn_shim_active = true;
 	listener = fn_shim_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	err = call(listener, bind, (struct sockaddr *)&any, sizeof(any));
@@ -254,7 +304,7 @@ static void setup(bool tso)
 static struct fn_sock *open_client(void)
 {
 	struct fn_sock *sk = fn_sock_open(client, FN_SOCK_TCP, NULL);
-	struct fn_ep to = { .ip4 = SERVER_IP, .port = port };
+	struct fn_ep to = { .ip4 = wire ? SERVER_IP : htonl(INADDR_LOOPBACK), .port = port, .peer = (uint16_t)end_of[1].peer };
 	int err = sk ? fn_sock_connect(sk, &to) : -ENOMEM;
 
 	if (err != -EINPROGRESS)
@@ -321,7 +371,7 @@ static void client_answered(struct fn_sock *sk)
 	if (n == 64)
 		return;
 	fprintf(stderr, "client: %zd instead of 64 bytes, TCP state %d, %d packets under way; ", n, sk->tcp_state,
-		(int)fn_pair_outstanding(wire, 0));
+		wire ? (int)fn_pair_outstanding(wire, 0) : 0);
 	die("its error", n < 0 ? n : 0);
 }
 
@@ -398,13 +448,13 @@ static void phase_crr(long rounds)
 	}
 }
 
-/* ---- bulk data: rounds are MSSes of 1448 bytes ---- */
+/* ---- bulk data: rounds are MSSes of 1448 bytes, or 64 KiB ---- */
 
 static char bulk_buf[1 << 18];
 
 static void bulk(long rounds, void (*client_turn)(struct fn_sock *sk), ssize_t (*server_turn)(int fd))
 {
-	uint64_t total = 0, want = (uint64_t)rounds * 1448;
+	uint64_t total = 0, want = (uint64_t)rounds * (wire ? 1448 : 65536);
 	struct fn_sock *sk;
 	int fd = connect_pair(&sk);
 
@@ -488,18 +538,23 @@ int main(int argc, char **argv)
 		{ "idle", phase_idle },
 	};
 	long rounds = argc > 2 ? atol(argv[2]) : 10000;
+	const char *phase = argc > 1 ? argv[1] : "";
+	bool fabric = !strncmp(phase, "fabric-", 7);
 
+	phase += fabric ? 7 : 0;
 	virtual_clock = RUNNING_ON_VALGRIND;	/* asked once: asking takes instructions that nobody else executes */
 	for (size_t i = 0; i < sizeof(phases) / sizeof(*phases); i++) {
-		if (argc < 2 || strcmp(argv[1], phases[i].name))
+		if (strcmp(phase, phases[i].name))
 			continue;
-		setup(!strcmp(argv[1], "tso"));
+		if (!fabric)
+			make_wire(!strcmp(phase, "tso"));
+		setup();
 		phases[i].run(rounds);
-		if (strcmp(argv[1], "idle"))
+		if (strcmp(phase, "idle"))
 			printf("%s %ld rounds: %.0f ns each (with the wire's work at the server's end)\n", argv[1],
 			       rounds, (double)counted_ns / (double)rounds);
 		return 0;
 	}
-	fprintf(stderr, "usage: stack-core rr|crr|in|out|tso|idle ROUNDS\n");
+	fprintf(stderr, "usage: stack-core [fabric-]rr|crr|in|out|tso|idle ROUNDS\n");
 	return 2;
 }
