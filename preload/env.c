@@ -2,11 +2,15 @@
 /* See env.h. Runs between fork and exec: no malloc, no lock, errno as it was. */
 #include "preload/env.h"
 
+#include <elf.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "preload/guard.h"
+#include "shim/shim.h"
 #include "shim/sys.h"
 
 /* The variables of a configuration are some dozens, few of them are ever set. */
@@ -69,26 +73,100 @@ static bool is_self(const char *path)
 	return !strcmp(exe, path);
 }
 
-size_t fn_env_missing(const char *path, char *const envp[])
+/* Are LD_PRELOAD and FASTNET_* to be put back? */
+static bool to_restore(const char *path, char *const envp[])
 {
-	size_t n = 1;
-
-	if (!kept.count || !fn_shim_active || has(envp, "LD_PRELOAD=") || !path || !is_self(path))
-		return 0;
-	for (char *const *e = envp; e && *e; e++)
-		n++;
-	return n + kept.count;
+	return kept.count && fn_shim_active && !has(envp, "LD_PRELOAD=") && path && is_self(path);
 }
 
-char **fn_env_complete(char **full, char *const envp[])
+/* ---- will the next program have the library? ---- */
+
+#define HEAD	512	/* of a file: its first line, or ELF's headers as linkers write them */
+
+/* Dynamically linked, as far as its first bytes tell. */
+static bool has_interpreter(const uint8_t *head, size_t n)
+{
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph;
+
+	if (n < sizeof(eh) || memcmp(head, ELFMAG, SELFMAG) || head[EI_CLASS] != ELFCLASS64)
+		return false;
+	memcpy(&eh, head, sizeof(eh));
+	for (size_t i = 0; i < eh.e_phnum && eh.e_phoff + (i + 1) * sizeof(ph) <= n; i++) {
+		memcpy(&ph, head + eh.e_phoff + i * sizeof(ph), sizeof(ph));
+		if (ph.p_type == PT_INTERP)
+			return true;
+	}
+	return false;
+}
+
+/* Its first bytes; 0: it cannot be read, or is another user's when it runs, and the loader heeds no LD_PRELOAD then. */
+static size_t read_head(const char *path, uint8_t head[HEAD])
+{
+	int fd = (int)fn_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	struct stat st;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return 0;
+	if (fn_sys(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & (S_ISUID | S_ISGID)) &&
+	    fn_sys(SYS_fgetxattr, fd, "security.capability", NULL, 0) < 0)
+		n = fn_sys_read(fd, head, HEAD);
+	fn_sys_close(fd);
+	return n > 0 ? (size_t)n : 0;
+}
+
+static bool takes_preload(const char *path)
+{
+	uint8_t head[HEAD];
+	size_t n = read_head(path, head);
+	char name[HEAD], *from;
+
+	if (n < 3 || head[0] != '#' || head[1] != '!')
+		return has_interpreter(head, n);
+	head[n - 1] = 0;
+	from = (char *)head + 2 + strspn((char *)head + 2, " \t");
+	from[strcspn(from, " \t\n")] = 0;
+	strcpy(name, from);
+	n = read_head(name, head);
+	return has_interpreter(head, n);
+}
+
+static const char *preload_of(char *const envp[])
+{
+	for (; envp && *envp; envp++)
+		if (!strncmp(*envp, "LD_PRELOAD=", 11))
+			return *envp;
+	return NULL;
+}
+
+struct fn_env_room fn_env_room(const char *path, char *const envp[])
+{
+	struct fn_env_room room = { 0, 0 };
+	bool restore = to_restore(path, envp);
+	const char *preload = preload_of(envp);
+
+	if (fn_active() && path && (restore || (preload && strstr(preload, "libfastnet"))) && takes_preload(path))
+		room.text = fn_shim_exec_word_size();
+	if (!restore && !room.text)
+		return room;
+	room.entries = 2 + (restore ? kept.count : 0);
+	for (char *const *e = envp; e && *e; e++)
+		room.entries++;
+	return room;
+}
+
+char **fn_env_complete(const struct fn_env_room *room, char **full, char *text, char *const envp[])
 {
 	char **to = full;
 
 	for (char *const *e = envp; e && *e; e++)
 		*to++ = *e;
-	for (unsigned i = 0; i < kept.count; i++)
+	for (unsigned i = 0; i < kept.count && to < full + room->entries - 2; i++)
 		if (!has(envp, kept.var[i]))
 			*to++ = kept.var[i];
+	if (text && fn_guarded(false, fn_shim_exec_word(text)))
+		*to++ = text;
 	*to = NULL;
 	return full;
 }

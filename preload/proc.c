@@ -37,21 +37,20 @@ static bool before_exec(int dir, const char *path, int flags)
 	return true;
 }
 
-/* The first file of that name in PATH that could be executed, as execvpe() searches. */
-static bool before_search(const char *file)
+/* The first file of that name in PATH that could be executed, as execvpe() searches; NULL: there is none. */
+static const char *search(const char *file, char path[PATH_MAX])
 {
 	const char *dir = getenv("PATH"), *end;
-	char path[PATH_MAX];
 
-	if (!fn_active() || strchr(file, '/'))
-		return before_exec(AT_FDCWD, file, 0);
+	if (strchr(file, '/'))
+		return file;
 	for (dir = dir ? dir : "/bin:/usr/bin"; dir; dir = *end ? end + 1 : NULL) {
 		end = strchrnul(dir, ':');
-		if (snprintf(path, sizeof(path), "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", file) <
-		    (int)sizeof(path) && !faccessat(AT_FDCWD, path, X_OK, AT_EACCESS))
-			return before_exec(AT_FDCWD, path, 0);
+		if (snprintf(path, PATH_MAX, "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", file) < PATH_MAX &&
+		    !faccessat(AT_FDCWD, path, X_OK, AT_EACCESS))
+			return path;
 	}
-	return true;
+	return NULL;
 }
 
 /* An exec has returned, so it has failed. */
@@ -146,7 +145,12 @@ int fn_wrap_fexecve(int fd, char *const argv[], char *const envp[])
 
 int fn_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	return before_search(file) ? exec_failed(fn_real.execvpe(file, argv, fn_env_for(file, envp))) : -1;
+	char buf[PATH_MAX];
+	const char *path = fn_active() ? search(file, buf) : file;
+
+	if (path && !before_exec(AT_FDCWD, path, 0))
+		return -1;
+	return exec_failed(fn_real.execvpe(file, argv, fn_env_for(path, envp)));
 }
 
 int fn_wrap_execv(const char *path, char *const argv[])

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "shim/fdtable.h"
+#include "shim/peer.h"
 
 /* Linux 3.4, not in every libc header; 6.1 knows it for all kinds of UNIX sockets */
 #ifndef SO_PEEK_OFF
@@ -17,35 +17,92 @@
 
 #define TIDY_AT	16	/* notices of clients that have ended may hang there */
 
+#define FN_BOARD_MAGIC	0x6472616f62666e31ull	/* and layout */
+#define BOARD_SIZE	4096
+_Static_assert(sizeof(struct fn_board_shared) <= BOARD_SIZE, "one page");
+
 struct text {
 	uint64_t serial;
 	uint64_t uid;
 };
 
-int fn_board_make(struct fn_board *b)
+static uint64_t cookie_of(int sock)
 {
-	int end[2], ret;
-	void *mem;
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return fn_sys_getsockopt(sock, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
+}
+
+static void begin(struct fn_board *b, int in, int out, int memory, struct fn_board_shared *shared)
+{
+	*b = (struct fn_board){ .shared = shared, .in = in, .out = out, .memory = memory };
+	fn_fd_internal_track(&b->in);
+	fn_fd_internal_track(&b->out);
+	fn_fd_internal_track(&b->memory);
+}
+
+int fn_board_make(struct fn_board *b, uint64_t listener)
+{
+	struct fn_board_shared *shared;
+	int end[2], memory, ret;
 
 	if (b->shared)
 		return 0;
 	ret = (int)fn_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, end);
 	if (ret < 0)
 		return ret;
-	mem = (void *)fn_sys(SYS_mmap, NULL, sizeof(*b->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	b->in = fn_fd_internal(end[0]);
-	b->out = fn_fd_internal(end[1]);
-	if (b->in < 0 || b->out < 0 || (unsigned long)mem > -4096ul) {
-		fn_fd_internal_close(b->in);
-		fn_fd_internal_close(b->out);
-		if ((unsigned long)mem <= -4096ul)
-			fn_sys(SYS_munmap, mem, sizeof(*b->shared));
+	end[0] = fn_fd_internal(end[0]);
+	end[1] = fn_fd_internal(end[1]);
+	memory = fn_peer_memory("fastnet-board", BOARD_SIZE, true);
+	shared = memory < 0 || fn_peer_back(memory, BOARD_SIZE) < 0 ? NULL : fn_peer_map_shared(memory, BOARD_SIZE);
+	if (end[0] < 0 || end[1] < 0 || !shared) {
+		fn_fd_internal_close(end[0]);
+		fn_fd_internal_close(end[1]);
+		fn_fd_internal_close(memory);
+		fn_peer_unmap(shared, BOARD_SIZE);
 		return -ENOMEM;
 	}
-	fn_fd_internal_track(&b->in);
-	fn_fd_internal_track(&b->out);
-	b->shared = mem;
-	fn_board_forked(b);
+	shared->magic = FN_BOARD_MAGIC;
+	shared->cookie[0] = cookie_of(end[0]);
+	shared->cookie[1] = cookie_of(end[1]);
+	shared->listener = listener;
+	begin(b, end[0], end[1], memory, shared);
+	return 0;
+}
+
+static struct fn_board_shared *map_board(int in, int out, int memory)
+{
+	struct fn_board_shared *shared = fn_peer_map_shared(memory, BOARD_SIZE);
+
+	if (shared && shared->magic == FN_BOARD_MAGIC && shared->cookie[0] && shared->cookie[0] == cookie_of(in) &&
+	    shared->cookie[1] && shared->cookie[1] == cookie_of(out))
+		return shared;
+	fn_peer_unmap(shared, BOARD_SIZE);
+	return NULL;
+}
+
+uint64_t fn_board_of(int in, int out, int memory)
+{
+	struct fn_board_shared *shared = map_board(in, out, memory);
+	uint64_t listener = shared ? shared->listener : 0;
+
+	fn_peer_unmap(shared, BOARD_SIZE);
+	return listener;
+}
+
+int fn_board_adopt(struct fn_board *b, int in, int out, int memory)
+{
+	struct fn_board_shared *shared = map_board(in, out, memory);
+
+	if (!shared)
+		return -EINVAL;
+	if (b->shared && b->shared->cookie[1] == shared->cookie[1]) {	/* it is already */
+		fn_peer_unmap(shared, BOARD_SIZE);
+		return -EEXIST;
+	}
+	fn_board_close(b);
+	begin(b, in, out, memory, shared);
 	return 0;
 }
 
@@ -55,8 +112,9 @@ void fn_board_close(struct fn_board *b)
 		return;
 	fn_fd_internal_close(b->in);
 	fn_fd_internal_close(b->out);
-	fn_sys(SYS_munmap, b->shared, sizeof(*b->shared));
-	*b = (struct fn_board){ .in = -1, .out = -1 };
+	fn_fd_internal_close(b->memory);
+	fn_peer_unmap(b->shared, BOARD_SIZE);
+	*b = (struct fn_board){ .in = -1, .out = -1, .memory = -1 };
 }
 
 void fn_board_forked(struct fn_board *b)
@@ -136,7 +194,7 @@ static void tidy(struct fn_board *b)
 			sh->notices++;
 }
 
-int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live)
+int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live, bool known)
 {
 	struct fn_board_shared *sh = b->shared;
 	int fd[2] = { n->page, n->inbox }, ret;
@@ -148,6 +206,8 @@ int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live)
 	t.serial = sh->serial + 1;
 	ret = put(b, &t, fd);
 	if (!ret) {
+		if (known && b->seen == sh->serial)
+			b->seen++;
 		sh->serial++;
 		sh->notices++;
 	}

@@ -2,7 +2,8 @@
 /*
  * The board of a listener that several images have: what one of them takes from its rendezvous, a client's page and inbox, is
  * put up there for all, also for those that are forked later. It is a socket pair, made before the first fork, whose queue is
- * only looked at; the kernel keeps the descriptors in it as long as any image has the board. Knows no peer.
+ * only looked at; the kernel keeps the descriptors in it as long as any image has the board. Another program image gets it
+ * by its three descriptors (handover.h). Knows no peer.
  */
 #ifndef FN_BOARD_H
 #define FN_BOARD_H
@@ -12,6 +13,9 @@
 #include "shim/robust.h"
 
 struct fn_board_shared {
+	uint64_t magic;			/* and layout: FN_BOARD_MAGIC */
+	uint64_t cookie[2];		/* the sockets' SO_COOKIE: which ones belong to it */
+	uint64_t listener;		/* and the kernel's listener's */
 	struct fn_robust lock;		/* of the queue; nothing that can block is done under it */
 	uint64_t serial;		/* of the last notice */
 	uint32_t notices;		/* about how many there are */
@@ -22,6 +26,7 @@ struct fn_board_shared {
 struct fn_board {
 	struct fn_board_shared *shared;
 	int in, out;			/* internal; the second one is watched */
+	int memory;			/* internal: where .shared is */
 	/* of this image: */
 	uint64_t seen;			/* serial of the last notice that was looked at */
 	uint32_t next;			/* how many there were when .tidied was: */
@@ -34,11 +39,18 @@ struct fn_notice {
 	uid_t uid;
 };
 
-/* Before a fork. 0, -errno. */
-int fn_board_make(struct fn_board *b);
+/* Before a fork; of the listener of that cookie. 0, -errno. */
+int fn_board_make(struct fn_board *b, uint64_t listener);
+/* Of which listener these descriptors are the board; 0: they are none. */
+uint64_t fn_board_of(int in, int out, int memory);
+/* b is that one, of another image, from now on; the descriptors are internal, and b's when it succeeds. 0, -errno. */
+int fn_board_adopt(struct fn_board *b, int in, int out, int memory);
 void fn_board_close(struct fn_board *b);
-/* Put up a notice; the descriptors stay the caller's. 0, -errno: it is not there. live: clients of which we know. */
-int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live);
+/*
+ * Put up a notice; the descriptors stay the caller's. 0, -errno: it is not there. live: clients of which we know; known: this
+ * image need not look at it, if no other notice comes between.
+ */
+int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live, bool known);
 /* The next one that this image has not seen: 1; 0: none. */
 int fn_board_next(struct fn_board *b, struct fn_notice *n);
 /* In a child: it has seen none. */

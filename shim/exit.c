@@ -159,8 +159,19 @@ void fn_shim_exec(void)
 	fn_keeper_quit();
 }
 
+size_t fn_shim_exec_word_size(void)
+{
+	return fn_fabric_handover_size();
+}
+
+bool fn_shim_exec_word(char *text)
+{
+	return fn_fabric_handover(text);
+}
+
 void fn_shim_exec_failed(void)
 {
+	fn_fabric_handover_undo();
 	if (!leaving)
 		return;
 	leaving = false;

@@ -78,12 +78,13 @@ static void watch(int fd, uint64_t what)
 	fn_engine.side_due = 0;
 }
 
-/* Where clients come, and where other images tell of them. */
-static void watch_place(unsigned i)
+void fn_fabric_watch_place(unsigned i)
 {
 	struct fn_board *board = fn_rendezvous_board(i);
-	int fd = fn_rendezvous_watched(i);
+	int fd = fn_rendezvous_watched(i), asking = fn_rendezvous_asking(i);
 
+	if (asking >= 0)
+		watch(asking, RENDEZVOUS_MARK + i);
 	if (fd >= 0)
 		watch(fd, RENDEZVOUS_MARK + i);
 	if (board)
@@ -103,7 +104,7 @@ void fn_fabric_watch_all(void)
 		if (peers[i].state != FN_PEER_FREE && peers[i].sock >= 0)
 			watch(peers[i].sock, i);
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
-		watch_place(i);
+		fn_fabric_watch_place(i);
 }
 
 static size_t copies_size(void)
@@ -231,7 +232,7 @@ void fn_fabric_tick(uint64_t now)
 		return;
 	fn_fabric.tick = now + TICK_NS;
 	if (fn_fabric_alone())
-		fn_rendezvous_resume(watch_place);
+		fn_rendezvous_resume(fn_fabric_watch_place);
 	for (unsigned i = 0; i < top; i++) {
 		struct peer *p = &peers[i];
 
@@ -346,6 +347,14 @@ void fn_peer_event(struct peer *p, bool to_up)
 		fn_peer_bury(p);
 }
 
+/* A client, or the answer of another image that has the name. */
+static void place_event(unsigned i)
+{
+	if (fn_rendezvous_asking(i) >= 0 && fn_fabric_alone())
+		fn_rendezvous_resume(fn_fabric_watch_place);
+	fn_group_come(i);
+}
+
 void fn_fabric_event(uint64_t mark)
 {
 	uint64_t what = mark >> 1;
@@ -355,7 +364,7 @@ void fn_fabric_event(uint64_t mark)
 	if (what >= BOARD_MARK)
 		fn_group_read((unsigned)(what - BOARD_MARK));
 	else if (what >= RENDEZVOUS_MARK)
-		fn_group_come((unsigned)(what - RENDEZVOUS_MARK));
+		place_event((unsigned)(what - RENDEZVOUS_MARK));
 	else if (what < top && peers[what].state != FN_PEER_FREE)
 		fn_peer_event(&peers[what], false);
 }
@@ -629,7 +638,7 @@ void fn_fabric_attached(const struct fn_file *f)
 
 	if (place < 0)
 		return;
-	watch_place((unsigned)place);
+	fn_fabric_watch_place((unsigned)place);
 	fn_group_read((unsigned)place);
 }
 

@@ -53,6 +53,15 @@ bool fn_fabric_claim(const struct fn_file *f);
 /* May the peer of sk, which has been accepted, have that address and port? With the lock held. */
 bool fn_fabric_source_ok(const struct fn_sock *sk);
 
+/*
+ * Over exec: what belongs to the listeners that the next program will have stays open from now on, and what it is said by is
+ * written, of fn_fabric_handover_size() bytes at most. False: there is nothing. Undone when the exec has failed. Without the
+ * lock; no malloc.
+ */
+size_t fn_fabric_handover_size(void);
+bool fn_fabric_handover(char *text);
+void fn_fabric_handover_undo(void);
+
 /* Before a fork. With the lock held. */
 void fn_fabric_fork_prepare(void);
 /*

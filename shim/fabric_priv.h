@@ -37,7 +37,7 @@ struct peer {
 	uint64_t cookie;		/* group: of the listener; 0: it has ended */
 	uid_t speaker;			/* who made the name of that listener */
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
-	int page_fd;			/* MET: internal; -1 */
+	int page_fd;			/* MET, and of one that no board tells of: internal; -1 */
 	int inbox;			/* internal: where it hears from us; open as long as we may accept; -1 */
 	/* of a process of a group of whom we know: */
 	struct peer *group;
@@ -72,6 +72,8 @@ int fn_peer_greet(struct peer *p);
 void fn_peer_bury(struct peer *p);
 /* What it has sent is read; to_up: only until it can be talked to, and nobody is buried. */
 void fn_peer_event(struct peer *p, bool to_up);
+/* Where clients come to place i of the rendezvous, where other images tell of them, and where one is to answer: watched. */
+void fn_fabric_watch_place(unsigned i);
 /* Nothing can be met by an image that shares its stack, nor for it. */
 bool fn_fabric_alone(void);
 
@@ -86,6 +88,8 @@ int fn_group_meet(struct fn_rendezvous *at, int sock);
 void fn_group_come(unsigned place);
 /* Notices on that place's board are read. */
 void fn_group_read(unsigned place);
+/* Other images are to have that place's listener: whom we have met before it had a board is put up there. */
+void fn_group_post(unsigned place);
 /* p, of a group of ours, has a number: it may be rung and claim. */
 void fn_group_joined(struct peer *p);
 /* nic_shm's questions (fn_shm_conf). */

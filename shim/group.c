@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -237,8 +238,6 @@ static bool attach(struct peer *p)
 	if (!fn_fabric_alone() || pair(end) < 0)
 		return false;
 	fn_sys_setsockopt(end[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-	fn_fd_internal_close(p->page_fd);
-	p->page_fd = -1;
 	fn_fd_internal_close(p->sock);
 	p->sock = end[0];
 	fn_fd_internal_track(&p->sock);
@@ -266,7 +265,7 @@ static bool posted(struct peer *p)
 	struct fn_board *board = place < 0 ? NULL : fn_rendezvous_board((unsigned)place);
 	struct fn_notice n = { .page = p->page_fd, .inbox = p->inbox, .uid = p->uid };
 
-	if (!board || fn_board_post(board, &n, clients_of(p->listener)) < 0)
+	if (!board || fn_board_post(board, &n, clients_of(p->listener), false) < 0)
 		return false;
 	fn_fd_internal_close(p->sock);
 	p->sock = -1;		/* it is freed (fn_peer_event()) */
@@ -274,9 +273,66 @@ static bool posted(struct peer *p)
 	return true;
 }
 
+/* A client of ours is put up on the board, which was made after it had come. */
+static void post_known(struct peer *p, struct fn_board *board)
+{
+	struct fn_notice n = { .page = p->page_fd, .inbox = p->inbox, .uid = p->uid };
+
+	fn_board_post(board, &n, clients_of(p->listener), true);
+	fn_fd_internal_close(p->page_fd);
+	p->page_fd = -1;
+}
+
+void fn_group_post(unsigned place)
+{
+	struct fn_board *board = fn_rendezvous_board(place);
+	const struct fn_file *f = fn_rendezvous_file(place);
+
+	if (!board)
+		return;
+	fn_group_read(place);
+	for (unsigned i = 0; f && i < fn_peers_top(); i++) {
+		struct peer *p = fn_peer_at(i);
+
+		if (p->listener == f && p->page_fd >= 0 && (p->state == FN_PEER_GREETED || p->state == FN_PEER_UP))
+			post_known(p, board);
+	}
+}
+
+/* What place i has is shared with other images, and we look at the board from now on. */
+static int share(unsigned i, struct fn_handover *h)
+{
+	int ret = fn_rendezvous_share(i, h);
+
+	if (ret < 0)
+		return ret;
+	fn_group_post(i);
+	fn_fabric_watch_place(i);
+	return 0;
+}
+
+/* Another image has got the listener. Who is refused sees that we hang up, as who has been answered does. */
+static bool asked(struct peer *p, const struct fn_peer_msg *m)
+{
+	int place = fn_rendezvous_place(p->listener);
+	struct fn_handover h;
+
+	if (place < 0 || !fn_rendezvous_may_have((unsigned)place, m->cookie, p->uid))
+		return false;
+	if (share((unsigned)place, &h) == 0)
+		fn_handover_send(p->sock, &h);
+	fn_fd_internal_close(p->sock);
+	p->sock = -1;		/* it is freed (fn_peer_event()) */
+	return true;
+}
+
 static bool met_message(struct peer *p, const struct fn_peer_msg *m, int *fd)
 {
-	if (m->version != FN_PEER_VERSION || *fd < 0 || !p->listener)
+	if (m->version != FN_PEER_VERSION || !p->listener)
+		return false;
+	if (m->type == FN_PEER_JOIN)
+		return asked(p, m);
+	if (*fd < 0)
 		return false;
 	if (m->type == FN_PEER_PAGE && !p->page) {
 		p->page = fn_peer_map_shared(*fd, FN_PAGE_SIZE);
@@ -433,6 +489,50 @@ void fn_fabric_settle(void)
 void fn_fabric_fork_prepare(void)
 {
 	fn_rendezvous_fork_prepare();
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+		fn_group_post(i);
+}
+
+/* ---- exec ---- */
+
+/* Has the next program a descriptor of f? */
+static bool inherited(const struct fn_file *f)
+{
+	for (unsigned fd = 0; f && fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] == f && fn_sys_fcntl((int)fd, F_GETFD, 0) == 0)
+			return true;
+	return false;
+}
+
+size_t fn_fabric_handover_size(void)
+{
+	unsigned n = fn_config.fabric ? fn_rendezvous_count() : 0;
+
+	return n ? sizeof(FN_HANDOVER_VAR) + n * FN_HANDOVER_TEXT : 0;
+}
+
+bool fn_fabric_handover(char *text)
+{
+	char *at = stpcpy(text, FN_HANDOVER_VAR), *begin = at;
+	struct fn_handover h;
+
+	fn_engine_lock();
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+		if (inherited(fn_rendezvous_file(i)) && share(i, &h) == 0 && fn_handover_inherit(&h, true) == 0)
+			at = fn_handover_print(at, &h);
+	fn_engine_unlock();
+	return at > begin;
+}
+
+void fn_fabric_handover_undo(void)
+{
+	struct fn_handover h;
+
+	fn_engine_lock();
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+		if (inherited(fn_rendezvous_file(i)) && fn_rendezvous_share(i, &h) == 0)
+			fn_handover_inherit(&h, false);
+	fn_engine_unlock();
 }
 
 void fn_fabric_unlisten(const struct fn_file *f)

@@ -15,6 +15,7 @@
 #include "shim/engine.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
+#include "shim/handover.h"
 #include "shim/info.h"
 #include "shim/keeper.h"
 #include "shim/log.h"
@@ -77,8 +78,10 @@ void fn_shim_init(const char *program)
 {
 	struct fn_conf_report quiet = { .fn = count_error }, loud = { .fn = report };
 	bool secure = getauxval(AT_SECURE);
-	unsigned errors = fn_conf_load(&fn_config, environ, secure, &quiet);
+	unsigned errors;
 
+	fn_handover_begin();
+	errors = fn_conf_load(&fn_config, environ, secure, &quiet);
 	fn_log_init(&fn_config);
 	if (errors && !fn_config.disable) {	/* once more, now that it is known where messages go */
 		fn_conf_load(&fn_config, environ, secure, &loud);
@@ -90,6 +93,7 @@ void fn_shim_init(const char *program)
 	fn_shim_active = !secure && !fn_config.disable && !errors && (fn_config.nnics || fn_config.fabric);
 	if (fn_shim_active)
 		fn_meet_inherited();
+	fn_handover_end();
 }
 
 /* ---- arena ---- */

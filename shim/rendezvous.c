@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "shim/engine.h"
@@ -22,8 +23,11 @@
 
 static struct place {
 	const struct fn_file *file;	/* NULL: free */
-	int fd;				/* internal; -1: paused */
+	int fd;				/* internal; -1: paused, or another image has the name */
+	int asking;			/* internal: connected to that one, who is to answer; -1 */
+	unsigned rest;			/* ticks until it is asked again */
 	uid_t uid;			/* who listened on it */
+	uid_t owner;			/* of the kernel's socket */
 	uint64_t cookie;
 	bool forked;			/* another image has the listener too */
 	bool watched;
@@ -31,6 +35,9 @@ static struct place {
 } places[FN_RENDEZVOUS_MAX];
 static unsigned top;			/* places in use are below */
 static bool paused;
+static bool missing;			/* there are names that we might get */
+
+#define REST_TICKS	100		/* a second: whoever has not answered is not asked all the time */
 
 /* The socket by which the kernel is asked whose a listener is: one for the image, of the namespaces that it is in. */
 static struct {
@@ -39,15 +46,32 @@ static struct {
 	uint32_t seq;
 } diag = { .fd = -1 };
 
+#define NAME_FORMAT	"fastnet/listener/%u/%016llx"
+
 static socklen_t name_of(uint64_t cookie, struct sockaddr_un *un)
 {
 	int n;
 
 	memset(un, 0, sizeof(*un));
 	un->sun_family = AF_UNIX;
-	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "fastnet/listener/%u/%016llx", FN_PEER_VERSION,
+	n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, NAME_FORMAT, FN_PEER_VERSION,
 		     (unsigned long long)cookie);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
+}
+
+uint64_t fn_rendezvous_named(int fd)
+{
+	struct sockaddr_un un, own;
+	socklen_t len = sizeof(own);
+	unsigned long long cookie;
+	unsigned version;
+
+	memset(&own, 0, sizeof(own));
+	if (fn_sys(SYS_getsockname, fd, &own, &len) < 0 || own.sun_family != AF_UNIX || len >= sizeof(own) ||
+	    sscanf(own.sun_path + 1, "fastnet/listener/%u/%16llx", &version, &cookie) != 2 || name_of(cookie, &un) != len ||
+	    memcmp(&un, &own, len) != 0)
+		return 0;
+	return cookie;
 }
 
 /* ---- our own listeners ---- */
@@ -70,27 +94,107 @@ static int make_name(uint64_t cookie)
 	return fd;
 }
 
+/* Another image has the name: who may have made it is asked for it. The socket on which the answer comes, or -errno. */
+static int ask_for(uint64_t cookie, uid_t owner)
+{
+	struct fn_rendezvous at = { .cookie = cookie, .uid = owner };
+	int sock = fn_rendezvous_connect(&at), ret;
+
+	if (sock < 0)
+		return sock;
+	ret = fn_peer_send(sock, FN_PEER_JOIN, cookie, 0, -1);
+	if (ret == 0)
+		return sock;
+	fn_fd_internal_close(sock);
+	return ret;
+}
+
+/* p has got that; false: and it is no use. */
+static bool have(struct place *p, struct fn_handover *h)
+{
+	int ret = fn_board_adopt(&p->board, h->fd[FN_HANDOVER_IN], h->fd[FN_HANDOVER_OUT], h->fd[FN_HANDOVER_MEMORY]);
+
+	if (ret < 0 && ret != -EEXIST) {
+		fn_handover_close(h);
+		return false;
+	}
+	p->fd = h->fd[FN_HANDOVER_NAME];
+	p->forked = true;
+	if (p->fd >= 0)
+		fn_fd_internal_track(&p->fd);
+	for (unsigned i = FN_HANDOVER_IN; ret == -EEXIST && i < FN_HANDOVER_FDS; i++)
+		fn_fd_internal_close(h->fd[i]);
+	return true;
+}
+
+static void stop_asking(struct place *p)
+{
+	fn_fd_internal_close(p->asking);
+	p->asking = -1;
+}
+
+/* p's name is made, or somebody is asked for it. -errno: neither. */
+static int make_or_ask(struct place *p)
+{
+	p->fd = make_name(p->cookie);
+	if (p->fd >= 0) {
+		fn_fd_internal_track(&p->fd);
+		return 0;
+	}
+	if (p->fd == -EADDRINUSE) {
+		p->forked = true;
+		p->asking = ask_for(p->cookie, p->owner);
+		if (p->asking >= 0)
+			fn_fd_internal_track(&p->asking);
+	}
+	p->asking = fn_max(p->asking, -1);
+	p->fd = -1;
+	p->rest = REST_TICKS;
+	return p->forked ? 0 : -ENOENT;
+}
+
+static struct place *free_place(void)
+{
+	for (unsigned i = 0; i < FN_RENDEZVOUS_MAX; i++) {
+		if (places[i].file)
+			continue;
+		top = fn_max(top, i + 1);
+		return &places[i];
+	}
+	return NULL;
+}
+
+/* Two files of one listener in one image: the first one has its name. */
+static bool known(uint64_t cookie)
+{
+	bool forked;
+
+	return fn_rendezvous_own(cookie, &forked);
+}
+
 void fn_rendezvous_open(struct fn_file *f, int fd)
 {
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-	unsigned i;
-	int name;
+	struct place new = { .file = f, .fd = -1, .asking = -1, .uid = (uid_t)fn_sys(SYS_geteuid, 0) }, *p;
+	socklen_t len = sizeof(new.cookie);
+	struct fn_handover h;
+	struct stat st;
+	bool come;
 
-	if (!fn_config.fabric || fn_sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+	if (!fn_config.fabric || fn_sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &new.cookie, &len) < 0 ||
+	    fn_sys(SYS_fstat, fd, &st) < 0)
 		return;
-	name = paused ? -1 : make_name(cookie);
-	if (name < 0 && !paused)
-		return;
+	new.owner = st.st_uid;
+	come = fn_handover_take(new.cookie, &h);
 	fn_engine_lock();
-	for (i = 0; i < FN_RENDEZVOUS_MAX && places[i].file; i++)
-		;
-	if (i < FN_RENDEZVOUS_MAX) {
-		places[i] = (struct place){ .file = f, .fd = name, .uid = (uid_t)fn_sys(SYS_geteuid, 0), .cookie = cookie };
-		fn_fd_internal_track(&places[i].fd);
-		top = fn_max(top, i + 1);
-	} else {
-		fn_fd_internal_close(name);
+	p = known(new.cookie) ? NULL : free_place();
+	if (p) {
+		*p = new;
+		come = come && have(p, &h);
+		if (p->fd < 0 && !paused && make_or_ask(p) < 0 && !come)
+			p->file = NULL;
+		missing |= p->file && p->fd < 0;
+	} else if (come) {
+		fn_handover_close(&h);
 	}
 	fn_engine_unlock();
 }
@@ -110,6 +214,7 @@ uint64_t fn_rendezvous_close(const struct fn_file *f)
 	if (!p)
 		return 0;
 	fn_fd_internal_close(p->fd);
+	stop_asking(p);
 	fn_board_close(&p->board);
 	p->file = NULL;
 	return p->cookie;
@@ -145,7 +250,7 @@ void fn_rendezvous_fork_prepare(void)
 {
 	for (unsigned i = 0; i < top; i++)
 		if (places[i].file)
-			fn_board_make(&places[i].board);
+			fn_board_make(&places[i].board, places[i].cookie);
 }
 
 int fn_rendezvous_place(const struct fn_file *f)
@@ -177,8 +282,35 @@ void fn_rendezvous_leave(void)
 		if (!places[i].file)
 			continue;
 		fn_fd_internal_close(places[i].fd);
+		stop_asking(&places[i]);
 		places[i].file = NULL;
 	}
+}
+
+int fn_rendezvous_share(unsigned i, struct fn_handover *h)
+{
+	struct place *p = &places[i];
+	int ret;
+
+	if (i >= top || !p->file)
+		return -ENOENT;
+	ret = fn_board_make(&p->board, p->cookie);
+	if (ret < 0)
+		return ret;
+	*h = (struct fn_handover){ .fd = { p->fd, p->board.in, p->board.out, p->board.memory } };
+	p->forked = true;
+	return 0;
+}
+
+int fn_rendezvous_asking(unsigned i)
+{
+	return i < top && places[i].file ? places[i].asking : -1;
+}
+
+bool fn_rendezvous_may_have(unsigned i, uint64_t cookie, uid_t uid)
+{
+	return i < top && places[i].file && places[i].cookie == cookie && (uid == places[i].owner || !uid) &&
+	       fn_uid_known(uid);
 }
 
 void fn_rendezvous_pause(void)
@@ -188,31 +320,56 @@ void fn_rendezvous_pause(void)
 		if (!places[i].file)
 			continue;
 		fn_fd_internal_close(places[i].fd);
+		stop_asking(&places[i]);
 		places[i].fd = -1;
 	}
 }
 
+/* Has the answer to p's question come? Who has it may have ended: then the name can be had. */
+static void hear(struct place *p)
+{
+	struct fn_handover h;
+	int ret = fn_handover_look(p->asking, &h);
+
+	if (ret == -EAGAIN)
+		return;
+	stop_asking(p);
+	if (ret == 0 && have(p, &h))
+		return;
+	if (p->uid == fn_uid_own())
+		p->fd = fn_max(make_name(p->cookie), -1);
+	if (p->fd >= 0)
+		fn_fd_internal_track(&p->fd);
+}
+
+/* p has no name. True: it has one now, or asks by another socket. */
+static bool regain(struct place *p, uid_t uid)
+{
+	bool asked = p->asking >= 0;
+
+	if (asked)
+		hear(p);
+	else if (p->uid != uid)
+		return false;
+	else if (p->rest)
+		p->rest--;
+	else
+		make_or_ask(p);
+	missing |= p->fd < 0;
+	return p->fd >= 0 || (!asked && p->asking >= 0);
+}
+
 void fn_rendezvous_resume(void (*watch)(unsigned place))
 {
-	uid_t uid = fn_uid_own();
+	uid_t uid;
 
-	if (!paused)
+	if (fn_likely(!paused && !missing))
 		return;
-	paused = false;
-	for (unsigned i = 0; i < top; i++) {
-		struct place *p = &places[i];
-
-		if (!p->file || p->fd >= 0 || p->uid != uid)
-			continue;
-		p->fd = make_name(p->cookie);
-		paused |= p->fd == -EADDRINUSE;	/* another image of ours was first, and may end */
-		if (p->fd < 0)
-			p->fd = -1;
-		else
-			fn_fd_internal_track(&p->fd);
-		if (p->fd >= 0 && p->watched)
+	paused = missing = false;
+	uid = fn_uid_own();
+	for (unsigned i = 0; i < top; i++)
+		if (places[i].file && places[i].fd < 0 && regain(&places[i], uid) && places[i].watched)
 			watch(i);
-	}
 }
 
 void fn_rendezvous_forked(bool child)

@@ -11,6 +11,7 @@
 
 #include "shim/board.h"
 #include "shim/file.h"
+#include "shim/handover.h"
 
 #define FN_RENDEZVOUS_MAX 256	/* listeners of an image; further ones are the kernel's only */
 
@@ -22,8 +23,11 @@ struct fn_rendezvous {
 	uid_t speaker;	/* who has made its name; by fn_rendezvous_connect() */
 };
 
-/* f, whose number is fd, has just begun to listen: make its name. Failing is no error of the program's: nobody will come by
- * the fabric then. Called without locks, in the call that listens. */
+/*
+ * f, whose number is fd, has just begun to listen: make its name. Failing is no error of the program's: nobody will come by
+ * the fabric then. If the kernel's socket is another image's listener as well, what that one has comes with the program
+ * (handover.h), or is asked for: the answer comes in time. Called without locks, in the call that listens.
+ */
 void fn_rendezvous_open(struct fn_file *f, int fd);
 /* The end of f: the name goes. With the engine's lock held. Its cookie, 0: there was none. */
 uint64_t fn_rendezvous_close(const struct fn_file *f);
@@ -35,6 +39,8 @@ int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at);
 int fn_rendezvous_connect(struct fn_rendezvous *at);
 /* Does at->speaker's word count for that listener? Only its user's, or root's. */
 bool fn_rendezvous_speaks(const struct fn_rendezvous *at);
+/* The cookie in the name of a descriptor that listens at a rendezvous of our layout; 0: it is something else. */
+uint64_t fn_rendezvous_named(int fd);
 /* The image is in other namespaces, or another image: the kernel is to be asked anew. */
 void fn_rendezvous_namespace(void);
 
@@ -52,8 +58,18 @@ const struct fn_file *fn_rendezvous_file(unsigned i);
 int fn_rendezvous_place(const struct fn_file *f);
 /* f has opened its stack side: its place, to be watched from now on; -1: it has no name. */
 int fn_rendezvous_watch(const struct fn_file *f);
-/* No name is ours any more; and again, those whose user we still are. What has one then is told to be watched. */
+/* What place i has for other images: a board too, the name perhaps; -errno. */
+int fn_rendezvous_share(unsigned i, struct fn_handover *h);
+/* The socket by which place i has asked another image for it; -1. */
+int fn_rendezvous_asking(unsigned i);
+/* May a process of that user, who asks for what belongs to the listener of that cookie, have what place i has? */
+bool fn_rendezvous_may_have(unsigned i, uint64_t cookie, uid_t uid);
+/* No name is ours any more; and again, those whose user we still are. */
 void fn_rendezvous_pause(void);
+/*
+ * Now and then: names that we have not got are made, or asked for. What has one then, and what asks by a socket, is told to
+ * be watched.
+ */
 void fn_rendezvous_resume(void (*watch)(unsigned place));
 /* All names go for good: the image has left the network namespace that they are in. */
 void fn_rendezvous_leave(void);

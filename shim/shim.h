@@ -48,6 +48,12 @@ void fn_shim_exit(void);
 /* Before a program image is replaced by exec, and when it was not. */
 void fn_shim_exec(void);
 void fn_shim_exec_failed(void);
+/*
+ * What the next program is to be told in its environment, when it will have the library: the bytes that it takes at most, 0:
+ * nothing; and the text, "NAME=value": false: nothing after all.
+ */
+size_t fn_shim_exec_word_size(void);
+bool fn_shim_exec_word(char *text);
 /* Before setgroups, initgroups, prctl(PR_CAPBSET_DROP): open what needs privileges. */
 void fn_shim_privileges(void);
 /* Before system call n, a set*id, with those arguments: likewise, and what other images share is left if an ID changes. */

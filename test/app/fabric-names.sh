@@ -255,7 +255,7 @@ while held() != before and time.time() < end:
 print("held", held() == before, before, held())
 END
 peer_h=$TOP/shim/peer.h
-types=$(sed -nE 's/^enum fn_peer_type \{ FN_PEER_(.*) \};/\1/p' "$peer_h")
+types=$(tr -d '\n\t' <"$peer_h" | sed -nE 's/.*enum fn_peer_type \{ FN_PEER_([^}]*) \};.*/\1/p')
 [ -n "$types" ] || fail "no message types in $peer_h"
 kind()	# kind NAME: its number
 {

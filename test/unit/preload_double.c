@@ -413,6 +413,16 @@ int fn_shim_retire(void)
 	return (int)call("retire", 0);
 }
 
+size_t fn_shim_exec_word_size(void)
+{
+	return 0;
+}
+
+bool fn_shim_exec_word(char *text)
+{
+	return false;
+}
+
 void fn_shim_exec_failed(void)
 {
 	call("exec_failed", 0);

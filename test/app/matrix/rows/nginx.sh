@@ -90,7 +90,6 @@ nginx_replaced()
 	[ -z "$(comm -12 <(echo "$1") <(pgrep -P "$(cat nginx.pid)" | sort))" ]
 }
 
-known nginx-usr2 fabric "the new binary's workers do not take what was offered to the old ones' listener"
 row nginx-usr2 "nginx: the binary replaced while it serves (USR2, WINCH, QUIT)" nginx curl
 nginx-usr2()
 {
