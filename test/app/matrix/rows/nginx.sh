@@ -41,10 +41,10 @@ nginx_pages()
 	same got www/big "a large file"
 }
 
-# nginx_load SECONDS: requests over kept and over new connections in the background of the row; nginx_loaded judges.
+# nginx_load SECONDS WRK-OPTIONS…: requests in the background of the row; nginx_loaded judges.
 nginx_load()
 {
-	peer wrk -t1 -c32 -d"$1" "http://$HERE/1k" >wrk.out 2>&1 &
+	peer wrk -t1 -c32 -d"$1" "${@:2}" "http://$HERE/1k" >wrk.out 2>&1 &
 	load_pid=$!
 }
 nginx_loaded()
@@ -90,7 +90,7 @@ nginx_replaced()
 	[ -z "$(comm -12 <(echo "$1") <(pgrep -P "$(cat nginx.pid)" | sort))" ]
 }
 
-row nginx-usr2 "nginx: the binary replaced while it serves (USR2, WINCH, QUIT)" nginx curl
+row nginx-usr2 "nginx: the binary replaced while it serves (USR2, WINCH, QUIT)" nginx curl wrk
 nginx-usr2()
 {
 	local old
@@ -99,11 +99,15 @@ nginx-usr2()
 	nginx_server
 	old=$(cat nginx.pid)
 	nginx_pages "http://$HERE"
+	# without kept ones, which end with the old worker: a request on its way then is an error natively, too; on a port
+	# nobody serves while it changes hands
+	[ "$MODE" = port ] || nginx_load 2s -H "Connection: close"
 	kill -USR2 "$old"
 	await test -s nginx.pid.oldbin -a -s nginx.pid || fail "no new master"
 	[ "$MODE" = native ] || grep -q libfastnet "/proc/$(cat nginx.pid)/maps" || fail "the new master is not under Fastnet"
 	kill -WINCH "$old"
 	await nginx_workerless "$old" || fail "the old worker stays: $(left)"
+	[ "$MODE" = port ] || nginx_loaded
 	until_answer peer curl -sf -m 2 -o /dev/null "http://$HERE/"
 	nginx_pages "http://$HERE"
 	kill -QUIT "$old"
