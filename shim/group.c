@@ -535,8 +535,18 @@ void fn_fabric_handover_undo(void)
 	fn_engine_unlock();
 }
 
+/* Who has come to f before it ends, and is not known yet: others may have the listener, or are asking for it. */
+static void last_come(const struct fn_file *f)
+{
+	int place = fn_fabric.nic && fn_fabric_alone() ? fn_rendezvous_place(f) : -1;
+
+	if (place >= 0)
+		fn_group_come((unsigned)place);
+}
+
 void fn_fabric_unlisten(const struct fn_file *f)
 {
+	last_come(f);
 	fn_rendezvous_close(f);
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
