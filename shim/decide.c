@@ -223,7 +223,7 @@ static int copy_name(struct fn_file *f, int fd)
 		return 0;
 	if (!fn_stack_is_local(fn_engine.st, ep.ip4))
 		ep.ip4 = 0;
-	ret = fn_sock_bind(f->sk, &ep);
+	ret = fn_sock_bind_given(f->sk, &ep);
 	if (f->any_port)	/* SOCK_BINDPORT_LOCK is not set: a disconnect gives it up */
 		f->sk->opts &= (uint16_t)~FN_SO_BOUND_PORT;
 	return ret;
@@ -286,6 +286,30 @@ static int bind_free(int fd, const struct sockaddr *addr, socklen_t len)
 	return ret;
 }
 
+static bool is_on(int fd, int option)
+{
+	socklen_t len = sizeof(int);
+	int on = 0;
+
+	return fn_sys_getsockopt(fd, SOL_SOCKET, option, &on, &len) == 0 && on;
+}
+
+/* A port that a connection of the stack's has from its listener, of which the kernel does not know (inet_csk_get_port). */
+static bool name_kept(int fd, const struct fn_ep *ep)
+{
+	unsigned opts = (is_on(fd, SO_REUSEADDR) ? FN_SO_REUSEADDR : 0) | (is_on(fd, SO_REUSEPORT) ? FN_SO_REUSEPORT : 0);
+	struct sockaddr_storage own;
+	const uint8_t *addr;
+	uint16_t port = 0;
+	bool kept;
+
+	fn_engine_lock();
+	kept = fn_engine.st && fn_sock_name_kept(fn_engine.st, FN_SOCK_TCP, ep, opts);
+	fn_engine_unlock();
+	/* one that is bound already is EINVAL first */
+	return kept && get_name(fd, &own) && take_addr((void *)&own, &addr, &port) && !port;
+}
+
 static int start_udp(struct fn_file *f, int fd)
 {
 	return fn_engine_start() ? become(f, fd, FN_FILE_UDP, FN_SOCK_UDP) : -ENETDOWN;
@@ -299,6 +323,8 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 
 	if (kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6)
 		return FN_TO_KERNEL;
+	if (kind == FN_ADDR_IP4 && ep.port && f->type == SOCK_STREAM && name_kept(fd, &ep))
+		return -EADDRINUSE;
 	if (kind == FN_ADDR_IP4 && fn_port_has_address(ep.ip4))
 		ret = bind_free(fd, addr, len);
 	else

@@ -122,7 +122,7 @@ static int open_stack_side(struct fn_file *f, int fd)
 	if (fn_sys(SYS_getsockname, fd, &own, &len) < 0 ||
 	    fn_addr_get(f, FN_ADDR_BIND, (void *)&own, len, &ep) != FN_ADDR_IP4)
 		return -EADDRNOTAVAIL;
-	ret = fn_sock_bind(f->sk, &ep);
+	ret = fn_sock_bind_given(f->sk, &ep);
 	return ret < 0 ? ret : fn_tcp_listen(f->sk, f->backlog);
 }
 

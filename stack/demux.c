@@ -332,10 +332,11 @@ static bool bind_clash(const struct fn_sock *sk, const struct fn_sock *other)
 	return !(both & FN_SO_REUSEADDR) || other->opts & FN_SO_LISTENING;
 }
 
-/* The connections on sk's port; a walk through the whole table, for a bind to a port that has some. */
-static bool conns_clash(const struct fn_demux *d, const struct fn_sock *sk)
+bool fn_demux_conns_clash(const struct fn_stack *st, const struct fn_sock *sk)
 {
-	uint32_t i, n = d->mask + 1 + d->split;
+	const struct fn_demux *d = st->demux;
+	const struct port *port = port_find(d, sk->kind, sk->local.port);
+	uint32_t i, n = port && port->conns ? d->mask + 1 + d->split : 0;
 	const struct fn_sock *c;
 
 	for (i = 0; i < n; i++)
@@ -356,8 +357,6 @@ int fn_demux_bind(struct fn_stack *st, struct fn_sock *sk)
 	for (other = port->socks; other; other = other->bind_next)
 		if (bind_clash(sk, other))
 			return -EADDRINUSE;
-	if (port->conns && conns_clash(st->demux, sk))
-		return -EADDRINUSE;
 	sk->bind_next = port->socks;
 	port->socks = sk;
 	sk->opts |= FN_SO_IN_BOUND;

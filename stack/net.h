@@ -158,8 +158,10 @@ struct fn_sock *fn_demux_bound(const struct fn_stack *st, enum fn_sock_kind kind
 /* Each socket that fits, one after another (broadcasts); after NULL: the first. */
 struct fn_sock *fn_demux_next(const struct fn_stack *st, enum fn_sock_kind kind, const struct fn_ep *local,
 			      const struct fn_ep *remote, const struct fn_sock *after);
-/* 0 or -EADDRINUSE by Linux's bind rules. */
+/* 0 or -EADDRINUSE by Linux's bind rules, as far as other bound sockets go. */
 int fn_demux_bind(struct fn_stack *st, struct fn_sock *sk);
+/* And as far as connections on its port go; a walk through the whole table if there are any. Of sk .kind, .local and .opts. */
+bool fn_demux_conns_clash(const struct fn_stack *st, const struct fn_sock *sk);
 /* Leave the port's chain, as a listener too; harmless when sk is not in it. */
 void fn_demux_unbind(struct fn_stack *st, struct fn_sock *sk);
 /* TCP: a bound socket begins to listen: checked again, as Linux does, for two sockets with SO_REUSEADDR may be bound to one

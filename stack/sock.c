@@ -45,7 +45,14 @@ static bool may_bind(const struct fn_sock *sk, uint32_t ip4)
 	return sk->kind == FN_SOCK_UDP && fn_ip4_is_bcast(sk->st, ip4);
 }
 
-int fn_sock_bind(struct fn_sock *sk, const struct fn_ep *local)
+static int take_port(struct fn_sock *sk, bool given)
+{
+	if (!sk->local.port)
+		return sk->kind == FN_SOCK_UDP ? -EADDRINUSE : 0;
+	return !given && fn_demux_conns_clash(sk->st, sk) ? -EADDRINUSE : fn_demux_bind(sk->st, sk);
+}
+
+static int bind_to(struct fn_sock *sk, const struct fn_ep *local, bool given)
 {
 	int err;
 
@@ -57,7 +64,7 @@ int fn_sock_bind(struct fn_sock *sk, const struct fn_ep *local)
 	sk->local.port = local->port;
 	if (!local->port && sk->kind == FN_SOCK_UDP)
 		sk->local.port = fn_demux_ephemeral(sk->st, sk, local->ip4, NULL);
-	err = sk->local.port ? fn_demux_bind(sk->st, sk) : local->port || sk->kind == FN_SOCK_UDP ? -EADDRINUSE : 0;
+	err = take_port(sk, given);
 	if (err) {
 		sk->local = (struct fn_ep){0};
 		return err;
@@ -67,6 +74,23 @@ int fn_sock_bind(struct fn_sock *sk, const struct fn_ep *local)
 	if (local->port)
 		sk->opts |= FN_SO_BOUND_PORT;
 	return 0;
+}
+
+int fn_sock_bind(struct fn_sock *sk, const struct fn_ep *local)
+{
+	return bind_to(sk, local, false);
+}
+
+int fn_sock_bind_given(struct fn_sock *sk, const struct fn_ep *local)
+{
+	return bind_to(sk, local, true);
+}
+
+bool fn_sock_name_kept(const struct fn_stack *st, enum fn_sock_kind kind, const struct fn_ep *local, unsigned opts)
+{
+	struct fn_sock sk = { .kind = (uint8_t)kind, .local = *local, .opts = (uint16_t)opts };
+
+	return fn_demux_conns_clash(st, &sk);
 }
 
 int fn_sock_connect(struct fn_sock *sk, const struct fn_ep *remote)

@@ -110,6 +110,14 @@ struct fn_sock *fn_sock_open(struct fn_stack *st, enum fn_sock_kind kind, void *
 int fn_sock_bind(struct fn_sock *sk, const struct fn_ep *local);
 
 /*
+ * The same of a name that the host's kernel has given, which knows all that is bound but not our connections: they are
+ * no hindrance. Whoever names a port asks about them before, as Linux does in bind(): whether one keeps it from a socket
+ * with these options (FN_SO_REUSEADDR, FN_SO_REUSEPORT). A port that the kernel has chosen itself cannot be refused.
+ */
+int fn_sock_bind_given(struct fn_sock *sk, const struct fn_ep *local);
+bool fn_sock_name_kept(const struct fn_stack *st, enum fn_sock_kind kind, const struct fn_ep *local, unsigned opts);
+
+/*
  * TCP: send a SYN; -EINPROGRESS. UDP: fix the remote end; 0. -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL (no port free),
  * -EADDRINUSE (the 4-tuple exists), -EALREADY, -EISCONN as connect(2) says. The outcome of a TCP attempt: POLLOUT with
  * error 0 (tcp_state ESTABLISHED or beyond), or error set.

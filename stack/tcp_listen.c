@@ -25,7 +25,7 @@ int fn_tcp_listen(struct fn_sock *sk, int backlog)
 	if (!sk->local.port)
 		return -EADDRINUSE;
 	if (!(sk->opts & FN_SO_IN_BOUND))
-		err = fn_demux_bind(sk->st, sk);
+		err = fn_demux_conns_clash(sk->st, sk) ? -EADDRINUSE : fn_demux_bind(sk->st, sk);
 	if (!err)
 		err = fn_demux_listen(sk->st, sk);
 	if (err)

@@ -175,7 +175,9 @@ Test(demux, a_port_that_the_stack_chose_for_a_connection_can_be_named)
 	struct fn_sock *c = conn(IP(10, 0, 0, 1), 40000, IP(10, 0, 0, 2), 80);
 	struct fn_sock *x = sock(FN_SOCK_TCP, 0, 40000, 0), *y = sock(FN_SOCK_TCP, 0, 40000, 0);
 
+	cr_assert(fn_demux_conns_clash(st, x));
 	c->opts |= FN_SO_EPHEMERAL;
+	cr_assert_not(fn_demux_conns_clash(st, x));
 	cr_assert_eq(fn_demux_bind(st, x), 0);
 	cr_assert_eq(fn_demux_bind(st, y), -EADDRINUSE);
 }
@@ -185,17 +187,20 @@ Test(demux, connections_hold_their_port_against_bind_without_reuseaddr)
 	struct fn_sock *c = conn(IP(10, 0, 0, 1), 80, IP(10, 0, 0, 2), 4000), *x = sock(FN_SOCK_TCP, 0, 80, 0);
 	struct fn_sock *other = sock(FN_SOCK_TCP, IP(10, 0, 0, 9), 80, 0);
 
-	cr_assert_eq(fn_demux_bind(st, x), -EADDRINUSE);
-	cr_assert_eq(fn_demux_bind(st, other), 0);
-	fn_demux_unbind(st, other);
+	cr_assert(fn_demux_conns_clash(st, x));
+	cr_assert_not(fn_demux_conns_clash(st, other));
 	x->opts |= RA;
-	cr_assert_eq(fn_demux_bind(st, x), -EADDRINUSE);
+	cr_assert(fn_demux_conns_clash(st, x));
 	c->opts |= RA;
-	cr_assert_eq(fn_demux_bind(st, x), 0);
-	fn_demux_unbind(st, x);
-	fn_demux_del_conn(st, c);
+	cr_assert_not(fn_demux_conns_clash(st, x));
+	c->opts = FN_SO_REUSEPORT | FN_SO_IN_CONN;
+	cr_assert(fn_demux_conns_clash(st, x));
+	x->opts = FN_SO_REUSEPORT;
+	cr_assert_not(fn_demux_conns_clash(st, x));
 	x->opts = 0;
-	cr_assert_eq(fn_demux_bind(st, x), 0);
+	cr_assert(fn_demux_conns_clash(st, x));
+	fn_demux_del_conn(st, c);
+	cr_assert_not(fn_demux_conns_clash(st, x));
 }
 
 Test(demux, the_most_specific_udp_socket_wins)

@@ -93,3 +93,20 @@ Test(tcp_tw, without_objects_the_wait_is_given_up)
 	cr_assert_eq(st->tcp_pool.used, 0);
 	cr_assert_gt(st->tcp->tw_pool.failed, 0);
 }
+
+Test(tcp_tw, its_port_is_refused_unless_the_kernel_has_given_it)
+{
+	struct fn_ep name = {.port = fn_be16(80)};
+	struct fn_sock *l;
+
+	time_wait();	/* accepted by a listener with SO_REUSEADDR, which has gone */
+	l = fn_sock_open(st, FN_SOCK_TCP, &events);
+	cr_assert(fn_sock_name_kept(st, FN_SOCK_TCP, &name, 0));
+	cr_assert_not(fn_sock_name_kept(st, FN_SOCK_TCP, &name, FN_SO_REUSEADDR));
+	cr_assert_eq(fn_sock_bind(l, &name), -EADDRINUSE);
+	cr_assert_eq(fn_sock_bind_given(l, &name), 0);
+	cr_assert_eq(fn_tcp_listen(l, 5), 0);
+	fn_sock_close(l);
+	pass(61 * SEC);
+	cr_assert_not(fn_sock_name_kept(st, FN_SOCK_TCP, &name, 0));
+}

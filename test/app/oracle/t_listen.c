@@ -55,6 +55,52 @@ static void in_use(void)
 	close(b);
 }
 
+/* One more listener on a port whose former listener has accepted a connection; SO_REUSEADDR of both or not. */
+static void again(const char *when, int port)
+{
+	struct sockaddr_in sin = addr_of(o.local, port);
+
+	for (int reuse = 0; reuse < 2; reuse++) {
+		int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), slot, fd;
+
+		set_int(l, SOL_SOCKET, SO_REUSEADDR, reuse);
+		say("%s, reuse %d", when, reuse);
+		if (TRY(bind(l, (struct sockaddr *)&sin, sizeof(sin))) == 0 && TRY(listen(l, 4)) == 0) {
+			poll(&(struct pollfd){ .fd = l, .events = POLLIN }, 1, 0);
+			slot = (int)peer("connect %d", port);
+			say("connected: %d", slot >= 0);
+			fd = accept(l, NULL, NULL);
+			peer("rst %d", slot);
+			until(fd, POLLHUP);
+			close(fd);
+		}
+		close(l);
+	}
+}
+
+/* What an accepted connection keeps of its listener's name: established, and in TIME_WAIT. */
+static void name_kept(int reuse)
+{
+	struct sockaddr_in sin = addr_of(o.local, 0);
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), slot, fd, port;
+
+	say("name of a listener with reuse %d", reuse);
+	set_int(l, SOL_SOCKET, SO_REUSEADDR, reuse);
+	TRY(bind(l, (struct sockaddr *)&sin, sizeof(sin)));
+	TRY(listen(l, 4));
+	port = port_of(l);
+	poll(&(struct pollfd){ .fd = l, .events = POLLIN }, 1, 0);
+	slot = (int)peer("connect %d", port);
+	fd = accept(l, NULL, NULL);
+	close(l);
+	again("established", port);
+	shutdown(fd, SHUT_WR);
+	peer("close %d", slot);
+	until(fd, POLLHUP);
+	close(fd);
+	again("TIME_WAIT", port);
+}
+
 static void pending(void)
 {
 	struct sockaddr_storage ss;
@@ -296,6 +342,8 @@ void t_listen(void)
 {
 	states();
 	in_use();
+	name_kept(0);
+	name_kept(1);
 	pending();
 	early();
 	inherits();
