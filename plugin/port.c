@@ -133,10 +133,6 @@ static int settle_mtu(struct opening *o)
 	return 0;
 }
 
-/*
- * Buffers. One queue of equal objects without gaps (AF_XDP makes it its frame area; that is what NO_IOVA_CONTIG is for,
- * where no device needs physical addresses), and without atomic operations: everything is under the stack's lock.
- */
 /* Memory for the buffers: huge pages that have gone since EAL began are no reason to fail, where no device reads them. */
 static int populate(struct opening *o)
 {
@@ -151,6 +147,10 @@ static int populate(struct opening *o)
 	return rc > 0 ? rc : -rte_errno;
 }
 
+/*
+ * Buffers. One queue of equal objects without gaps (AF_XDP makes it its frame area; that is what NO_IOVA_CONTIG is for,
+ * where no device needs physical addresses), and without atomic operations: everything is under the stack's lock.
+ */
 static int make_pool(struct opening *o)
 {
 	static unsigned serial;

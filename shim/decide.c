@@ -66,6 +66,7 @@ int fn_shim_socket(int domain, int type, int protocol)
 	f->domain = domain;
 	f->type = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
 	f->protocol = protocol;
+	fd = fn_fd_raise(fd, type & SOCK_CLOEXEC);
 	if (!fn_fd_install(fd, f))
 		fn_file_put(f);
 	return fd;

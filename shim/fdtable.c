@@ -75,6 +75,19 @@ bool fn_fd_install(int fd, struct fn_file *f)
 	return true;
 }
 
+int fn_fd_raise(int fd, bool cloexec)
+{
+	int to;
+
+	if (fn_likely((unsigned)fd >= fn_fdtable.floor || fd < 3))
+		return fd;
+	to = fn_sys_fcntl(fd, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, fn_fdtable.floor);
+	if (to < 0)	/* RLIMIT_NOFILE: it is the kernel's then */
+		return fd;
+	fn_sys_close(fd);
+	return to;
+}
+
 int fn_fd_number(const struct fn_file *f, int fd)
 {
 	if (fd >= 0 && fn_fdtable.file[fd] == f)
@@ -256,10 +269,12 @@ int fn_fd_dup(int fd)
 int fn_fd_fcntl_dup(int fd, int cmd, int min)
 {
 	struct fn_file *f = fn_fd_get(fd);
+	bool cloexec = cmd == F_DUPFD_CLOEXEC;
 	int to, ret;
 
 	fn_lock_take(&fn_fdtable.lock);
-	to = alias(fn_sys_fcntl(fd, cmd, min), f, cmd == F_DUPFD_CLOEXEC);
+	to = fn_sys_fcntl(fd, cmd, min);
+	to = alias(f ? fn_fd_raise(to, cloexec) : to, f, cloexec);
 	fn_lock_release(&fn_fdtable.lock);
 	if (for_kernel(f, to)) {
 		fn_sys_close(to);

@@ -46,6 +46,9 @@ int fn_fdtable_init(unsigned floor);
 /* fd, just got from the kernel, stands for f from now on; takes over the caller's reference. false: fd is below the floor
  * or beyond the table (the caller keeps the reference and leaves fd to the kernel). */
 bool fn_fd_install(int fd, struct fn_file *f);
+/* fd, just got from the kernel, for a file of ours: a number from the floor on instead, where there is one (fd_base). 0 to
+ * 2 stay what Linux gives. */
+int fn_fd_raise(int fd, bool cloexec);
 /* Clear the entry; the file's reference goes to the caller, NULL when there was none. */
 struct fn_file *fn_fd_remove(int fd);
 /* Replace whatever fd stands for when it is still `f` (a decision for the kernel: NULL). */

@@ -326,6 +326,7 @@ int fn_shim_epoll_create1(int flags)
 	s->file = f;
 	f->set = s;
 	f->plain_set = true;
+	fd = fn_fd_raise(fd, flags & EPOLL_CLOEXEC);
 	if (!fn_fd_install(fd, f))
 		fn_file_put(f);
 	return fd;
