@@ -91,11 +91,14 @@ static int listen_port(void *ctx, unsigned i)
 
 static int connect_port(void *ctx, unsigned i)
 {
-	if (fn_engine_start())
-		return fastnet_info.port[i].state == FN_INFO_PORT_OPEN ? 0 : -ENETDOWN;
+	bool started = fn_engine_start();
+
+	if (started && fastnet_info.port[i].state == FN_INFO_PORT_OPEN)
+		return 0;
 	if (fastnet_info.port[i].state == FN_INFO_PORT_HELD)
 		return fastnet_info.port[i].holder;
-	return fastnet_info.port[i].state == FN_INFO_PORT_FAILED ? -fastnet_info.port[i].error : -ENOMEM;
+	return fastnet_info.port[i].state == FN_INFO_PORT_FAILED ? -fastnet_info.port[i].error :
+	       started ? -ENETDOWN : -ENOMEM;
 }
 
 static int reach(void *ctx, uint32_t ip4, uint16_t port)
@@ -313,7 +316,7 @@ static bool name_kept(int fd, const struct fn_ep *ep)
 
 static int start_udp(struct fn_file *f, int fd)
 {
-	return fn_engine_start() ? become(f, fd, FN_FILE_UDP, FN_SOCK_UDP) : -ENETDOWN;
+	return fn_engine_start() && fn_engine.ports ? become(f, fd, FN_FILE_UDP, FN_SOCK_UDP) : -ENETDOWN;
 }
 
 static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)

@@ -599,8 +599,8 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port)
 
 	if (!fn_config.fabric)
 		return 0;
-	if (fn_fabric.moved)
-		return -EXDEV;
+	if (fn_fabric.closed)
+		return fn_fabric.closed;
 	ret = fn_rendezvous_find(ip4, port, &at);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
@@ -615,20 +615,33 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port)
 
 /* ---- listeners ---- */
 
-void fn_fabric_namespace(bool net)
+static void close_for(int why)
 {
-	fn_rendezvous_namespace();
-	if (!net)
-		return;
 	fn_engine_lock();
-	fn_fabric.moved = true;
+	fn_fabric.closed = why;
 	fn_rendezvous_leave();
 	fn_engine_unlock();
 }
 
+void fn_fabric_namespace(bool net)
+{
+	fn_rendezvous_namespace();
+	if (net)
+		close_for(-EXDEV);
+}
+
+bool fn_fabric_forgo(void)
+{
+	close_for(-EPERM);
+	for (unsigned i = 0; i < top; i++)
+		if (peers[i].state != FN_PEER_FREE)
+			return false;
+	return true;
+}
+
 void fn_fabric_listen(struct fn_file *f, int fd)
 {
-	if (!fn_fabric.moved)
+	if (!fn_fabric.closed)
 		fn_rendezvous_open(f, fd);
 }
 

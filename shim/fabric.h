@@ -40,6 +40,9 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port);
 /* The image is in another user namespace, or, `net`, in another network namespace. In the latter nobody is met any more: which
  * sockets are of which one is not known. Without the lock. */
 void fn_fabric_namespace(bool net);
+/* Nobody is met any more: a seccomp filter will not allow it. False: somebody has been, and calls for them are made still.
+ * Without the lock. */
+bool fn_fabric_forgo(void);
 
 /* A listener begins, opens its stack side, ends. The second and third with the lock held. */
 void fn_fabric_listen(struct fn_file *f, int fd);

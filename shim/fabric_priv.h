@@ -50,7 +50,7 @@ struct fn_fabric {
 	void *payload;
 	uid_t payload_uid;		/* who we were when it was made */
 	uint64_t tick;
-	bool moved;			/* into another network namespace */
+	int closed;			/* nobody is met any more: -errno; 0 */
 	unsigned unprivileged;		/* the first port that any user may have */
 	uint32_t id;			/* under which we claim */
 	unsigned turn;			/* whose offers are looked at first */

@@ -194,6 +194,7 @@ void fn_listen_attach_all(void)
 
 void fn_listen_retry(void)
 {
+	fn_engine_start();	/* one that serves the fabric may get its port only now */
 	attach_all(true);
 }
 

@@ -227,13 +227,20 @@ static void keep_log(void)
 	fn_log_keep(&fd);
 }
 
+static void open_ports(struct fn_stack *st)
+{
+	fn_thread_self()->inside = true;
+	fn_engine.ports = fn_ports_open(st);
+	fn_thread_self()->inside = false;
+}
+
 static bool start_locked(void)
 {
 	struct fn_stack *st;
-	int open;
+	int held = fn_ports_hold();
 	bool fabric;
 
-	if (!fn_ports_hold() && !fn_config.fabric)
+	if (!held && !fn_config.fabric)
 		return false;
 	st = stack_make();
 	if (!st) {
@@ -241,21 +248,34 @@ static bool start_locked(void)
 		arena_drop();
 		return false;
 	}
-	fn_thread_self()->inside = true;
-	open = fn_ports_open(st);
-	fn_thread_self()->inside = false;
+	if (held)
+		open_ports(st);
 	fabric = fn_fabric_start(st);
-	if (!open && !fabric) {
+	if (!fn_engine.ports && !fabric) {
 		arena_drop();
 		return false;
 	}
 	fastnet_info.stack = (uintptr_t)st;
 	fn_engine.st = st;
-	fn_engine.ports = open;
 	fn_engine_poll(fn_now());
-	if (open)
+	if (fn_engine.ports)
 		fn_keeper_start();
 	return true;
+}
+
+/* The stack is there, of the fabric's or another port's making. One that others share stays as it is: what a driver maps is
+ * in this image only. */
+static void open_late(void)
+{
+	int before = fn_engine.ports;
+
+	if (fn_engine.shares || fn_ports_hold() <= before)
+		return;
+	open_ports(fn_engine.st);
+	if (fn_engine.ports && !before)
+		fn_keeper_start();
+	if (fn_engine.watcher)	/* it sleeps without the new one */
+		fn_thread_ring(fn_engine.watcher);
 }
 
 bool fn_engine_start(void)
@@ -263,18 +283,21 @@ bool fn_engine_start(void)
 	uint64_t now;
 	bool ok;
 
-	if (fn_engine.st)
+	if (fn_engine.st && fn_engine.ports == (int)fn_config.nnics)
 		return true;
 	if (!fn_shim_active || fn_engine.barred || fn_engine_init() < 0)
-		return false;
+		return fn_engine.st != NULL;
 	now = fn_now();
 	fn_engine_lock();
 	ok = fn_engine.st != NULL;
-	if (!ok && fn_shim_active && (now >= retry_at || fn_ports_changed())) {
+	if (fn_shim_active && (now >= retry_at || fn_ports_changed())) {
 		retry_at = now + RETRY_NS;
 		fn_crash_backtraces();
 		keep_log();
-		ok = start_locked();
+		if (ok)
+			open_late();
+		else
+			ok = start_locked();
 	}
 	fn_engine_unlock();
 	return ok;

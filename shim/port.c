@@ -115,6 +115,15 @@ static int load_plugin(char *err, size_t len)
 	return 0;
 }
 
+bool fn_ports_to_come(void)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < fn_config.nnics; i++)
+		all = all && ports[i].port;
+	return !all && !lost;
+}
+
 /* ---- who holds a port ---- */
 
 static socklen_t hold_name(const struct fn_nic_conf *c, struct sockaddr_un *un)
@@ -289,6 +298,8 @@ static int open_port(unsigned i, struct fn_stack *st)
 	char err[256] = "", devargs[FN_CONF_DEVARGS];
 	int ret;
 
+	if (p->port)
+		return 0;
 	if (p->hold < 0)
 		return -EADDRINUSE;
 	ret = load_plugin(err, sizeof(err));

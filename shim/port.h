@@ -7,6 +7,8 @@
 
 #include "stack/stack.h"
 
+/* Is one configured that is not open, and could be? */
+bool fn_ports_to_come(void);
 /* Take the configured ports that no other family of processes has; returns how many. Who has the others is recorded.
  * With the lock held. */
 int fn_ports_hold(void);

@@ -41,13 +41,16 @@ static bool wants_port(void)
 	return fn_config.early_open || has_listeners();
 }
 
+/* Ports want them; the fabric does not. */
 void fn_shim_privileges(void)
 {
+	if (!fn_ports_to_come())
+		return;
 	if (fn_config.early_open)
 		fn_engine_start();
 	if (fn_fdtable.size)
 		fn_listen_attach_all();
-	if (!fn_engine.st && wants_port()) {
+	if (!fn_engine.ports && wants_port()) {
 		fn_engine_lock();
 		fn_reserve_take();
 		fn_engine_unlock();
@@ -93,7 +96,7 @@ void fn_shim_chroot(void)
 {
 	leave_others();
 	fn_shim_privileges();
-	if (!fn_engine.st && wants_port()) {
+	if (!fn_engine.ports && wants_port()) {
 		fn_engine_lock();
 		fn_thread_self()->inside = true;
 		fn_ports_prepare();
@@ -184,7 +187,8 @@ static void examine(const struct sock_fprog *prog)
 	groups = n ? fn_seccomp_refuses(code, n, tell_nobody, NULL) : 0;
 	refused |= groups;
 	/* what still matters: without SERVE nothing else does */
-	groups = groups & FN_SECCOMP_SERVE ? FN_SECCOMP_SERVE : ~(fn_engine.st ? FN_SECCOMP_START : 0u);
+	groups = groups & FN_SECCOMP_SERVE ? FN_SECCOMP_SERVE :
+		 ~((fn_engine.st ? FN_SECCOMP_START : 0u) | (fn_config.fabric ? 0u : FN_SECCOMP_FABRIC));
 	if (fn_fdtable.size && n)
 		fn_seccomp_refuses(code, n, tell, &groups);
 	fn_lock_release(&one);
@@ -211,6 +215,8 @@ static void before_filter(const struct sock_fprog *prog)
 		leave_others();
 		fn_shim_privileges();
 	}
+	if (fn_config.fabric && refused & FN_SECCOMP_FABRIC && !fn_fabric_forgo())
+		refused |= FN_SECCOMP_SERVE;
 	if (refused & FN_SECCOMP_SERVE || (refused & FN_SECCOMP_START && !fn_engine.st)) {
 		bar();
 		return;

@@ -21,6 +21,7 @@ enum fn_seccomp_group {
 	FN_SECCOMP_START = 1 << 9,
 	FN_SECCOMP_PLAIN = 1 << 10,
 	FN_SECCOMP_YIELD = 1 << 11,
+	FN_SECCOMP_FABRIC = 1 << 12,
 };
 
 /* A call of seccomp.def that a filter refuses. */

@@ -68,6 +68,25 @@ for steps in "chroot=$LAB_TMP/root nobody filter=all" "nobody capset filter=serv
 	[ -z "$(thread "$LAB_SERVER_PID" eal-intr-thread Uid)" ] || fail "$steps: DPDK has a thread"
 	quit "$steps"
 done
+# The fabric beside the port: with what it takes allowed, a process of the host is met and served, and its death is found
+# out; without, the kernel serves it, and the port is served on.
+cat >"$LAB_TMP/near.py" <<'END'
+import socket
+for i in range(3):
+    s = socket.create_connection(("127.0.0.1", 8000), 5)
+    s.sendall(b"near")
+    assert s.recv(10) == b"near"
+END
+export FASTNET_FABRIC=on
+for steps in "nobody filter=all" "nobody capset filter=serve"; do
+	# shellcheck disable=SC2086
+	confined af_packet $steps
+	FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_exec_server timeout 10 "$RUN" python3 "$LAB_TMP/near.py" || fail "$steps: a process of the host is not served"
+	[ "$steps" != "nobody filter=all" ] || [ "$(reason_of FABRIC python3)" = 3 ] || fail "$steps: the kernel served it"
+	lab_exec_client python3 "$LAB_TMP/client.py" 2 || fail "$steps: the service ends after a process of the host"
+	quit "$steps"
+done
+unset FASTNET_FABRIC
 for steps in "nobody capset" raw; do
 	# shellcheck disable=SC2086
 	confined tap $steps

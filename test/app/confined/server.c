@@ -51,7 +51,7 @@ static void must(int ok, const char *what)
 /* ---- steps ---- */
 
 enum { GROUP_OWN, GROUP_SERVE, GROUP_GROW, GROUP_THREAD, GROUP_LINK, GROUP_LOG, GROUP_SIGNAL, GROUP_EXAMINE, GROUP_PLAIN, GROUP_YIELD, GROUP_NAME,
-       GROUP_FAMILY, GROUP_START };
+       GROUP_FAMILY, GROUP_FABRIC, GROUP_START };
 
 static const struct {
 	int group;
@@ -67,7 +67,7 @@ static const struct {
 /* An allow list: each call is two instructions. */
 static struct sock_fprog make_filter(int last_group)
 {
-	static struct sock_filter code[256];
+	static struct sock_filter code[512];
 	unsigned n = 0;
 
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
