@@ -6,7 +6,8 @@
 #include <signal.h>
 #include <stdbool.h>
 
-/* From a handler: was it such a fault? Then the interrupted code goes on, and the handler only returns. */
+/* From a handler: was it such a fault? info: NULL for a handler without SA_SIGINFO, who has none. Then the interrupted code
+ * goes on, and the handler only returns. */
 bool fn_fault_mended(int sig, const siginfo_t *info, void *context);
 
 #endif

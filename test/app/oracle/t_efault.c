@@ -214,6 +214,34 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	siglongjmp(out, 1);
 }
 
+/* One without SA_SIGINFO. */
+static void on_plain(int sig)
+{
+	faults++;
+	if (sig == SIGSEGV)
+		siglongjmp(out, 1);
+}
+
+static void plain_handlers(int fd)
+{
+	faults = 0;
+	signal(SIGSEGV, on_plain);
+	signal(SIGBUS, on_plain);
+	TRY(write(fd, none, 1));
+	say("faults: %d", faults);
+	if (!sigsetjmp(out, 1))
+		*(volatile char *)none = 1;
+	say("faults: %d", faults);
+	if (!sigsetjmp(out, 1))
+		raise(SIGSEGV);
+	raise(SIGBUS);
+	say("faults: %d", faults);
+	TRY(write(fd, none, 1));
+	say("faults: %d", faults);
+	signal(SIGSEGV, SIG_DFL);
+	signal(SIGBUS, SIG_DFL);
+}
+
 static void handlers(int fd)
 {
 	struct sigaction act = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO }, old;
@@ -232,6 +260,7 @@ static void handlers(int fd)
 	say("signal: %d", signal(SIGSEGV, SIG_DFL) == (sighandler_t)(void *)on_fault);
 	TRY(write(fd, none, 1));
 	say("the default again: %d", signal(SIGSEGV, SIG_DFL) == SIG_DFL);
+	plain_handlers(fd);
 }
 
 /* Without a handler it dies of what is its own fault. */
