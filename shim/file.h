@@ -90,7 +90,7 @@ struct fn_file {
 	_Atomic(uint32_t) refs;		/* table entries plus calls in progress */
 	uint8_t kind;			/* enum fn_file_kind; changes under the engine's lock */
 	uint8_t reason;			/* enum fn_reason of the decision */
-	bool dual;			/* the kernel's socket under the number takes part too (listener, UDP) */
+	bool dual;			/* the kernel's half under the number takes part too (listener, UDP, nested set) */
 	_Atomic(bool) kernel_ready;	/* dual: the kernel's side had an event; cleared before it is asked */
 	const struct fn_file_ops *ops;
 	_Atomic(int) flags;		/* O_NONBLOCK, O_ASYNC of an accelerated file (F_SETFL) */

@@ -192,6 +192,9 @@ static void item_go_live(struct item *it, bool told)
 	it->live = true;
 	item_arm(it);
 	it->set->file->plain_set = false;
+	/* a set in a set: its kernel half has no way to wake who waits on the outer one but by the engine's */
+	if (it->file->kind == FN_FILE_EPOLL)
+		fn_dual_add(it->file, it->fd);
 	if (it->set->live++ == 0)
 		set_goes_live(it->set);
 	fn_watch_add(it->file, &it->watch);
@@ -721,7 +724,7 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 
 static unsigned epoll_poll(struct fn_file *f, int fd)
 {
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct pollfd pfd = { .events = POLLIN };
 	struct timespec zero = { 0, 0 };
 	struct item *it, *next;
 
@@ -731,6 +734,8 @@ static unsigned epoll_poll(struct fn_file *f, int fd)
 			return EPOLLIN | EPOLLRDNORM;
 		ready_del(it);
 	}
+	/* a registration's number may be closed while another one of the set lives */
+	pfd.fd = fn_fd_number(f, fd);
 	if (f->set->has_kernel && fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0)
 		return EPOLLIN | EPOLLRDNORM;
 	return 0;
@@ -742,6 +747,7 @@ static void epoll_release(struct fn_file *f)
 
 	fn_engine_lock();
 	fn_epoll_release(f);
+	fn_dual_del(f);
 	while (s->items)
 		item_free(s->items);
 	fn_engine_unlock();

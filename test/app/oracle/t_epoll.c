@@ -6,6 +6,7 @@
 #include "oracle.h"
 
 static char buf[256];
+static const struct itimerspec soon = { .it_value = { .tv_nsec = 50000000 } };
 
 static int ctl(int ep, int op, int fd, unsigned ev, uint64_t data)
 {
@@ -240,7 +241,6 @@ static void many(void)
 /* poll and select on a set, for what only the kernel knows of it. */
 static void polled_timer(int ep, int timer)
 {
-	static const struct itimerspec soon = { .it_value = { .tv_nsec = 50000000 } };
 	struct pollfd p = { .fd = ep, .events = POLLIN };
 	struct timeval tv = { 5, 0 };
 	uint64_t times;
@@ -268,7 +268,6 @@ static struct beside {
 
 static void *poll_beside(void *arg)
 {
-	static const struct itimerspec soon = { .it_value = { .tv_nsec = 50000000 } };
 	struct beside *b = arg;
 	struct pollfd p = { .fd = b->ep, .events = POLLIN };
 	struct timespec from, to;
@@ -317,8 +316,100 @@ static void polled(void)
 	close(ep);
 }
 
+/* ---- sets in sets, of which the inner one has members of both kinds ---- */
+
+/* The timer expires while somebody sleeps on that set; what it then says, and once more. */
+static void wakes(const char *when, int ep, int timer)
+{
+	uint64_t times;
+
+	timerfd_settime(timer, 0, &soon, NULL);
+	ready(when, ep, 3000);
+	ready("again", ep, 0);
+	read(timer, &times, sizeof(times));
+	ready("read", ep, 0);
+}
+
+static void nested_triggers(int inner, int outer, int timer)
+{
+	TRY(ctl(outer, EPOLL_CTL_MOD, inner, EPOLLIN | EPOLLET, 4));
+	wakes("edge", outer, timer);
+	wakes("the next edge", outer, timer);
+	TRY(ctl(outer, EPOLL_CTL_MOD, inner, EPOLLIN | EPOLLONESHOT, 5));
+	wakes("once", outer, timer);
+	timerfd_settime(timer, 0, &soon, NULL);
+	ready("disarmed", outer, 200);
+	TRY(ctl(outer, EPOLL_CTL_MOD, inner, EPOLLIN, 6));
+	ready("armed", outer, 3000);
+	ready("inner", inner, 0);
+	read(timer, buf, 8);
+}
+
+static void nested_higher(int outer, int timer)
+{
+	int top = epoll_create1(EPOLL_CLOEXEC);
+	struct pollfd p = { .fd = top, .events = POLLIN };
+
+	TRY(ctl(top, EPOLL_CTL_ADD, outer, EPOLLIN, 7));
+	wakes("top", top, timer);
+	TRY(ctl(top, EPOLL_CTL_MOD, outer, EPOLLIN | EPOLLET, 8));
+	wakes("top, edge", top, timer);
+	timerfd_settime(timer, 0, &soon, NULL);
+	TRY(poll(&p, 1, 3000));
+	say("events %#x", p.revents);
+	p.fd = outer;
+	read(timer, buf, 8);
+	TRY(poll(&p, 1, 0));
+	timerfd_settime(timer, 0, &soon, NULL);
+	TRY(poll(&p, 1, 3000));
+	read(timer, buf, 8);
+	close(top);
+}
+
+/* The connection comes into the inner set before or after that is in the outer one. */
+static void nested(bool late)
+{
+	int slot, fd = connect_out(&slot), inner = epoll_create1(EPOLL_CLOEXEC), outer = epoll_create1(EPOLL_CLOEXEC);
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), copy;
+
+	say("a set in a set, %s", late ? "late" : "early");
+	TRY(ctl(inner, EPOLL_CTL_ADD, timer, EPOLLIN, 1));
+	if (late)
+		TRY(ctl(outer, EPOLL_CTL_ADD, inner, EPOLLIN, 3));
+	TRY(ctl(inner, EPOLL_CTL_ADD, fd, EPOLLIN, 2));
+	if (!late)
+		TRY(ctl(outer, EPOLL_CTL_ADD, inner, EPOLLIN, 3));
+	ready("nothing", outer, 0);
+	wakes("the timer", outer, timer);
+	peer("send %d 6", slot);
+	ready("data", outer, 3000);
+	timerfd_settime(timer, 0, &soon, NULL);
+	until(timer, POLLIN);
+	ready("both", outer, 0);
+	ready("inner", inner, 0);
+	GET(recv(fd, buf, 6, 0), buf);
+	ready("the timer is left", outer, 0);
+	read(timer, buf, 8);
+	ready("nothing is left", outer, 0);
+	nested_triggers(inner, outer, timer);
+	nested_higher(outer, timer);
+	TRY(ctl(inner, EPOLL_CTL_DEL, fd, 0, 0));
+	wakes("without the connection", outer, timer);
+	copy = dup(inner);
+	close(inner);
+	wakes("by another number", outer, timer);
+	close(copy);
+	timerfd_settime(timer, 0, &soon, NULL);
+	ready("gone", outer, 200);
+	close(outer);
+	close(timer);
+	close(fd);
+}
+
 void t_epoll(void)
 {
+	nested(false);
+	nested(true);
 	level();
 	edge();
 	oneshot();
