@@ -46,17 +46,25 @@ static void each_buffer(struct fn_stack *st, void (*fn)(void *ctx, struct fn_pkt
 			st->nic[i]->ops->each(st->nic[i], fn, st);
 }
 
+/* The device may have freed it already, and the list not have been told: buffers stay where they are, so it can be read. */
+static __attribute__((no_sanitize_address)) bool is_whole_and_kept(const struct fn_pkt *p)
+{
+	return p->flags & FN_PKT_KEEP && !p->seg;
+}
+
 /*
  * The device may have been about to read a packet whose .data was moved to its frame's first byte: back to the payload,
  * which begins where the TCP header in front of it ends (only TCP keeps what it sends).
  */
 static void settle_staged(struct fn_pkt *p)
 {
-	const struct fn_tcp_hdr *th = (const struct fn_tcp_hdr *)(p->buf + p->l4);
-	uint32_t fin = p->tcp_flags & FN_TCP_FIN ? 1 : 0;
+	const struct fn_tcp_hdr *th;
+	uint32_t fin;
 
-	if (!(p->flags & FN_PKT_KEEP) || p->seg)
+	if (!is_whole_and_kept(p))
 		return;
+	th = (const struct fn_tcp_hdr *)(p->buf + p->l4);
+	fin = p->tcp_flags & FN_TCP_FIN ? 1 : 0;
 	p->data = p->buf + p->l4 + (th->off >> 4) * 4;
 	p->len = p->pkt_len = p->end_seq - p->seq - fin;
 }

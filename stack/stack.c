@@ -178,6 +178,7 @@ unsigned fn_stack_poll(struct fn_stack *st, uint64_t now)
 	fired = fn_wheel_run(&st->wheel, now);
 	if (fn_unlikely(st->starved != NULL))
 		fn_tcp_prune(st);
+	st->busy = NULL;	/* what follows the numbers show, and the device takes its time */
 	if (st->burst)
 		fn_tcp_end_burst(st);
 	st->stats.timers += fired;
@@ -192,6 +193,7 @@ bool fn_stack_flush_staged(struct fn_stack *st)
 {
 	bool all = true;
 
+	st->busy = NULL;	/* no change of the program's is half done: who dies in the device's call harms no connection */
 	if (fn_likely(st->nics == 1))
 		return fn_nic_flush(st->nic[0]);
 	for (unsigned i = 0; i < st->nics; i++)

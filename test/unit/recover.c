@@ -48,6 +48,7 @@ static uint32_t draw(uint32_t n)
 static sigjmp_buf away;
 static volatile long blocks_left, steps_left;
 static volatile bool stepping, in_device;
+static bool dies_sending;		/* in the device's call: where a process that sends is most of the time */
 
 static void on_step(int sig, siginfo_t *info, void *context)
 {
@@ -102,7 +103,17 @@ static const struct fn_nic_ops *device;
 
 #define INSIDE(call) ({ __auto_type r_ = (in_device = true, (call)); in_device = false; r_; })
 static uint16_t dev_rx(struct fn_nic *nic, struct fn_pkt **b, uint16_t n) { return INSIDE(device->rx(nic, b, n)); }
-static uint16_t dev_tx(struct fn_nic *nic, struct fn_pkt **b, uint16_t n) { return INSIDE(device->tx(nic, b, n)); }
+static uint16_t dev_tx(struct fn_nic *nic, struct fn_pkt **b, uint16_t n)
+{
+	uint16_t done = INSIDE(device->tx(nic, b, n));
+
+	if (dies_sending) {
+		dies_sending = false;
+		blocks_left = 0;
+		siglongjmp(away, 1);
+	}
+	return done;
+}
 static struct fn_pkt *dev_alloc(struct fn_nic *nic) { return INSIDE(device->alloc(nic)); }
 static void dev_free(struct fn_nic *nic, struct fn_pkt *p) { in_device = true; device->free(nic, p); in_device = false; }
 static bool dev_in_flight(const struct fn_nic *nic, const struct fn_pkt *p) { return INSIDE(device->in_flight(nic, p)); }
@@ -478,6 +489,43 @@ Test(recover, killed_with_loss_and_a_device_that_reads_on, .init = reset_conf, .
 	wire_conf.reorder_ns = 300000;
 	wire_conf.release_ns = 50000;
 	run(2, DEATHS);
+}
+
+/* The call of the device that ends a round takes longer than the round: no connection is to be lost by a death in it. */
+Test(recover, killed_while_the_device_sends, .init = reset_conf, .fini = tcp_teardown, .timeout = 120)
+{
+	unsigned died = 0;
+
+	wire_conf.loss_ppm = wire_conf.reorder_ppm = 20000;
+	wire_conf.reorder_ns = 300000;
+	rng = 4;
+	world();
+	keep_open = true;
+	live(200);
+	for (unsigned n = 0; n < DEATHS / 3; n++) {
+		for (unsigned i = 0; i < FLOWS; i++) {
+			a_read(&flow[i]);
+			a_write(&flow[i]);
+			b_serve(i);
+		}
+		fn_stack_flush(A.st);
+		fn_stack_flush(B.st);
+		now += MS;
+		A.st->busy = NULL;
+		dies_sending = true;
+		if (dies(a_poll, NULL, 0)) {
+			died++;
+			fn_stack_recover(A.st);
+			check_lists();
+		}
+		dies_sending = false;
+		live(1);
+	}
+	cr_assert_geq(died, DEATHS / 30, "%u deaths", died);
+	cr_assert_eq(A.st->stats.lock_inherited, died);
+	cr_assert_eq(resets, 0, "%u resets by %u deaths", resets, died);
+	all_go_on();
+	the_end();
 }
 
 /* Recovery itself is cut short, again and again, and is done anew by the next one. */
