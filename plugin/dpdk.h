@@ -83,6 +83,7 @@ struct dpdk_port {
 	int own_fd[FN_DPDK_FDS];
 	int nb_own_fd;
 	int mac_fd;			/* holds the interface's filter open for our MAC; -1: not needed */
+	int ask_fd;			/* asks for the interface's state; -1: the driver knows it */
 };
 
 /* ---- eal.c ---- */
@@ -146,7 +147,10 @@ int dpdk_devargs_parse(struct dpdk_devargs *d, const struct fn_port_conf *conf, 
 
 /* ---- iface.c: what the kernel says about an interface ---- */
 uint32_t dpdk_iface_mtu(const char *ifname);	/* 0: no such interface */
-bool dpdk_iface_up(const char *ifname);
+/* A socket to ask with, or -1: what asks again and again keeps one. The keeper asks while the program runs, and would take
+ * the lowest free number away from it, for as long as others keep the kernel's RTNL lock. */
+int dpdk_iface_socket(void);
+bool dpdk_iface_up(int fd, const char *ifname);
 /* One whose frames may never have crossed a wire, so that checksums may be unfinished: veth, bridge, virtio … */
 bool dpdk_iface_virtual(const char *ifname);
 /* Let the interface take frames to mac beside its own, while the returned descriptor is open; -E*. */

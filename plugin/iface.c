@@ -12,15 +12,25 @@
 
 #include "plugin/dpdk.h"
 
-static int iface_ioctl(const char *ifname, unsigned long request, struct ifreq *ifr)
+int dpdk_iface_socket(void)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+static int iface_ioctl(int fd, const char *ifname, unsigned long request, struct ifreq *ifr)
+{
+	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
+	return ioctl(fd, request, ifr);
+}
+
+static int iface_ask(const char *ifname, unsigned long request, struct ifreq *ifr)
+{
+	int fd = dpdk_iface_socket();
 	int rc;
 
 	if (fd < 0)
 		return -1;
-	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
-	rc = ioctl(fd, request, ifr);
+	rc = iface_ioctl(fd, ifname, request, ifr);
 	close(fd);
 	return rc;
 }
@@ -29,19 +39,19 @@ uint32_t dpdk_iface_mtu(const char *ifname)
 {
 	struct ifreq ifr = { 0 };
 
-	return iface_ioctl(ifname, SIOCGIFMTU, &ifr) ? 0 : (uint32_t)ifr.ifr_mtu;
+	return iface_ask(ifname, SIOCGIFMTU, &ifr) ? 0 : (uint32_t)ifr.ifr_mtu;
 }
 
-bool dpdk_iface_up(const char *ifname)
+bool dpdk_iface_up(int fd, const char *ifname)
 {
 	struct ethtool_value carrier = { .cmd = ETHTOOL_GLINK };
 	struct ifreq ifr = { 0 };
 
-	if (iface_ioctl(ifname, SIOCGIFFLAGS, &ifr) || !(ifr.ifr_flags & IFF_UP))
+	if (iface_ioctl(fd, ifname, SIOCGIFFLAGS, &ifr) || !(ifr.ifr_flags & IFF_UP))
 		return false;
 	/* The carrier itself: IFF_RUNNING may follow it a second later. */
 	ifr.ifr_data = (char *)&carrier;
-	return iface_ioctl(ifname, SIOCETHTOOL, &ifr) || carrier.data;
+	return iface_ioctl(fd, ifname, SIOCETHTOOL, &ifr) || carrier.data;
 }
 
 bool dpdk_iface_virtual(const char *ifname)
@@ -54,7 +64,7 @@ bool dpdk_iface_virtual(const char *ifname)
 	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
 	struct ifreq ifr = { .ifr_data = (char *)&info };
 
-	if (iface_ioctl(ifname, SIOCETHTOOL, &ifr))
+	if (iface_ask(ifname, SIOCETHTOOL, &ifr))
 		return false;
 	for (size_t i = 0; i < fn_array_size(drivers); i++)
 		if (!strncmp(info.driver, drivers[i], sizeof(info.driver)))

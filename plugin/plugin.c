@@ -94,7 +94,7 @@ static bool link_now(const struct dpdk_port *p)
 	struct rte_eth_link link;
 
 	if (p->driver == DRIVER_AF_PACKET || p->driver == DRIVER_AF_XDP)
-		return dpdk_iface_up(p->ifname);
+		return dpdk_iface_up(p->ask_fd, p->ifname);
 	return rte_eth_link_get_nowait(p->id, &link) || link.link_status == RTE_ETH_LINK_UP;
 }
 

@@ -417,7 +417,9 @@ static int bring_up(struct opening *o)
 		rc = settle_mac(o);
 	if (rc)
 		return rc;
-	if (o->dev.ifname[0] && !dpdk_iface_up(o->dev.ifname))
+	if (o->dev.ifname[0])
+		port->ask_fd = dpdk_iface_socket();
+	if (port->ask_fd >= 0 && !dpdk_iface_up(port->ask_fd, o->dev.ifname))
 		fn_log(FN_PLUGIN_WARNING, "%s: interface %s is down", o->conf->name, o->dev.ifname);
 	settle_csum(o);
 	port->lcore = dpdk_eal_lcore();
@@ -453,6 +455,8 @@ static void tear_down(struct dpdk_port *port)
 	rte_mempool_free(port->pool);
 	if (port->mac_fd >= 0)
 		close(port->mac_fd);
+	if (port->ask_fd >= 0)
+		close(port->ask_fd);
 	rte_free(port);
 }
 
@@ -486,7 +490,7 @@ static int open_with(struct opening *o)
 		goto unplug;
 	}
 	port->driver = o->dev.driver;
-	port->mac_fd = -1;
+	port->mac_fd = port->ask_fd = -1;
 	if (port->driver == DRIVER_TAP)
 		signals_hide(o);
 	rc = bring_up(o);
@@ -502,7 +506,9 @@ unplug:
 	dpdk_fds_unplug(&o->plugged);
 	if (rc)
 		return rc;
-	port->nb_own_fd = dpdk_fds_collect(port->own_fd, FN_DPDK_FDS, &o->before, 0);
+	port->nb_own_fd = dpdk_fds_collect(port->own_fd, FN_DPDK_FDS - 1, &o->before, 0);
+	if (port->ask_fd >= 0)	/* of no kind that drivers open */
+		port->own_fd[port->nb_own_fd++] = port->ask_fd;
 	dpdk_wake_setup(port);
 	o->nic->ops = dpdk_peek_setup(port, &o->dev) ? &dpdk_nic_ops : &dpdk_nic_ops_blind;
 	dpdk_log_kept();

@@ -11,6 +11,7 @@
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/log.h"
+#include "shim/wait.h"
 
 /* The members' locks are looked at so often by whoever drives; a death is noticed within 200 ms. */
 #define LOOK_NS		(50 * FN_MSEC)
@@ -28,6 +29,7 @@ static struct {
 	uint64_t looked;		/* ns */
 	uint64_t pace;			/* ns between two looks */
 	bool blind;			/* some member has no pidfd: its death is found by looking only */
+	bool late;			/* the keeper has met one; a thread of the program is to open it */
 } own = { .epfd = -1 };
 
 /* ---- the lock ---- */
@@ -125,7 +127,7 @@ static void watch(int image, int pid)
 static fn_cold void follow_changes(struct fn_shared *sh)
 {
 	own.changes = sh->changes;
-	own.blind = false;
+	own.blind = own.late = false;
 	own.pace = LOOK_NS;
 	for (int i = 0; i < FN_IMAGES; i++) {
 		struct fn_member *m = &sh->member[i];
@@ -139,6 +141,10 @@ static fn_cold void follow_changes(struct fn_shared *sh)
 			own.pace = EXEC_NS;
 		if (pid <= 0 || i == (int)fn_engine.image || own.pidfd[i] > 0)
 			continue;
+		if (fn_thread_self()->keeper) {
+			own.blind = own.late = true;
+			continue;
+		}
 		own.serial[i] = m->serial;
 		watch(i, pid);
 	}
@@ -320,6 +326,8 @@ static bool process_ended(int image, const struct fn_member *m)
 
 	if (own.pidfd[image] > 0 && own.serial[image] == m->serial)
 		return has_ended(own.pidfd[image]);
+	if (fn_thread_self()->keeper)	/* a zombie's parent, or the program's next call, sees more */
+		return fn_sys(SYS_kill, m->pid, 0) == -ESRCH;
 	fd = (int)fn_sys(SYS_pidfd_open, m->pid, 0);
 	if (fd < 0)
 		return fn_sys(SYS_kill, m->pid, 0) == -ESRCH;
@@ -420,7 +428,7 @@ static void look(struct fn_shared *sh, uint64_t now)
 	for (int i = 0; i < FN_IMAGES; i++)
 		if (sh->member[i].pid && i != (int)fn_engine.image && has_died(i, &sh->member[i], now))
 			bury(sh, i);
-	if (sh->changes != own.changes)
+	if (sh->changes != own.changes || (own.late && !fn_thread_self()->keeper))
 		follow_changes(sh);
 }
 
@@ -428,7 +436,8 @@ void fn_family_round(uint64_t now)
 {
 	struct fn_shared *sh = fn_engine.shared;
 
-	if (fn_unlikely(sh->changes != own.changes || now - own.looked >= own.pace))
+	if (fn_unlikely(sh->changes != own.changes || now - own.looked >= own.pace ||
+			(own.late && !fn_thread_self()->keeper)))
 		look(sh, now);
 }
 

@@ -83,13 +83,15 @@ void fn_shim_fork_done(int pid)
 {
 	if (child_image < 0 || pid == 0)
 		return;
+	fn_engine_lock();
 	if (pid > 0) {
 		fn_family_named(child_image, pid);
+		/* here and not when somebody happens to look: what it takes has the lowest free number for a moment */
+		fn_family_round(fn_now());
 	} else {
-		fn_engine_lock();
 		fn_engine_fork_failed(child_image);
-		fn_engine_unlock();
 	}
+	fn_engine_unlock();
 	child_image = -1;
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "shim/sys.h"
 
@@ -56,14 +57,36 @@ static bool is_ours(const char *tid)
 	return false;
 }
 
+/*
+ * As many threads as when there was one of the program's last? Asked of the folder's links (proc_task_getattr() of
+ * fs/proc/base.c) and not by opening it, for the keeper asks again and again, and a descriptor is a number that the program
+ * misses.
+ */
+static bool as_many(unsigned long *had)
+{
+	struct stat st;
+
+	if (fn_sys(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) < 0)
+		return false;
+	if (st.st_nlink == *had)
+		return true;
+	*had = st.st_nlink;
+	return false;
+}
+
 bool fn_last_ended(int self)
 {
+	static unsigned long had;
 	/* getdents64(2); d_off may be anything, the names are what counts */
 	char buf[2048] __attribute__((aligned(8)));
-	int dir = (int)fn_sys(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool alone = dir >= 0;
+	bool alone;
 	long n = 0;
+	int dir;
 
+	if (!self && as_many(&had))
+		return false;
+	dir = (int)fn_sys(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	alone = dir >= 0;
 	while (alone && (n = fn_sys(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
 		for (long at = 0; alone && at < n;) {
 			const struct dirent64 *d = (const struct dirent64 *)(buf + at);
@@ -71,6 +94,9 @@ bool fn_last_ended(int self)
 			at += d->d_reclen;
 			alone = d->d_name[0] == '.' || (self && atoi(d->d_name) == self) || ended(d->d_name) ||
 				is_ours(d->d_name);
+			/* the main thread stays counted when it has ended */
+			if (!alone && atoi(d->d_name) == fn_sys(SYS_getpid, 0))
+				had = 0;
 		}
 	if (dir >= 0)
 		fn_sys_close(dir);
