@@ -12,6 +12,7 @@
 #include "shim/bell.h"
 #include "shim/convert_name.h"
 #include "shim/decide.h"
+#include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
 #include "shim/fabric.h"
@@ -270,6 +271,8 @@ int fn_convert(struct fn_file *f)
 		fn_decide_kernel(f, fd, FN_REASON_INHERITED, 0);
 	else if (fd >= 0 && f->kind == FN_FILE_LISTEN)
 		fn_listen_plain(f, fd);
+	else if (f->kind == FN_FILE_UDP)
+		fn_dgram_retire(f);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "shim/async.h"
 #include "shim/engine.h"
 #include "shim/epoll.h"
+#include "shim/dgram.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"
@@ -101,9 +102,17 @@ static int connect_port(void *ctx, unsigned i)
 	       started ? -ENETDOWN : -ENOMEM;
 }
 
+/* Who asks. */
+struct asker {
+	struct fn_file *file;
+	int fd;
+};
+
 static int reach(void *ctx, uint32_t ip4, uint16_t port)
 {
-	return fn_fabric_reach(ip4, port);
+	const struct asker *a = ctx;
+
+	return a->file->type == SOCK_DGRAM ? fn_dgram_reach(a->file, a->fd, ip4, port) : fn_fabric_reach(ip4, port);
 }
 
 static void record(const struct fn_policy *p, int fd, const struct fn_verdict *v)
@@ -160,7 +169,8 @@ struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb,
 	int v6only = 0;
 	socklen_t len = sizeof(v6only);
 	uint16_t own_port;
-	struct fn_policy p = { .conf = &fn_config, .verb = verb, .family = f->domain, .type = f->type,
+	struct asker asker = { f, fd };
+	struct fn_policy p = { .ctx = &asker, .conf = &fn_config, .verb = verb, .family = f->domain, .type = f->type,
 			       .protocol = f->protocol, .program = fastnet_info.program,
 			       .uid = (uid_t)fn_sys(SYS_geteuid, 0) };
 	struct fn_verdict v;
@@ -176,8 +186,8 @@ struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb,
 	if (addr->sa_family != f->domain)	/* an IPv4 address on an IPv6 socket: the kernel's error */
 		return (struct fn_verdict){ .reason = FN_REASON_FAMILY, .arg = addr->sa_family, .kernel = true };
 	v = fn_policy_decide(&p);
-	/* a datagram socket of the kernel's is asked about again and again: once a reason is enough */
-	if (v.stack || f->type != SOCK_DGRAM || f->reason != v.reason)
+	/* a datagram socket is asked about again and again: once a reason is enough */
+	if (f->type != SOCK_DGRAM || f->reason != v.reason || (v.stack && f->kind == FN_FILE_SOCKET))
 		record(&p, fd, &v);
 	f->reason = (uint8_t)v.reason;
 	return v;
@@ -190,6 +200,9 @@ void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t
 	f->kind = FN_FILE_KERNEL;
 	f->ops = &fn_kernel_ops;
 	f->reason = (uint8_t)reason;
+	if (f->named)
+		fn_fabric_unlisten(f);
+	f->named = false;
 	fn_engine_unlock();
 	fn_fd_forget(fd, f);
 }
@@ -223,6 +236,8 @@ static int copy_name(struct fn_file *f, int fd)
 	struct fn_ep ep;
 	int ret;
 
+	if (f->type == SOCK_DGRAM && fn_dgram_fabric())
+		return fn_dgram_take_names(f, fd);
 	if (!get_name(fd, &own) || fn_addr_get(f, FN_ADDR_BIND, (void *)&own, sizeof(own), &ep) != FN_ADDR_IP4 || !ep.port)
 		return 0;
 	if (!fn_stack_is_local(fn_engine.st, ep.ip4))
@@ -314,9 +329,25 @@ static bool name_kept(int fd, const struct fn_ep *ep)
 	return kept && get_name(fd, &own) && take_addr((void *)&own, &addr, &port) && !port;
 }
 
-static int start_udp(struct fn_file *f, int fd)
+int fn_decide_datagrams(struct fn_file *f, int fd)
 {
 	return fn_engine_start() && fn_engine.ports ? become(f, fd, FN_FILE_UDP, FN_SOCK_UDP) : -ENETDOWN;
+}
+
+/* Its stack side is opened now, or, of the fabric, when it is waited on. */
+static int start_udp(struct fn_file *f, int fd)
+{
+	if (!fn_dgram_fabric())
+		return fn_decide_datagrams(f, fd);
+	return fn_dgram_open(f, fd) ? 0 : -ENETDOWN;
+}
+
+static int bound_udp(struct fn_file *f, int fd)
+{
+	if (!fn_dgram_fabric())
+		return fn_decide_datagrams(f, fd);
+	fn_dgram_bound(f, fd);
+	return 0;
 }
 
 static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
@@ -339,7 +370,7 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 	v = fn_decide(f, fd, FN_POLICY_LISTEN, addr);
 	if (!v.stack)
 		fn_decide_kernel(f, fd, v.reason, v.arg);
-	else if (start_udp(f, fd) < 0)
+	else if (bound_udp(f, fd) < 0)
 		fn_decide_kernel(f, fd, fn_ports_holder() ? FN_REASON_PORT_HELD : FN_REASON_NO_SOCKETS,
 				 (uint32_t)fn_ports_holder());
 	return ret;
@@ -353,6 +384,8 @@ static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr
 
 	if (kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6)
 		return FN_TO_KERNEL;	/* AF_UNSPEC among others */
+	if (f->named)
+		return fn_dgram_open(f, fd) ? fn_udp_ops.connect(f, fd, addr, len) : FN_TO_KERNEL;
 	v = fn_decide(f, fd, FN_POLICY_CONNECT, addr);
 	if (!v.stack) {
 		if (f->type == SOCK_STREAM)
@@ -439,11 +472,29 @@ static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *ms
 	kind = fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, &to);
 	if ((kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6) || still_kernel(f, msg->msg_name))
 		return FN_TO_KERNEL;
+	if (fn_dgram_wants(f))
+		return fn_dgram_open(f, fd) ? fn_udp_ops.sendmsg(f, fd, msg, flags) : FN_TO_KERNEL;
 	if (!fn_decide(f, fd, FN_POLICY_CONNECT, msg->msg_name).stack || start_udp(f, fd) < 0) {
 		note_kernel(f, msg->msg_name);
 		return FN_TO_KERNEL;
 	}
 	return fn_udp_ops.sendmsg(f, fd, msg, flags);
+}
+
+/* What follows concerns bound datagram sockets whose stack side is opened by the first call that wants it. */
+static ssize_t socket_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
+{
+	return fn_dgram_wants(f) && fn_dgram_open(f, fd) ? fn_udp_ops.send(f, fd, iov, iovcnt, flags) : FN_TO_KERNEL;
+}
+
+static ssize_t socket_recv(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
+{
+	return fn_dgram_wants(f) && fn_dgram_open(f, fd) ? fn_udp_ops.recv(f, fd, iov, iovcnt, flags) : FN_TO_KERNEL;
+}
+
+static ssize_t socket_recvmsg(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	return fn_dgram_wants(f) && fn_dgram_open(f, fd) ? fn_udp_ops.recvmsg(f, fd, msg, flags) : FN_TO_KERNEL;
 }
 
 static int socket_setsockopt(struct fn_file *f, int fd, int level, int name, const void *value, socklen_t len)
@@ -479,10 +530,15 @@ static void socket_release(struct fn_file *f)
 {
 	fn_engine_lock();
 	fn_epoll_release(f);
+	if (f->named)
+		fn_fabric_unlisten(f);
 	fn_engine_unlock();
 }
 
 const struct fn_file_ops fn_socket_ops = {
+	.recv = socket_recv,
+	.send = socket_send,
+	.recvmsg = socket_recvmsg,
 	.bind = socket_bind,
 	.connect = socket_connect,
 	.listen = socket_listen,

@@ -9,6 +9,9 @@
 /* f goes to the kernel for good, for that reason; fd is the number the call came by. Without the lock. */
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
 
+/* Make f, an undecided datagram socket, the stack's, on both sides. -EALREADY: it is; -errno: it stays what it was. */
+int fn_decide_datagrams(struct fn_file *f, int fd);
+
 /* Does the stack reach `to` for the datagram socket f (else the kernel's side does)? */
 bool fn_udp_route(struct fn_file *f, const struct fn_ep *to);
 

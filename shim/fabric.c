@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/kroute.h"
@@ -59,6 +60,11 @@ struct peer *fn_peer_new(enum fn_peer_state state, int sock)
 	if (sock >= 0)
 		fn_fd_internal_track(&peers[i].sock);
 	return &peers[i];
+}
+
+struct peer *fn_peer_by_number(unsigned number)
+{
+	return number < FN_SHM_PEERS ? by_number[number] : NULL;
 }
 
 void fn_peer_numbered(struct peer *p, int number)
@@ -163,7 +169,9 @@ static int join(struct peer *p, bool first)
 /* The payload memory that p, of user p->uid, may see: descriptor to hand over, and to close if *alone; -errno. */
 static int payload_for(struct peer *p, bool *alone)
 {
-	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid) || (p->state == FN_PEER_WELCOMED && p->sender != p->uid);
+	bool told = p->state == FN_PEER_WELCOMED || p->state == FN_PEER_CALLED;
+
+	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid) || (told && p->sender != p->uid);
 	return *alone ? fn_peer_memory_alone(copies_size(), &p->copies) : fn_fabric.payload_fd;
 }
 
@@ -205,6 +213,7 @@ void fn_peer_bury(struct peer *p)
 	p->state = FN_PEER_GONE;
 	for (unsigned i = 0; i < FN_PEER_SLOTS && !fn_shm_drained(fn_fabric.nic, p->number); i++)
 		fn_stack_poll(st, st->now);
+	fn_dgram_gone(p);
 	fn_shm_peer_dead(fn_fabric.nic, p->number);
 	fn_tcp_peer_gone(st, (uint16_t)p->number);
 	fn_peer_unmap(p->channel, p->channel_size);
@@ -292,6 +301,24 @@ static bool got_welcome(struct peer *p, const struct fn_peer_msg *m, int fd)
 	return true;
 }
 
+bool fn_peer_join_called(struct peer *p, int fd)
+{
+	bool alone = false, ok;
+	int payload;
+
+	if (!take_payload(p, fd))
+		return false;
+	payload = payload_for(p, &alone);
+	ok = payload >= 0 && join(p, true) == 0;
+	if (ok) {
+		fn_peer_send(p->sock, FN_PEER_PAYLOAD, 0, 0, payload);
+		p->state = FN_PEER_UP;
+	}
+	if (alone)
+		fn_fd_internal_close(payload);
+	return ok;
+}
+
 /* False: it is to be buried. */
 static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
@@ -299,6 +326,8 @@ static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd)
 		got_hello(p, m, fd);
 		return true;
 	}
+	if (p->state == FN_PEER_CALLED)
+		return fn_dgram_answered(p, m, fd);
 	if (p->state == FN_PEER_GREETED && m->type == FN_PEER_WELCOME)
 		return got_welcome(p, m, fd);
 	if (p->state == FN_PEER_WELCOMED && m->type == FN_PEER_PAYLOAD && p->channel) {
@@ -479,6 +508,7 @@ bool fn_fabric_start(struct fn_stack *st)
 	if (!nic || fn_stack_add_nic(st, nic) < 0)
 		return false;
 	choose_ports(st);
+	st->ops.from_peer = fn_dgram_from_peer;
 	fn_fabric.nic = nic;
 	fn_fabric.id = 1 + (uint32_t)(fn_stack_random(st) % FN_PAGE_ID_MAX);
 	fn_engine.fabric = true;
@@ -488,7 +518,7 @@ bool fn_fabric_start(struct fn_stack *st)
 /* ---- meeting ---- */
 
 /* A stack reaches itself by a channel whose one ring is both. */
-static int meet_self(void)
+int fn_fabric_self(void)
 {
 	struct peer *p;
 	int number;
@@ -544,7 +574,7 @@ static int own(const struct fn_rendezvous *at)
 	fn_engine_lock();
 	f = fn_rendezvous_own(at->cookie, &forked);
 	if (f && f->sk)
-		ret = meet_self();
+		ret = fn_fabric_self();
 	fn_engine_unlock();
 	return ret;
 }

@@ -11,6 +11,7 @@
 enum fn_peer_state {
 	FN_PEER_FREE,
 	FN_PEER_MET,		/* somebody has come to a listener of ours: his page and his inbox are to follow */
+	FN_PEER_CALLED,		/* for datagrams: it is to accept, and to answer our HELLO */
 	FN_PEER_GREETED,	/* we have sent HELLO */
 	FN_PEER_WELCOMED,	/* we have answered it, or are to; its payload memory is to come */
 	FN_PEER_UP,
@@ -34,7 +35,8 @@ struct peer {
 	void *copies;			/* of another user: our payload memory for it alone */
 	/* of a group, and of one who offers connections to a listener of ours: */
 	struct fn_page *page;
-	uint64_t cookie;		/* group: of the listener; 0: it has ended */
+	uint64_t cookie;		/* group, or called: of the listener; 0: it has ended */
+	bool calls;			/* we have called it, for datagrams */
 	uid_t speaker;			/* who made the name of that listener */
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
 	int page_fd;			/* MET, and of one that no board tells of: internal; -1 */
@@ -64,10 +66,15 @@ struct peer *fn_peer_at(unsigned i);
 struct peer *fn_peer_new(enum fn_peer_state state, int sock);
 void fn_peer_free(struct peer *p);
 void fn_peer_watch(struct peer *p);
+struct peer *fn_peer_by_number(unsigned number);
 /* nic_shm has given it that number. */
 void fn_peer_numbered(struct peer *p, int number);
 /* p, over whose socket nothing has been said, is to be a peer with a number: a channel is made and sent. -errno. */
 int fn_peer_greet(struct peer *p);
+/* p, which we have called, has answered with its payload memory fd: it is up. False: it cannot be. */
+bool fn_peer_join_called(struct peer *p, int fd);
+/* The number of the peer that we are to ourselves; -errno. */
+int fn_fabric_self(void);
 /* It is gone: all that it published is taken, then its connections end. */
 void fn_peer_bury(struct peer *p);
 /* What it has sent is read; to_up: only until it can be talked to, and nobody is buried. */

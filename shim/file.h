@@ -107,6 +107,8 @@ struct fn_file {
 	bool ended;			/* a listener that shutdown() or connect() has ended: the kernel's answers hold */
 	uint8_t shut;			/* FN_SHUT_* of an undecided socket: connect() does not undo them */
 	bool any_port;			/* of datagrams: bind() left the port open */
+	bool named;			/* of datagrams: processes of this host may come by the fabric (dgram.h) */
+	bool kernel_only;		/* of datagrams: other programs have the kernel's socket too, or it does what the stack's does not */
 	bool made_nonblock;		/* a listener whose kernel's socket has O_NONBLOCK from us, not from the program */
 	int owner, owner_sig;		/* F_SETOWN (a group is negative), F_SETSIG */
 	int async_fd;			/* the number with which O_ASYNC was set */

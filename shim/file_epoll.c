@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/listen.h"
@@ -443,6 +444,8 @@ static int epoll_ctl_op(struct fn_file *f, int epfd, int op, int fd, struct epol
 	if (member == f)
 		ret = -EINVAL;
 	else if (member && member->kind != FN_FILE_KERNEL) {
+		if (op == EPOLL_CTL_ADD && fn_dgram_wants(member))
+			fn_dgram_open(member, fd);
 		fn_engine_lock();
 		ret = epoll_ctl_locked(f, epfd, op, fd, member, ev);
 		fn_engine_unlock();

@@ -11,6 +11,8 @@
 #include "shim/addr.h"
 #include "shim/cork.h"
 #include "shim/decide.h"
+#include "shim/dgram.h"
+#include "shim/fabric.h"
 #include "shim/epoll.h"
 #include "shim/kroute.h"
 #include "shim/msg.h"
@@ -91,6 +93,8 @@ static ssize_t recv_kernel(struct fn_file *f, int fd, struct msghdr *msg, unsign
 /* One datagram from whichever side has one; the sides take turns. */
 static ssize_t recv_either(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags, bool bare)
 {
+	/* who is going to wait hears of the kernel's side then */
+	bool ask = f->kernel_ready || dont_wait(f, flags);
 	ssize_t n = -EAGAIN;
 	bool kernel_first = on_kernel(f) && f->kernel_ready && f->kernel_turn;
 
@@ -102,7 +106,7 @@ static ssize_t recv_either(struct fn_file *f, int fd, struct msghdr *msg, unsign
 	} else {
 		f->kernel_turn = false;
 	}
-	if (n == -EAGAIN && on_kernel(f) && !kernel_first)
+	if (n == -EAGAIN && on_kernel(f) && !kernel_first && ask)
 		n = recv_kernel(f, fd, msg, flags);
 	return n;
 }
@@ -113,8 +117,8 @@ static ssize_t do_recv(struct fn_file *f, int fd, struct msghdr *msg, unsigned f
 	ssize_t n;
 	int ret;
 
-	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;		/* IP_RECVERR is not served: the queue is empty */
+	if (flags & MSG_ERRQUEUE)	/* IP_RECVERR is not served: the stack's queue is empty */
+		return fn_dgram_fabric() ? FN_TO_KERNEL : -EAGAIN;
 	while ((n = recv_either(f, fd, msg, flags, bare)) == -EAGAIN) {
 		if (dont_wait(f, flags))
 			return fn_engine_look() ? recv_either(f, fd, msg, flags, bare) : n;
@@ -305,15 +309,62 @@ void fn_udp_uncork(struct fn_file *f, int fd)
 		fn_cork_drop(f->cork);
 }
 
+/* ---- over the fabric ---- */
+
+/* Flags that say nothing of what is to be sent. */
+#define PLAIN_FLAGS	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM)
+
+/* To a process under Fastnet: *tx is filled in. False: the kernel sends it, or says why not. */
+static bool fabric_takes(struct fn_file *f, int fd, const struct msghdr *msg, size_t total, struct tx *tx, struct fn_ep *to)
+{
+	struct fn_ep src;
+
+	if (msg->msg_name) {
+		if (fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, to) != FN_ADDR_IP4 || !to->port)
+			return false;
+	} else if (f->side == FN_SIDE_BOTH) {
+		*to = f->sk->remote;
+	} else {
+		return false;
+	}
+	if (tx->flags & ~(unsigned)PLAIN_FLAGS || is_corked(f, tx->flags) || !fn_dgram_route(f, fd, to, total, &src) ||
+	    fn_cmsg_get_udp(msg, f->domain == AF_INET6, &tx->in) || tx->in.segment)
+		return false;
+	if (tx->in.has_src && tx->in.src.ip4 && !fn_kroute_is_host(tx->in.src.ip4))
+		return false;
+	if (!f->sk->local.ip4 && (!tx->in.has_src || !tx->in.src.ip4)) {
+		tx->in.has_src = true;
+		tx->in.src = src;
+	}
+	tx->to = to;
+	return true;
+}
+
+/* What finds no buffer goes by the kernel, too. */
+static ssize_t send_fabric(struct fn_file *f, int fd, const struct msghdr *msg, size_t total, unsigned flags)
+{
+	struct tx tx = { .iov = msg->msg_iov, .iovcnt = (int)msg->msg_iovlen, .flags = flags | MSG_DONTWAIT };
+	struct fn_ep to;
+	ssize_t n;
+
+	if (total > UDP_LEN_MAX || !fabric_takes(f, fd, msg, total, &tx, &to))
+		return FN_TO_KERNEL;
+	n = send_stack(f, fd, &tx, total);
+	return n == -EAGAIN ? FN_TO_KERNEL : n;
+}
+
 /* ---- the calls ---- */
 
 static ssize_t udp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
 	struct tx tx = { .iov = iov, .iovcnt = iovcnt, .flags = flags, .in = { .ttl = -1, .tos = -1 } };
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)iovcnt };
 	ssize_t total = fn_iov_total(iov, iovcnt, -EINVAL);
 
 	if (total < 0)
 		return total;
+	if (fn_dgram_fabric())
+		return send_fabric(f, fd, &msg, (size_t)total, flags);
 	if (total > UDP_LEN_MAX)
 		return -EMSGSIZE;
 	if (flags & MSG_OOB)
@@ -354,6 +405,8 @@ static ssize_t udp_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, 
 
 	if (total < 0)
 		return total;
+	if (fn_dgram_fabric())
+		return send_fabric(f, fd, msg, (size_t)total, flags);
 	if (total > UDP_LEN_MAX)
 		return -EMSGSIZE;
 	if (flags & MSG_OOB)
@@ -423,8 +476,11 @@ static void dissolve(struct fn_file *f, int fd, bool all)
 static int udp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct fn_ep to;
-	int kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
+	int kind;
 
+	if (fn_dgram_fabric())
+		return fn_dgram_connect(f, fd, addr, len);
+	kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
 	if (kind < 0)
 		return kind;
 	dissolve(f, fd, kind == FN_ADDR_UNSPEC);
@@ -446,15 +502,17 @@ static int udp_shutdown(struct fn_file *f, int fd, int how)
 	fn_engine_lock();
 	err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
 	fn_engine_unlock();
-	return f->side == FN_SIDE_KERNEL ? kernel : err;
+	return f->side == FN_SIDE_KERNEL || fn_dgram_fabric() ? kernel : err;
 }
 
 static int udp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct fn_ep local;
-	int kind = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
+	int kind;
 
-	(void)fd;
+	if (fn_dgram_fabric())
+		return fn_dgram_bind(f, fd, addr, len);
+	kind = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
 	if (kind < 0)
 		return kind;
 	/* it has a port already, or it would not be a file of this kind; inet_bind looks at the address first */
@@ -468,7 +526,7 @@ static int udp_getsockname(struct fn_file *f, int fd, struct sockaddr *addr, soc
 	socklen_t room = sizeof(own);
 
 	/* the kernel's side has the name that bind() gave, but a port found at the first datagram is the stack's */
-	if (f->side == FN_SIDE_KERNEL ||
+	if (f->side == FN_SIDE_KERNEL || fn_dgram_fabric() ||
 	    (on_kernel(f) && !fn_sys(SYS_getsockname, fd, &own, &room) && own.sin6_port))
 		return FN_TO_KERNEL;
 	return fn_addr_put(f->domain, &f->sk->local, addr, len);
@@ -477,7 +535,7 @@ static int udp_getsockname(struct fn_file *f, int fd, struct sockaddr *addr, soc
 static int udp_getpeername(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len)
 {
 	(void)fd;
-	if (f->side == FN_SIDE_KERNEL)
+	if (f->side == FN_SIDE_KERNEL || fn_dgram_fabric())
 		return FN_TO_KERNEL;
 	return f->sk->remote.port ? fn_addr_put(f->domain, &f->sk->remote, addr, len) : -ENOTCONN;
 }
@@ -509,6 +567,8 @@ static void udp_release(struct fn_file *f)
 	fn_engine_lock();
 	fn_epoll_release(f);
 	fn_dual_del(f);
+	if (f->named && f->sk && f->sk->images == fn_engine.mine)
+		fn_fabric_unlisten(f);
 	fn_engine_drop(f);
 	fn_engine_kick();
 	fn_engine_unlock();

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
@@ -198,7 +199,8 @@ static bool too_many(uid_t uid)
 
 void fn_group_come(unsigned place)
 {
-	int listener = fn_rendezvous_watched(place), fd;
+	int listener = fn_rendezvous_watched(place), fd, on = 1;
+	bool datagrams = listener >= 0 && fn_rendezvous_file(place)->type == SOCK_DGRAM;
 	struct peer *p;
 	uid_t uid;
 
@@ -206,14 +208,17 @@ void fn_group_come(unsigned place)
 	       (fd = (int)fn_sys(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
 		fd = fn_fd_internal(fd);
 		uid = fd >= 0 ? fn_peer_uid(fd) : 0;
-		if (fd < 0 || too_many(uid)) {
+		/* of one whom our namespace does not name, no address can be proven */
+		if (fd < 0 || too_many(uid) || (datagrams && !fn_uid_known(uid))) {
 			fn_engine.st->stats.fabric_refused++;
 			fn_fd_internal_close(fd);
 			continue;
 		}
-		p = fn_peer_new(FN_PEER_MET, fd);
+		p = fn_peer_new(datagrams ? FN_PEER_WELCOMED : FN_PEER_MET, fd);
 		if (!p)
 			return;
+		if (datagrams)	/* whose word a message is */
+			fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 		p->uid = uid;
 		p->listener = fn_rendezvous_file(place);
 		fn_peer_watch(p);
@@ -548,6 +553,10 @@ void fn_fabric_unlisten(const struct fn_file *f)
 {
 	last_come(f);
 	fn_rendezvous_close(f);
+	if (f->type == SOCK_DGRAM) {
+		fn_dgram_unlisten(f);
+		return;
+	}
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
 

@@ -13,6 +13,7 @@
 static struct answer {
 	uint64_t until;
 	uint32_t ip4;
+	uint32_t source;	/* 0: none is named */
 	uint8_t type;		/* RTN_*, 0: no route */
 	uint8_t prefix;		/* length of the route's destination */
 } cache[CACHE];
@@ -24,6 +25,16 @@ struct question {
 	struct rtattr attr;
 	uint32_t dst;
 };
+
+static void take_source(const struct nlmsghdr *nh, struct answer *a)
+{
+	const struct rtmsg *rt = NLMSG_DATA(nh);
+	int left = (int)RTM_PAYLOAD(nh);
+
+	for (const struct rtattr *at = RTM_RTA(rt); RTA_OK(at, left); at = RTA_NEXT(at, left))
+		if (at->rta_type == RTA_PREFSRC && RTA_PAYLOAD(at) == sizeof(a->source))
+			memcpy(&a->source, RTA_DATA(at), sizeof(a->source));
+}
 
 static void ask(uint32_t ip4, struct answer *a)
 {
@@ -45,10 +56,11 @@ static void ask(uint32_t ip4, struct answer *a)
 	if (n > 0)
 		n = fn_sys(SYS_recvfrom, fd, buf, sizeof(buf), 0, NULL, NULL);
 	fn_sys_close(fd);
-	if (n < (ssize_t)NLMSG_LENGTH(sizeof(*rt)) || nh->nlmsg_type != RTM_NEWROUTE)
+	if (n < (ssize_t)NLMSG_LENGTH(sizeof(*rt)) || nh->nlmsg_type != RTM_NEWROUTE || nh->nlmsg_len > (size_t)n)
 		return;
 	a->type = rt->rtm_type;
 	a->prefix = rt->rtm_dst_len;
+	take_source(nh, a);
 }
 
 static struct answer lookup(uint32_t ip4)
@@ -69,6 +81,13 @@ static struct answer lookup(uint32_t ip4)
 bool fn_kroute_is_host(uint32_t ip4)
 {
 	return lookup(ip4).type == RTN_LOCAL;
+}
+
+uint32_t fn_kroute_source(uint32_t ip4)
+{
+	uint32_t source = lookup(ip4).source;
+
+	return source ? source : ip4;
 }
 
 bool fn_kroute_specific(uint32_t ip4)

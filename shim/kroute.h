@@ -10,6 +10,8 @@
 
 /* It is one of the host's own (a local route, RTN_LOCAL). */
 bool fn_kroute_is_host(uint32_t ip4);
+/* The address from which the kernel sends to it when a socket has none; itself when the kernel names none. */
+uint32_t fn_kroute_source(uint32_t ip4);
 /* The kernel has a route to it that is more specific than its default. */
 bool fn_kroute_specific(uint32_t ip4);
 

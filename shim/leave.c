@@ -50,6 +50,9 @@ static void leave_datagrams(struct fn_file *f, int fd, enum fn_reason why)
 	fn_convert_state(f, fd);
 	fn_engine_lock();
 	fn_dual_del(f);
+	if (f->named)
+		fn_fabric_unlisten(f);
+	f->named = false;
 	fn_engine_drop(f);
 	fn_engine_unlock();
 	fn_cork_free(f);

@@ -185,9 +185,10 @@ static int nic_with_gateway(const struct fn_conf *c, int only)
 
 /* ---- the fabric ---- */
 
+/* Datagram sockets are a port's where there is one. */
 static bool has_fabric(const struct fn_policy *p)
 {
-	return p->conf->fabric && proto_of(p->family, p->type, p->protocol) == FN_RULE_TCP;
+	return p->conf->fabric && (proto_of(p->family, p->type, p->protocol) == FN_RULE_TCP || !p->conf->nnics);
 }
 
 /* An address of this host: whoever listens there. */
@@ -274,7 +275,7 @@ static struct fn_verdict decide_connect(const struct fn_policy *p, uint32_t ip4,
 		return kernel(FN_REASON_BOUND_ELSEWHERE, 0);
 	if (bound) {
 		only = nic_of_addr(p->conf, bound);
-		if (only < 0)
+		if (only < 0 && !(p->type == SOCK_DGRAM && has_fabric(p)))
 			return kernel(FN_REASON_BOUND_ELSEWHERE, 0);
 	}
 	if (is_multicast(ip4))

@@ -27,7 +27,7 @@ struct fn_policy_ops {
 	/* 0: NIC number i of conf is open or can be opened by us. > 0: the PID that holds it. < 0: -errno of its opening. */
 	int (*port)(void *ctx, unsigned i);
 	/* A process of this host that listens there under Fastnet: its number on the fabric. 0: there is none; < 0: -errno of
-	 * the attempt to reach it. Asked of TCP only; NULL: none. */
+	 * the attempt to reach it. NULL: none. */
 	int (*fabric)(void *ctx, uint32_t ip4, uint16_t port);
 };
 

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "shim/convert.h"
+#include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/listen.h"
 #include "shim/shim.h"
@@ -131,6 +132,8 @@ static void call_split(struct call *c, struct pollfd *fds, unsigned n)
 		struct fn_file *f = fds[i].fd < 0 ? NULL : fn_fd_get(fds[i].fd);
 
 		fds[i].revents = 0;
+		if (f && fn_dgram_wants(f))
+			fn_dgram_open(f, fds[i].fd);
 		if (f && served(f)) {
 			if (f->kind == FN_FILE_LISTEN && !f->sk)
 				fn_listen_attach(f, fds[i].fd);
@@ -179,7 +182,7 @@ static bool any_served(const struct pollfd *fds, nfds_t n)
 {
 	for (nfds_t i = 0; i < n; i++) {
 		struct fn_file *f = fds[i].fd < 0 || !fn_fd_ours(fds[i].fd) ? NULL : fn_fd_get(fds[i].fd);
-		bool ours = f && served(f);
+		bool ours = f && (served(f) || fn_dgram_wants(f));
 
 		if (f)
 			fn_file_put(f);

@@ -396,7 +396,7 @@ struct question {
 };
 
 /* The one message of the answer, which is there. */
-static int read_answer(uint32_t seq, struct fn_rendezvous *at)
+static int read_answer(uint32_t seq, uint8_t protocol, struct fn_rendezvous *at)
 {
 	uint8_t buf[1024] __attribute__((aligned(8)));
 	const struct nlmsghdr *nh = (const struct nlmsghdr *)buf;
@@ -411,7 +411,8 @@ static int read_answer(uint32_t seq, struct fn_rendezvous *at)
 	} while (n < (ssize_t)sizeof(*nh) || nh->nlmsg_seq != seq);
 	if (n >= (ssize_t)NLMSG_LENGTH(sizeof(*err)) && nh->nlmsg_type == NLMSG_ERROR)
 		return err->error ? err->error : -ENOENT;
-	if (n < (ssize_t)NLMSG_LENGTH(sizeof(*m)) || nh->nlmsg_type != SOCK_DIAG_BY_FAMILY || m->idiag_state != TCP_LISTEN)
+	if (n < (ssize_t)NLMSG_LENGTH(sizeof(*m)) || nh->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+	    (protocol == IPPROTO_TCP && m->idiag_state != TCP_LISTEN))
 		return -ENOENT;
 	at->cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
 	at->uid = m->idiag_uid;
@@ -419,7 +420,7 @@ static int read_answer(uint32_t seq, struct fn_rendezvous *at)
 	return 0;
 }
 
-static int ask(struct question *q, struct fn_rendezvous *at)
+static int ask_locked(struct question *q, struct fn_rendezvous *at)
 {
 	int ret;
 
@@ -432,23 +433,44 @@ static int ask(struct question *q, struct fn_rendezvous *at)
 	q->nh.nlmsg_seq = ++diag.seq;
 	/* the kernel answers in the call that asks */
 	ret = (int)fn_sys(SYS_sendto, diag.fd, q, sizeof(*q), 0, NULL, 0);
-	return ret < 0 ? ret : read_answer(q->nh.nlmsg_seq, at);
+	return ret < 0 ? ret : read_answer(q->nh.nlmsg_seq, q->req.sdiag_protocol, at);
+}
+
+static int ask(struct question *q, struct fn_rendezvous *at)
+{
+	int ret;
+
+	q->nh = (struct nlmsghdr){ .nlmsg_len = sizeof(*q), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST };
+	fn_lock_take(&diag.lock);
+	ret = ask_locked(q, at);
+	fn_lock_release(&diag.lock);
+	return ret;
 }
 
 int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at)
 {
 	struct question q = {
-		.nh = { .nlmsg_len = sizeof(q), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
 		.req = { .sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_LISTEN,
 			 .id = { .idiag_sport = htons(port), .idiag_src = { ip4 },
 				 .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
 	};
-	int ret;
 
-	fn_lock_take(&diag.lock);
-	ret = ask(&q, at);
-	fn_lock_release(&diag.lock);
-	return ret;
+	return ask(&q, at);
+}
+
+#define LOOPBACK 1	/* LOOPBACK_IFINDEX: the interface by which a host hears from itself */
+
+int fn_rendezvous_find_datagram(const struct fn_ep *from, const struct fn_ep *to, struct fn_rendezvous *at)
+{
+	/* udp_dump_one() looks for who receives a packet with these ends */
+	struct question q = {
+		.req = { .sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_UDP, .idiag_states = ~0u,
+			 .id = { .idiag_sport = from->port, .idiag_src = { from->ip4 }, .idiag_dport = to->port,
+				 .idiag_dst = { to->ip4 }, .idiag_if = LOOPBACK,
+				 .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
+	};
+
+	return ask(&q, at);
 }
 
 void fn_rendezvous_namespace(void)

@@ -34,6 +34,8 @@ uint64_t fn_rendezvous_close(const struct fn_file *f);
 
 /* Whose socket listens at ip4 (network order), port (host order)? 0, -ENOENT: none; -errno: the kernel does not tell. */
 int fn_rendezvous_find(uint32_t ip4, uint16_t port, struct fn_rendezvous *at);
+/* Likewise: which datagram socket gets what is sent from `from` to `to`? .backlog is not set. */
+int fn_rendezvous_find_datagram(const struct fn_ep *from, const struct fn_ep *to, struct fn_rendezvous *at);
 /* An internal descriptor connected to the name of `at`, SO_PASSCRED set. -ECONNREFUSED: no Fastnet process; -EPERM: the
  * name is somebody else's; -errno. */
 int fn_rendezvous_connect(struct fn_rendezvous *at);

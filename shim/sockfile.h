@@ -23,6 +23,7 @@ enum fn_side {
 	FN_SIDE_ANY,		/* not connected: the stack's, and the kernel's when fn_file.dual */
 	FN_SIDE_STACK,		/* connected to a peer that the stack reaches */
 	FN_SIDE_KERNEL,		/* connected to a peer that the kernel reaches */
+	FN_SIDE_BOTH,		/* connected to a peer of this host: each datagram takes either way (dgram.h) */
 };
 
 /*

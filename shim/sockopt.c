@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "shim/dgram.h"
 #include "shim/optval.h"
 #include "shim/reason.h"
 #include "shim/sockfile.h"
@@ -372,6 +373,8 @@ static int set_served(struct fn_file *f, int fd, const struct row *r, int name, 
 /* An option that the stack does not serve, on a socket that it has: what is so already may be said again. */
 static int set_other(struct fn_file *f, const struct row *r, int level, const void *value, socklen_t len)
 {
+	if (f->dual && f->kind == FN_FILE_UDP && fn_dgram_fabric() && !is_off(r, value, len))
+		fn_dgram_retire(f);
 	if (f->dual)
 		return FN_TO_KERNEL;
 	if (level != IPPROTO_IP && r->form != FORM_DEVICE && len < sizeof(int))

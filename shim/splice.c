@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/convert.h"
+#include "shim/dgram.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
@@ -313,7 +314,7 @@ ssize_t fn_udp_sendfile(struct fn_file *f, int fd, int in_fd, off_t *off, size_t
 		return off ? -EINVAL : pos;
 	if ((ssize_t)count < 0)
 		return -EINVAL;
-	if (f->side == FN_SIDE_KERNEL)
+	if (f->side == FN_SIDE_KERNEL || fn_dgram_fabric())
 		return FN_TO_KERNEL;
 	n = count ? send_from(f, fd, in_fd, pos, count) : 0;
 	if (n > 0 && off)
@@ -347,7 +348,7 @@ ssize_t fn_udp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsign
 {
 	int n;
 
-	if (f->side == FN_SIDE_KERNEL)
+	if (f->side == FN_SIDE_KERNEL || fn_dgram_fabric())
 		return FN_TO_KERNEL;
 	n = wait_pipe(pipe, POLLIN, flags & SPLICE_F_NONBLOCK);
 	if (n < 0 || !(n & POLLIN))

@@ -85,6 +85,16 @@ bool fn_shm_drained(const struct fn_nic *nic, int number);
 /* Buffers of ours that the peer has not given back: bytes that its program may not have read. */
 uint32_t fn_shm_lent(const struct fn_nic *nic, int number);
 
+/* Tell the peer that we take nothing more; it sees that the next time it asks fn_shm_takes(). */
+void fn_shm_peer_close(struct fn_nic *nic, int number);
+/*
+ * Would a datagram of so many bytes lie in the peer's ring at once, and not keep more than a share of our memory until the peer
+ * reads it? Who has another way takes that.
+ */
+bool fn_shm_takes(struct fn_nic *nic, int number, size_t len);
+/* Something that we have sent has not been taken out of the ring, as far as the peer has told, and it has not said that it takes no more. */
+bool fn_shm_untaken(const struct fn_nic *nic, int number);
+
 /* A peer that sleeps and has been sent something since it was asked last: its number, then the next one's; 0: no more. */
 int fn_shm_bell(struct fn_nic *nic);
 

@@ -152,6 +152,39 @@ uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
 	return peer ? peer->lent + (peer->copies ? peer->copies->out : 0) : 0;
 }
 
+void fn_shm_peer_close(struct fn_nic *nic, int number)
+{
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	if (peer && has_ring(peer))
+		fn_ring_close(&peer->rx);
+}
+
+/* Datagrams that nobody reads have an eighth of our buffers at most. */
+#define DATAGRAM_SHARE 8
+
+bool fn_shm_takes(struct fn_nic *nic, int number, size_t len)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+	uint32_t bufs = len + DATAGRAM_HEAD > INLINE_MAX ? (uint32_t)(len / nic->tx_payload + 1) : 0;
+
+	if (!peer || !has_ring(peer) || !peer->ready || peer->broken || peer->backlog_len || fn_ring_closed(&peer->tx))
+		return false;
+	if (bufs && (peer->lent + bufs > s->bufs / DATAGRAM_SHARE ||
+		     (peer->copies && peer->copies->out + bufs > peer->copies->bufs)))
+		return false;
+	return fn_ring_room(&peer->tx) > (int)fn_ring_slots(FN_RING_ENTRY_MAX);
+}
+
+bool fn_shm_untaken(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer && has_ring(peer) && !fn_ring_closed(&peer->tx) && (peer->backlog_len ||
+		peer->tx.head != atomic_load_explicit(&peer->tx.mem->taken, memory_order_relaxed));
+}
+
 int fn_shm_bell(struct fn_nic *nic)
 {
 	struct shm *s = shm_of(nic);

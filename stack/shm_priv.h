@@ -13,6 +13,7 @@ enum entry_type {
 
 #define INLINE_MAX	440	/* bytes of IP packet that travel in the ring: with its head seven slots */
 #define HEAD_MAX	120	/* IPv4 and TCP headers with options */
+#define DATAGRAM_HEAD	28	/* IPv4 and UDP headers */
 #define PLACES_MAX	32
 #define RETURNS		14	/* in an entry of one slot */
 #define BACKLOG		FN_NIC_TXQ

@@ -29,7 +29,8 @@ struct fn_ring_shared {
 	_Atomic(uint32_t) taken;	/* consumer: slots it has consumed */
 	_Atomic(uint32_t) asleep;	/* consumer: not 0 while it wants its bell rung; who rings clears it */
 	_Atomic(uint32_t) cpu;		/* consumer: the CPU on which it ran when it waited last, plus 1; a hint */
-	uint8_t unused[FN_RING_SLOT - 12];
+	_Atomic(uint32_t) closed;	/* consumer: not 0 when it takes no more */
+	uint8_t unused[FN_RING_SLOT - 16];
 	uint8_t slot[][FN_RING_SLOT];
 };
 
@@ -113,6 +114,16 @@ fn_inline void fn_ring_run_on(struct fn_ring_rx *r, uint32_t cpu)
 fn_inline uint32_t fn_ring_runs_on(const struct fn_ring_tx *r)
 {
 	return atomic_load_explicit(&r->mem->cpu, memory_order_relaxed);
+}
+
+/* The consumer takes no more: who looks after that has happened sees it. */
+fn_inline void fn_ring_close(struct fn_ring_rx *r)
+{
+	atomic_store_explicit(&r->mem->closed, 1, memory_order_release);	/* pairs with fn_ring_closed() */
+}
+fn_inline bool fn_ring_closed(const struct fn_ring_tx *r)
+{
+	return atomic_load_explicit(&r->mem->closed, memory_order_acquire);
 }
 
 #endif

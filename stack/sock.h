@@ -241,6 +241,13 @@ ssize_t fn_udp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, con
 		    const struct fn_ep *src);
 /* One datagram, cut to iov; returns bytes copied, -EAGAIN, or the pending error (cleared). flags: MSG_PEEK. */
 ssize_t fn_udp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, unsigned flags, struct fn_udp_meta *meta);
+/*
+ * The socket has these names from now on, which somebody else, the host's kernel, has given it: of those, what is 0 is
+ * open. 0, -EADDRINUSE: another socket of the stack has the port, and sk none.
+ */
+int fn_udp_assume(struct fn_sock *sk, const struct fn_ep *local, const struct fn_ep *remote);
+/* What was sent last has met nobody. */
+void fn_udp_refused(struct fn_sock *sk);
 /* FIONREAD: length of the next datagram; SIOCOUTQ. */
 size_t fn_udp_readable(const struct fn_sock *sk);
 size_t fn_udp_outq(const struct fn_sock *sk);

@@ -32,6 +32,9 @@ struct fn_stack_ops {
 	/* Something happened on sk (sk->user is not NULL): events are the POLL* bits whose condition may have come true.
 	 * May be called often; may not call the stack. */
 	void (*ready)(void *ctx, struct fn_sock *sk, unsigned events);
+	/* A datagram has come from process `peer` of the fabric, from `remote` to `local` as it says: may it have sent that?
+	 * NULL: it may. */
+	bool (*from_peer)(void *ctx, uint16_t peer, const struct fn_ep *local, const struct fn_ep *remote);
 };
 
 struct fn_stack_conf {

@@ -131,19 +131,20 @@ static bool may_broadcast(const struct fn_sock *sk, uint32_t dst)
 	return sk->opts & FN_SO_BROADCAST || (fn_be32(dst) & 0xf0000000) == 0xe0000000 || !fn_ip4_is_bcast(sk->st, dst);
 }
 
-/* The path to dst; the last one is kept. */
-static int udp_path(struct fn_udp *u, uint32_t dst, uint32_t src)
+/* The path to a remote end; the last one is kept. */
+static int udp_path(struct fn_udp *u, const struct fn_ep *to, uint32_t src)
 {
 	int err;
 
-	if (u->path.nic && u->path.dst == dst && u->path_src == src)
+	if (u->path.nic && u->path.dst == to->ip4 && u->path_src == src && u->path_peer == to->peer)
 		return 0;
-	err = fn_path_init(u->sk.st, &u->path, dst, src, FN_IPPROTO_UDP);
+	err = fn_path_to(u->sk.st, &u->path, to, src, FN_IPPROTO_UDP);
 	if (err) {
 		u->path.nic = NULL;
 		return err;
 	}
 	u->path_src = src;
+	u->path_peer = to->peer;
 	return 0;
 }
 
@@ -153,7 +154,7 @@ int fn_udp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 	uint32_t src = sk->opts & FN_SO_BOUND_ADDR ? sk->local.ip4 : 0;
 	int err;
 
-	err = udp_path(u, remote->ip4, src);
+	err = udp_path(u, remote, src);
 	if (err)
 		return err;
 	if (!may_broadcast(sk, remote->ip4))
@@ -164,6 +165,32 @@ int fn_udp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 	sk->local.ip4 = u->path.src;
 	sk->remote = (struct fn_ep){.ip4 = u->path.dst, .port = remote->port};
 	return 0;
+}
+
+int fn_udp_assume(struct fn_sock *sk, const struct fn_ep *local, const struct fn_ep *remote)
+{
+	int err = 0;
+
+	udp_of(sk)->path.nic = NULL;
+	sk->remote = (struct fn_ep){.ip4 = remote->ip4, .port = remote->port};
+	sk->opts |= FN_SO_BOUND_PORT | FN_SO_BOUND_ADDR;
+	if (sk->local.port != local->port) {
+		if (sk->local.port)
+			fn_demux_unbind(sk->st, sk);
+		sk->local.port = local->port;
+		sk->local.ip4 = local->ip4;
+		err = local->port ? fn_demux_bind(sk->st, sk) : 0;
+	}
+	sk->local.ip4 = local->ip4;
+	if (err)
+		sk->local = (struct fn_ep){0};
+	return err;
+}
+
+void fn_udp_refused(struct fn_sock *sk)
+{
+	sk->error = ECONNREFUSED;
+	fn_sock_ready(sk, POLLERR);
 }
 
 /* As Linux __udp_disconnect: what bind() chose stays. */
@@ -297,6 +324,8 @@ int fn_udp_input(struct fn_stack *st, struct fn_pkt *p)
 	local = (struct fn_ep){.ip4 = ip->dst, .port = udp->dport};
 	remote = (struct fn_ep){.ip4 = ip->src, .port = udp->sport};
 	fn_pkt_pull(p, FN_UDP_LEN);
+	if (p->peer && st->ops.from_peer && !st->ops.from_peer(st->ops_ctx, p->peer, &local, &remote))
+		return fn_drop(st, p, FN_DROP_UDP_SOURCE);
 	if (fn_unlikely(p->flags & FN_PKT_LINK_BCAST))
 		return udp_broadcast(st, p, &local, &remote);
 	if (!(p->flags & FN_PKT_HASH_VALID))
@@ -578,7 +607,7 @@ ssize_t fn_udp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, con
 		to = &sk->remote;
 	if (fn_ip4_is_bcast(sk->st, from))	/* bound to a group: any source */
 		from = 0;
-	err = udp_path(u, to->ip4, from);
+	err = udp_path(u, to, from);
 	if (err)
 		return err == -EADDRNOTAVAIL ? -EINVAL : err;
 	if (!may_broadcast(sk, to->ip4))

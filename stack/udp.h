@@ -9,6 +9,7 @@ struct fn_udp {
 	struct fn_sock sk;
 	struct fn_path path;		/* to the last destination; .nic NULL: none yet */
 	uint32_t path_src;		/* the source that was asked for it */
+	uint16_t path_peer;		/* the process behind the fabric; 0: none */
 	uint8_t mtu_discover;		/* IP_PMTUDISC_* */
 	struct fn_udp *next_waiter;	/* of those that wait for room to send, st->udp_wait */
 	bool waiting;

@@ -351,7 +351,29 @@ Test(policy, the_fabric_serves_what_listens_on_this_host)
 	rec.port = 80;
 	expect("127.0.0.1", FN_REASON_FABRIC_NOBODY, 0);
 	rec.type = SOCK_DGRAM;
-	expect("127.0.0.1", FN_REASON_NO_PORT, 0);
+	expect("127.0.0.1", FN_REASON_FABRIC_NOBODY, 0);
+	rec.port = 6379;
+	expect("127.0.0.1", FN_REASON_FABRIC, 0);
+}
+
+Test(policy, datagram_sockets_are_the_fabric_s_where_there_is_no_port)
+{
+	configure(FABRIC);
+	rec.type = SOCK_DGRAM;
+	rec.port = 6379;
+	rec.bound = bound;
+	memcpy(bound, &(uint32_t){ inet_addr("127.0.0.1") }, 4);
+	expect("127.0.0.1", FN_REASON_FABRIC, 0);
+	expect("10.9.0.1", FN_REASON_NO_PORT, 0);
+	rec.verb = FN_POLICY_LISTEN;
+	expect("127.0.0.1", FN_REASON_FABRIC_LISTEN, 0);
+	expect("0.0.0.0", FN_REASON_FABRIC_LISTEN, 0);
+	expect("224.0.0.251", FN_REASON_MULTICAST, 0);
+	configure(FABRIC ETH0);
+	expect("127.0.0.1", FN_REASON_LOCAL, 0);
+	rec.verb = FN_POLICY_CONNECT;
+	rec.bound = NULL;
+	expect("127.0.0.1", FN_REASON_LOCAL, 0);
 }
 
 Test(policy, a_listener_on_this_host_is_open_to_the_fabric)

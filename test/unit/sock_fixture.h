@@ -8,7 +8,9 @@
 
 #include "shim/convert.h"
 #include "shim/decide.h"
+#include "shim/dgram.h"
 #include "shim/epoll.h"
+#include "shim/fabric.h"
 #include "shim/kroute.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
@@ -169,6 +171,12 @@ void fn_epoll_release(struct fn_file *f) { }
 void fn_dual_del(struct fn_file *f) { f->dual = false; }
 bool fn_udp_route(struct fn_file *f, const struct fn_ep *to) { return stack_reaches; }
 bool fn_kroute_is_host(uint32_t ip4) { return false; }
+bool fn_dgram_fabric(void) { return false; }
+unsigned fn_dgram_route(struct fn_file *f, int fd, struct fn_ep *to, size_t len, struct fn_ep *src) { return 0; }
+int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len) { return FN_TO_KERNEL; }
+int fn_dgram_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len) { return FN_TO_KERNEL; }
+void fn_dgram_retire(struct fn_file *f) { }
+void fn_fabric_unlisten(const struct fn_file *f) { }
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg) { kernel_decisions++; }
 struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr)
 {
