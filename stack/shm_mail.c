@@ -329,6 +329,10 @@ void fn_shm_mail_end(struct shm *s, struct peer *group)
 		answer(s, group, c, FN_TCP_RST | FN_TCP_ACK);
 		put_slot(m, c);
 	}
+	/* its number may be another group's, of the same processes */
+	for (uint32_t i = 1; i <= s->peers; i++)
+		if (s->peer[i] && s->peer[i]->group == group->number)
+			s->peer[i]->group = 0;
 	s->mails--;
 }
 

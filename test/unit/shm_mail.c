@@ -333,6 +333,30 @@ Test(shm_mail, the_last_one_ends_and_who_waits_is_reset)
 	nothing_left(&A);
 }
 
+/* The same process accepts from the next one, under the same id, by another channel: the number of the group is the same. */
+Test(shm_mail, another_group_has_the_number_and_other_peers)
+{
+	int before = group;
+	struct fn_sock *a;
+
+	attach(&W[0]);
+	introduce(&W[0]);
+	fn_shm_peer_dead(A.nic, group);
+	poll_one(&A);
+	cr_expect(fn_shm_peer_del(A.nic, group));
+	memset(page, 0, sizeof(*page));
+	group = fn_shm_group_add(A.nic, page, 100);
+	cr_assert_eq(group, before);
+	attach(&W[1]);
+	a = connect_a();
+	cr_assert_eq(fn_shm_claim(W[1].nic, W[1].client, 1, &(struct fn_offer){ 0 }), 0);
+	introduce(&W[1]);
+	fn_shm_group_join(A.nic, W[1].number, group, 1);
+	poll_one(&A);
+	cr_expect_eq(a->remote.peer, W[1].number);
+	fn_sock_close(a);
+}
+
 Test(shm_mail, a_full_backlog_holds_up_the_next_and_loses_nobody)
 {
 	struct fn_sock *a[4], *b;
