@@ -20,6 +20,7 @@
 #include "shim/listen.h"
 #include "shim/relay.h"
 #include "shim/sockfile.h"
+#include "shim/spare.h"
 #include "stack/tcp.h"
 
 /* What files of converted connections point at: closed, belongs to nobody, is never changed. */
@@ -290,6 +291,7 @@ int fn_convert_inheritable(void)
 {
 	int ret = 0;
 
+	fn_spare_forget();
 	for (unsigned fd = 0; fd < fn_fdtable.top && ret == 0; fd++) {
 		struct fn_file *f = fn_fd_meant((int)fd) ? fn_fd_get((int)fd) : NULL;
 		int flags;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "shim/addr.h"
 #include "shim/async.h"
@@ -25,6 +26,8 @@
 #include "shim/shim.h"
 #include "shim/sockfile.h"
 #include "shim/sockopt.h"
+#include "shim/spare.h"
+#include "shim/uid.h"
 #include "shim/wait.h"
 #include "stack/net.h"
 
@@ -45,13 +48,17 @@ static void record_early(int fd, int family, int type, enum fn_reason reason, ui
 
 int fn_shim_socket(int domain, int type, int protocol)
 {
-	int fd = fn_sys_socket(domain, type, protocol);
+	uint32_t arg = 0, epoch = fn_spare_epoch();
 	enum fn_reason reason;
 	struct fn_file *f;
-	uint32_t arg = 0;
+	int fd = -1;
 
 	if (inside())
-		return fn_reserve_socket(fd, domain);
+		return fn_reserve_socket(fn_sys_socket(domain, type, protocol), domain);
+	if (!fn_engine.barred)
+		fd = fn_spare_take(domain, type, protocol);
+	if (fd < 0)
+		fd = fn_sys_socket(domain, type, protocol);
 	if (fd < 0)
 		return fd;
 	reason = fn_policy_socket(domain, type, protocol, &arg);
@@ -67,6 +74,10 @@ int fn_shim_socket(int domain, int type, int protocol)
 	f->domain = domain;
 	f->type = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
 	f->protocol = protocol;
+	f->untouched = f->type == SOCK_STREAM;
+	f->kernel_nonblock = type & SOCK_NONBLOCK;
+	f->flags = f->kernel_nonblock ? O_NONBLOCK : 0;
+	f->spare_epoch = epoch;
 	fd = fn_fd_raise(fd, type & SOCK_CLOEXEC);
 	if (!fn_fd_install(fd, f))
 		fn_file_put(f);
@@ -171,14 +182,16 @@ struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb,
 	uint16_t own_port;
 	struct asker asker = { f, fd };
 	struct fn_policy p = { .ctx = &asker, .conf = &fn_config, .verb = verb, .family = f->domain, .type = f->type,
-			       .protocol = f->protocol, .program = fastnet_info.program,
-			       .uid = (uid_t)fn_sys(SYS_geteuid, 0) };
+			       .protocol = f->protocol, .program = fastnet_info.program };
 	struct fn_verdict v;
+
+	if (fn_config.nrules)	/* nothing else asks who we are */
+		p.uid = fn_uid_own();
 
 	p.ops = verb == FN_POLICY_LISTEN ? &listen_ops : &connect_ops;
 	if (f->domain == AF_INET6 && fn_sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len) == 0)
 		p.v6only = v6only;
-	if (verb == FN_POLICY_CONNECT && get_name(fd, &own) && take_addr((void *)&own, &p.bound, &own_port) &&
+	if (verb == FN_POLICY_CONNECT && !f->untouched && get_name(fd, &own) && take_addr((void *)&own, &p.bound, &own_port) &&
 	    is_any(p.bound, f->domain))
 		p.bound = NULL;
 	if (!take_addr(addr, &p.addr, &p.port))
@@ -264,7 +277,7 @@ static int make_sock(struct fn_file *f, int fd, enum fn_sock_kind kind)
 		return ret;
 	ret = fn_sockopt_copy(f, fd);
 	fn_engine_lock();
-	if (ret == 0)
+	if (ret == 0 && !f->untouched)
 		ret = copy_name(f, fd);
 	f->sk->shut = f->shut;
 	if (ret < 0)
@@ -281,8 +294,10 @@ static int become(struct fn_file *f, int fd, enum fn_file_kind kind, enum fn_soc
 	if (ret < 0)
 		return ret;
 	fn_engine_lock();
-	take_flags(f, fd);
-	fn_async_take(f, fd);
+	if (!f->untouched) {
+		take_flags(f, fd);
+		fn_async_take(f, fd);
+	}
 	f->ops = kind == FN_FILE_TCP ? &fn_tcp_ops : &fn_udp_ops;
 	f->kind = (uint8_t)kind;
 	fn_epoll_accelerate(f);
@@ -356,6 +371,7 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 	struct fn_ep ep;
 	int ret, kind = addr ? fn_addr_get(f, FN_ADDR_BIND, addr, len, &ep) : -EFAULT;
 
+	f->untouched = false;
 	if (kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6)
 		return FN_TO_KERNEL;
 	if (kind == FN_ADDR_IP4 && ep.port && f->type == SOCK_STREAM && name_kept(fd, &ep))
@@ -432,6 +448,7 @@ static int socket_listen(struct fn_file *f, int fd, int backlog)
 
 	if (f->type != SOCK_STREAM)
 		return FN_TO_KERNEL;
+	f->untouched = false;
 	ret = (int)fn_sys(SYS_listen, fd, backlog);
 	if (ret < 0 || !get_name(fd, &own))
 		return ret;
@@ -467,6 +484,8 @@ static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *ms
 	struct fn_ep to;
 	int kind;
 
+	if (flags & MSG_FASTOPEN)
+		f->untouched = false;
 	if (f->type != SOCK_DGRAM || !msg->msg_name)
 		return FN_TO_KERNEL;
 	kind = fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, &to);
@@ -501,6 +520,7 @@ static int socket_setsockopt(struct fn_file *f, int fd, int level, int name, con
 {
 	int ret = fn_sys_setsockopt(fd, level, name, value, len);
 
+	f->untouched = false;
 	if (ret < 0)
 		return ret;
 	if (fn_sockopt_note(f, level, name, value, len) == FN_VERDICT_DECIDE) {
@@ -513,8 +533,45 @@ static int socket_setsockopt(struct fn_file *f, int fd, int level, int name, con
 /* inet_shutdown() marks a socket before it says that it is not connected. */
 static int socket_shutdown(struct fn_file *f, int fd, int how)
 {
+	f->untouched = false;
 	if (how >= SHUT_RD && how <= SHUT_RDWR)
 		f->shut |= (uint8_t)(how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
+	return FN_TO_KERNEL;
+}
+
+/* The kernel's flags are the file's as long as only O_NONBLOCK is changed. */
+static int socket_set_flags(struct fn_file *f, int fd, long arg)
+{
+	int ret = fn_sys_fcntl(fd, F_SETFL, arg);
+
+	if (arg & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME))
+		f->untouched = false;
+	if (ret == 0)
+		f->flags = (f->kernel_nonblock = arg & O_NONBLOCK) ? O_NONBLOCK : 0;
+	return ret;
+}
+
+static int socket_fcntl(struct fn_file *f, int fd, int cmd, long arg)
+{
+	if (cmd == F_SETFL)
+		return socket_set_flags(f, fd, arg);
+	if (cmd != F_GETFL && cmd != F_GETOWN && cmd != F_GETOWN_EX && cmd != F_GETSIG)
+		f->untouched = false;
+	return FN_TO_KERNEL;
+}
+
+static int socket_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
+{
+	int ret;
+
+	if (req == FIONBIO) {
+		ret = (int)fn_sys(SYS_ioctl, fd, req, arg);
+		if (ret == 0)
+			f->flags = (f->kernel_nonblock = *(int *)arg) ? O_NONBLOCK : 0;
+		return ret;
+	}
+	if (req != FIONREAD && req != FIOCLEX && req != FIONCLEX)
+		f->untouched = false;
 	return FN_TO_KERNEL;
 }
 
@@ -545,6 +602,8 @@ const struct fn_file_ops fn_socket_ops = {
 	.sendmsg = socket_sendmsg,
 	.shutdown = socket_shutdown,
 	.setsockopt = socket_setsockopt,
+	.ioctl = socket_ioctl,
+	.fcntl = socket_fcntl,
 	.poll = socket_poll,
 	.release = socket_release,
 };

@@ -14,9 +14,11 @@
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/known.h"
 #include "shim/kroute.h"
 #include "shim/listen.h"
 #include "shim/log.h"
+#include "shim/spare.h"
 #include "shim/uid.h"
 #include "shim/wait.h"
 #include "stack/shm_page.h"
@@ -126,6 +128,7 @@ static void hang_up(struct peer *p)
 
 void fn_peer_free(struct peer *p)
 {
+	fn_known_forget();
 	hang_up(p);
 	fn_fd_internal_close(p->inbox);
 	fn_fd_internal_close(p->page_fd);
@@ -200,6 +203,7 @@ void fn_peer_bury(struct peer *p)
 {
 	struct fn_stack *st = fn_engine.st;
 
+	fn_known_forget();
 	hang_up(p);
 	p->cookie = 0;
 	if (p->number <= 0) {
@@ -554,7 +558,7 @@ static int number_of(const struct fn_file *f)
 
 /* The listener is this image's, and no other image's as far as can be known: its number, or that of the peer that we are
  * to ourselves. 0: neither. */
-static int own(const struct fn_rendezvous *at)
+static int own(const struct fn_rendezvous *at, const struct fn_known *known)
 {
 	bool forked = false;
 	struct fn_file *f;
@@ -575,6 +579,8 @@ static int own(const struct fn_rendezvous *at)
 	f = fn_rendezvous_own(at->cookie, &forked);
 	if (f && f->sk)
 		ret = fn_fabric_self();
+	if (ret > 0)
+		fn_known_note(known, ret, NULL);
 	fn_engine_unlock();
 	return ret;
 }
@@ -622,24 +628,46 @@ static int meet(struct fn_rendezvous *at)
 	return ret;
 }
 
+/* The number of the listener at `at`, if it has been met, and is kept for the next connects to it unless another user's. */
+static int met(struct fn_rendezvous *at, const struct fn_known *known)
+{
+	int ret;
+
+	if (!fn_engine.fabric)
+		return 0;
+	fn_engine_lock();
+	ret = fn_group_known(at);
+	if (ret > 0 && at->uid == fn_uid_own())
+		fn_known_note(known, ret, by_number[ret]->page);
+	fn_engine_unlock();
+	return ret;
+}
+
 int fn_fabric_reach(uint32_t ip4, uint16_t port)
 {
+	struct fn_known known;
 	struct fn_rendezvous at;
+	uint64_t now;
 	int ret;
 
 	if (!fn_config.fabric)
 		return 0;
 	if (fn_fabric.closed)
 		return fn_fabric.closed;
+	now = fn_now();
+	fn_engine_lock();
+	if (now >= fn_engine.side_due)	/* who has hung up? */
+		fn_dual_check(now);
+	ret = fn_known_find(ip4, port, now, &known);
+	fn_engine_unlock();
+	if (ret)
+		return ret;
 	ret = fn_rendezvous_find(ip4, port, &at);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
-	ret = own(&at);
-	if (!ret && fn_engine.fabric) {
-		fn_engine_lock();
-		ret = fn_group_known(&at);
-		fn_engine_unlock();
-	}
+	ret = own(&at, &known);
+	if (!ret)
+		ret = met(&at, &known);
 	return ret ? ret : meet(&at);
 }
 
@@ -656,6 +684,10 @@ static void close_for(int why)
 void fn_fabric_namespace(bool net)
 {
 	fn_rendezvous_namespace();
+	fn_spare_forget();
+	fn_engine_lock();
+	fn_known_forget();
+	fn_engine_unlock();
 	if (net)
 		close_for(-EXDEV);
 }
@@ -671,8 +703,12 @@ bool fn_fabric_forgo(void)
 
 void fn_fabric_listen(struct fn_file *f, int fd)
 {
-	if (!fn_fabric.closed)
-		fn_rendezvous_open(f, fd);
+	if (fn_fabric.closed)
+		return;
+	fn_rendezvous_open(f, fd);
+	fn_engine_lock();
+	fn_known_forget();
+	fn_engine_unlock();
 }
 
 void fn_fabric_attached(const struct fn_file *f)
@@ -700,6 +736,7 @@ static void forget_peers(void)
 void fn_fabric_forked(bool child, bool shares)
 {
 	fn_rendezvous_forked(child);
+	fn_known_forget();
 	if (!child || shares)
 		return;
 	forget_peers();

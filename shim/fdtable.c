@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "shim/convert.h"
+#include "shim/spare.h"
 
 struct fn_fdtable fn_fdtable = { .floor = 3 };
 
@@ -199,6 +200,15 @@ void fn_fd_internal_close(int fd)
 	fn_sys_close(fd);
 }
 
+void fn_fd_internal_close_at(int *where)
+{
+	int fd = *where;
+
+	*where = -1;
+	internal_mark(fd, false);
+	fn_sys_close(fd);
+}
+
 void fn_fd_internal_track(int *where)
 {
 	for (int i = 0; i < TRACKED_MAX; i++)
@@ -237,8 +247,10 @@ int fn_fd_close(int fd)
 		return -EBADF;
 	fn_lock_take(&fn_fdtable.lock);
 	f = fn_fd_remove(fd);
+	ret = f && fn_spare_keep(f, fd) ? 0 : FN_TO_KERNEL;
 	fn_lock_release(&fn_fdtable.lock);
-	ret = fn_sys_close(fd);
+	if (ret == FN_TO_KERNEL)
+		ret = fn_sys_close(fd);
 	if (f)
 		fn_file_put(f);
 	return ret;

@@ -106,6 +106,9 @@ struct fn_file {
 	bool accept_turn;		/* the kernel's side goes first */
 	bool ended;			/* a listener that shutdown() or connect() has ended: the kernel's answers hold */
 	uint8_t shut;			/* FN_SHUT_* of an undecided socket: connect() does not undo them */
+	bool untouched;			/* a stream whose kernel socket is as socket() made it, but for its O_NONBLOCK: */
+	bool kernel_nonblock;
+	uint32_t spare_epoch;		/* when that was (spare.h) */
 	bool any_port;			/* of datagrams: bind() left the port open */
 	bool named;			/* of datagrams: processes of this host may come by the fabric (dgram.h) */
 	bool kernel_only;		/* of datagrams: other programs have the kernel's socket too, or it does what the stack's does not */

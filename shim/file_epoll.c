@@ -398,6 +398,7 @@ static int ctl_noted(struct fn_set *s, int epfd, int op, int fd, struct fn_file 
 	int ret = fn_sys_epoll_ctl(epfd, op, fd, ev);
 	struct item *it = find(s, fd, member);
 
+	member->untouched = false;
 	if (ret < 0)
 		return ret;
 	s->has_kernel = true;

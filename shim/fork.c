@@ -20,6 +20,7 @@
 #include "shim/shim.h"
 #include "shim/signal.h"
 #include "shim/slab.h"
+#include "shim/spare.h"
 #include "shim/wait.h"
 
 /* Of this thread's fork: its child's place in the family, and whether the locks are held. */
@@ -58,6 +59,7 @@ void fn_shim_fork_prepare(void)
 	if (!fn_fdtable.size)
 		return;
 	child_image = lock_and_place();
+	fn_spare_forget_locked();
 	fn_threads_fork_prepare();
 	fn_lock_take(&fn_slab_lock);
 	prepared = true;

@@ -16,6 +16,7 @@
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
+#include "shim/known.h"
 #include "shim/uid.h"
 #include "shim/wait.h"
 #include "stack/shm_page.h"
@@ -557,12 +558,15 @@ void fn_fabric_unlisten(const struct fn_file *f)
 		fn_dgram_unlisten(f);
 		return;
 	}
+	fn_known_forget();
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
 
 		if (p->state == FN_PEER_FREE || p->listener != f)
 			continue;
 		p->listener = NULL;
+		if (p->page)
+			fn_page_leave(p->page);
 		if (p->number > 0)
 			fn_shm_offers(fn_fabric.nic, p->number, NULL);
 		fn_peer_unmap(p->page, FN_PAGE_SIZE);

@@ -16,6 +16,7 @@
 #include "shim/fdtable.h"
 #include "shim/convert.h"
 #include "shim/keeper.h"
+#include "shim/known.h"
 #include "shim/leave.h"
 #include "shim/listen.h"
 #include "shim/log.h"
@@ -24,6 +25,7 @@
 #include "shim/seccomp.h"
 #include "shim/shim.h"
 #include "shim/sockfile.h"
+#include "shim/spare.h"
 #include "shim/wait.h"
 
 static unsigned refused;	/* groups of seccomp.def, by all filters so far */
@@ -127,11 +129,21 @@ static bool id_changes(long n, const unsigned id[3])
 	return is_change(id[0], now) || (n != SYS_setuid && n != SYS_setgid && is_change(id[1], now));
 }
 
+/* What was made or met as the user of before is not for the next one. */
+static void forget_user(void)
+{
+	fn_spare_forget();
+	fn_engine_lock();
+	fn_known_forget();
+	fn_engine_unlock();
+}
+
 void fn_shim_identity(long n, const unsigned id[3])
 {
 	if (fn_engine.shares && id_changes(n, id))
 		leave_others();
 	fn_shim_privileges();
+	forget_user();
 }
 
 /* ---- seccomp ---- */

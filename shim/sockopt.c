@@ -297,6 +297,7 @@ static int set_buf(struct fn_file *f, int fd, const struct row *r, int name, int
 	bool force = is_force(r, name);
 	int err = force ? fn_sys_setsockopt(fd, SOL_SOCKET, name, &value, sizeof(value)) : 0;
 
+	f->untouched &= !force;
 	return err ? err : set_stack(f, r, fn_optval_buf(r->form == FORM_SNDBUF, value, force));
 }
 
@@ -305,6 +306,7 @@ static int set_priority(struct fn_file *f, int fd, int value)
 {
 	int err = fn_sys_setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &value, sizeof(value));
 
+	f->untouched = false;
 	if (!err)
 		f->opt.priority = value;
 	return err;

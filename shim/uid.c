@@ -27,12 +27,18 @@ uid_t fn_uid_own(void)
 	return (uid_t)fn_sys(SYS_geteuid, 0);
 }
 
+/* Asked once: connects to other users' listeners want it. */
 static uid_t overflow_uid(void)
 {
+	static _Atomic(uid_t) overflow;	/* 0: not asked; root is no overflow uid */
+	uid_t uid = overflow;
 	char buf[32];
 
+	if (uid)
+		return uid;
 	/* kernel/sys.c: DEFAULT_OVERFLOWUID */
-	return fn_read_text("/proc/sys/kernel/overflowuid", buf, sizeof(buf)) ? (uid_t)strtoul(buf, NULL, 10) : 65534;
+	uid = fn_read_text("/proc/sys/kernel/overflowuid", buf, sizeof(buf)) ? (uid_t)strtoul(buf, NULL, 10) : 65534;
+	return overflow = uid;
 }
 
 /* Does this user namespace map every user to itself? */

@@ -47,7 +47,8 @@ struct fn_page {
 	_Atomic(uint64_t) open[FN_PAGE_SLOTS / 64];	/* a bit a slot: worth looking at */
 	_Atomic(uint32_t) claims;	/* claimers: slots that are done; the client looks when it changes */
 	_Atomic(uint32_t) joined;	/* claimers: those that have introduced themselves; the same */
-	uint8_t unused2[56];
+	_Atomic(uint32_t) left;		/* claimers: those that do not listen any more; who connects asks again when it changes */
+	uint8_t unused2[52];
 	_Atomic(uint64_t) state[FN_PAGE_SLOTS];
 	uint32_t ticket[FN_PAGE_SLOTS];	/* client: the order in which they were opened */
 	struct fn_page_slot slot[FN_PAGE_SLOTS];
@@ -85,6 +86,11 @@ void fn_page_clear(struct fn_page *page, unsigned i);
 bool fn_page_offered(const struct fn_page *page);
 /* Claim the oldest one under `id`: its number, a copy of it, and its state; -EAGAIN: there is none. */
 int fn_page_claim(struct fn_page *page, uint32_t id, struct fn_page_slot *slot, uint64_t *state);
+/* We do not listen any more, or not all of us; before any call of the program's says so. */
+fn_inline void fn_page_leave(struct fn_page *page)
+{
+	atomic_fetch_add_explicit(&page->left, 1, memory_order_release);
+}
 /* What was wanted of it has been copied. */
 void fn_page_done(struct fn_page *page, unsigned i, uint64_t state);
 

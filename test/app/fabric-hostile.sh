@@ -27,7 +27,7 @@ cat >"$LAB_TMP/liar.py" <<'END'
 import array, fcntl, mmap, os, random, socket, struct, sys
 cookie, seeds = int(sys.argv[1], 16), range(int(sys.argv[2]))
 NAME = '\0%s/%016x' % (os.environ['FABRIC_NAME'], cookie)
-SLOTS = 1024
+VERSION, SLOTS = int(os.environ['FABRIC_NAME'].rsplit('/', 1)[1]), 1024
 RING = (64 + SLOTS * 64 + 4095) & ~4095
 HELLO, WELCOME, PAYLOAD, PAGE, INBOX, ATTACH = 1, 2, 3, 4, 5, 6
 SHRINK, GROW, SEAL, FUTURE = 2, 4, 1, 16
@@ -44,7 +44,7 @@ def memory(size, seals):
     fcntl.fcntl(fd, 1033, seals)
     return fd, m
 
-def say(s, kind, fds=(), version=2, slots=SLOTS, magic=0x66617374, what=None, status=0):
+def say(s, kind, fds=(), version=VERSION, slots=SLOTS, magic=0x66617374, what=None, status=0):
     m = struct.pack('=IHHiIQ', magic, version, kind, status, slots, cookie if what is None else what)
     s.sendmsg([m], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])
 
