@@ -198,7 +198,7 @@ int fn_dgram_reach(struct fn_file *f, int fd, uint32_t ip4, uint16_t port)
 	bool is_known;
 	int ret;
 
-	if (!fn_dgram_fabric() || fn_fabric.moved || f->kernel_only || is_foreign(fd) || !fn_kroute_is_host(ip4))
+	if (!fn_dgram_fabric() || fn_fabric.closed || f->kernel_only || is_foreign(fd) || !fn_kroute_is_host(ip4))
 		return 0;
 	if (f->sk)
 		own = f->sk->local;
