@@ -204,14 +204,17 @@ static void end_bind(struct sim_end *e)
 	sim_check(s, !err, "flow %u.%u: bind: %s", e->flow->number, e->index, strerror(-err));
 }
 
-/* No socket or no port is free, as when all are in TIME_WAIT: programs try again later. */
+/* No socket or no port is free, as when all are in TIME_WAIT: programs try again later. Starved connections, which cannot even
+ * ask for the other's address, keep theirs until they time out (RFC 1122, 4.2.3.5: R2), one after the other. */
 static void end_later(struct sim_end *e)
 {
+	unsigned most = e->app.s->starved ? 3000 : 300;
+
 	if (e->sk)
 		fn_sock_close(e->sk);
 	e->sk = NULL;
 	e->phase = END_IDLE;
-	sim_check(e->app.s, e->flow->tries++ < 300, "flow %u: no socket or no port, for ever", e->flow->number);
+	sim_check(e->app.s, e->flow->tries++ < most, "flow %u: no socket or no port, for ever", e->flow->number);
 	wake_at(e, (e->app.s->now / FN_NSEC + 1) * FN_NSEC);
 }
 
