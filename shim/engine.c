@@ -113,6 +113,21 @@ void fn_engine_give(struct fn_file *f, struct fn_sock *sk)
 	f->sk = sk;
 }
 
+#define SELF_ROUNDS 4	/* data, its acknowledgement, a window update or the reset of a closed end */
+
+/* What other processes have sent is here, as over the kernel's loopback: whoever closes without reading it resets. */
+static void take_sent(void)
+{
+	struct fn_stack *st = fn_engine.st;
+
+	if (fn_likely(!fn_engine.fabric))
+		return;
+	if (fn_fabric_half_met())
+		fn_dual_check(fn_now());
+	for (unsigned i = 0; i < SELF_ROUNDS && fn_fabric_pending(); i++)
+		fn_stack_poll(st, fn_max(fn_now(), st->now));
+}
+
 void fn_engine_drop(struct fn_file *f)
 {
 	struct fn_sock *sk = f->sk;
@@ -121,8 +136,10 @@ void fn_engine_drop(struct fn_file *f)
 	if (!sk)
 		return;
 	sk->images &= ~fn_engine.mine;
-	if (!sk->images)
-		fn_sock_close(sk);
+	if (sk->images)
+		return;
+	take_sent();
+	fn_sock_close(sk);
 }
 
 /* ---- events ---- */
@@ -208,8 +225,6 @@ bool fn_engine_look(void)
 	fn_engine_unlock();
 	return due;
 }
-
-#define SELF_ROUNDS 4	/* data, its acknowledgement, a window update or the reset of a closed end */
 
 void fn_engine_push(void)
 {

@@ -198,6 +198,16 @@ static void bury_group(struct peer *p)
 	fn_fabric.tick = 0;
 }
 
+void fn_peer_take_left(const struct peer *p)
+{
+	for (unsigned where = FN_LEFT_OURS; where <= FN_LEFT_PAGE; where++) {
+		struct fn_left left = { .where = (uint8_t)where };
+
+		while (fn_shm_left(fn_fabric.nic, p->number, &left))
+			fn_tcp_left(fn_engine.st, &left);
+	}
+}
+
 /* What a liar goes on publishing is not taken. */
 void fn_peer_bury(struct peer *p)
 {
@@ -218,6 +228,7 @@ void fn_peer_bury(struct peer *p)
 	for (unsigned i = 0; i < FN_PEER_SLOTS && !fn_shm_drained(fn_fabric.nic, p->number); i++)
 		fn_stack_poll(st, st->now);
 	fn_dgram_gone(p);
+	fn_peer_take_left(p);
 	fn_shm_peer_dead(fn_fabric.nic, p->number);
 	fn_tcp_peer_gone(st, (uint16_t)p->number);
 	fn_peer_unmap(p->channel, p->channel_size);
@@ -435,6 +446,14 @@ void fn_fabric_disarm(void)
 	/* another image may still sleep */
 	if (fn_fabric.nic && !(fn_engine.shared->asleep & ~fn_engine.mine))
 		fn_shm_disarm(fn_fabric.nic);
+}
+
+bool fn_fabric_half_met(void)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (peers[i].state >= FN_PEER_MET && peers[i].state <= FN_PEER_WELCOMED)
+			return true;
+	return false;
 }
 
 bool fn_fabric_pending(void)

@@ -77,6 +77,8 @@ bool fn_peer_join_called(struct peer *p, int fd);
 int fn_fabric_self(void);
 /* It is gone: all that it published is taken, then its connections end. */
 void fn_peer_bury(struct peer *p);
+/* It has ended: what is found in its memory for connections of ours. */
+void fn_peer_take_left(const struct peer *p);
 /* What it has sent is read; to_up: only until it can be talked to, and nobody is buried. */
 void fn_peer_event(struct peer *p, bool to_up);
 /* Where clients come to place i of the rendezvous, where other images tell of them, and where one is to answer: watched. */

@@ -426,8 +426,10 @@ static int claim(const struct peer *p, const struct fn_file *f)
 	if (!fn_shm_drained(fn_fabric.nic, p->number))
 		fn_stack_poll(fn_engine.st, fn_engine.st->now);
 	ret = fn_shm_claim(fn_fabric.nic, p->number, fn_fabric.id, &o);
-	if (!ret && !fn_tcp_claim(f->sk, &o) && p->state == FN_PEER_GONE)
+	if (!ret && !fn_tcp_claim(f->sk, &o) && p->state == FN_PEER_GONE) {
+		fn_peer_take_left(p);
 		fn_tcp_conn_gone(o.sk);
+	}
 	return ret;
 }
 

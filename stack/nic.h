@@ -8,8 +8,11 @@
 #ifndef FN_NIC_H
 #define FN_NIC_H
 
+#include <stdatomic.h>
+
 #include "compiler.h"
 #include "pkt.h"
+#include "sock.h"
 
 #define FN_NIC_BURST	64	/* packets handed over at once, either way */
 #define FN_NIC_TXQ	(FN_NIC_BURST * 4) /* packets staged at most */
@@ -25,7 +28,43 @@ enum fn_nic_cap {
 	FN_NIC_RX_HASH		= 1 << 6,
 	FN_NIC_NO_ARP		= 1 << 7,	/* link addresses are known without ARP (the fabric) */
 	FN_NIC_RX_JOINED	= 1 << 9,	/* frames larger than the MTU come: segments that nobody has cut */
+	FN_NIC_NOTES		= 1 << 10,	/* buffers outlive us: see struct fn_note */
 	FN_NIC_LOSSLESS		= 1 << 8,	/* ordered and lossless: no congestion control, nothing sent again */
+};
+
+/* The ends of a connection, as the frames that it receives have them: source and destination, network order. */
+struct fn_ends {
+	uint64_t addrs;
+	uint32_t ports;
+	uint16_t peer;		/* the far end's number here; 0: nothing stands there */
+	uint16_t unused;
+};
+
+/*
+ * With FN_NIC_NOTES whoever survives us finds in our memory what the program has written and read. Each transmit buffer
+ * begins with a note of the text in it, which TCP fills in, .len last, and the NIC clears when the buffer is free.
+ */
+struct fn_note {
+	struct fn_ends ends;
+	uint32_t seq;
+	uint16_t off;		/* of the text, in the buffer */
+	uint16_t len;		/* 0: none */
+};
+
+/* How far the program has read; see .reads. */
+struct fn_read {
+	struct fn_ends ends;	/* .peer last when it is filled in, first when it is cleared */
+	_Atomic(uint32_t) seq;
+	uint32_t unused;
+};
+
+/* Something of these that a dead peer has left (nic_shm.h, fn_tcp_left()); ends as ours. */
+struct fn_left {
+	struct fn_ep local, remote;
+	uint32_t seq;		/* the text's, or how far it has read */
+	struct fn_pkt *text;	/* NULL: none, .seq is how far */
+	uint8_t where;		/* to be asked: enum fn_left_where */
+	uint32_t buf, bufs, entry, number;	/* nic_shm.h's; 0 at first */
 };
 
 struct fn_nic_ops {
@@ -50,6 +89,10 @@ struct fn_nic_ops {
 	bool (*link_up)(struct fn_nic *nic);
 	/* The destination of p (its Ethernet header at .l2) takes nothing now; asked while nic->choked. NULL: never so. */
 	bool (*full)(const struct fn_nic *nic, const struct fn_pkt *p);
+	/* FN_NIC_NOTES: where socket `index` tells that peer's survivors how far its program has read. NULL: nowhere. */
+	struct fn_read *(*reads)(struct fn_nic *nic, uint16_t peer, uint32_t index);
+	/* Likewise: p, noted, is not sent yet; a copy where that peer finds it. False: none was needed, or there is no room. */
+	bool (*spill)(struct fn_nic *nic, uint16_t peer, struct fn_pkt *p);
 	/*
 	 * After a death under the lock (recover.c), both or neither: fn for every descriptor there is, in use or not; then
 	 * what has no FN_PKT_MARK is free, the others are the stack's alone, and the device's own rings are put right.

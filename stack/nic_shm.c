@@ -26,6 +26,16 @@ static fn_cold bool back_more(struct shm *s)
 	return true;
 }
 
+static struct txbuf *make_tx(struct shm *s)
+{
+	struct txbuf *b = &s->txbuf[s->made];
+
+	memset(s->payload + (size_t)s->made * FN_SHM_BUF, 0, sizeof(struct fn_note));
+	s->made++;
+	fn_shm_publish_made(s->payload, s->made);
+	return b;
+}
+
 static struct fn_pkt *shm_alloc(struct fn_nic *nic)
 {
 	struct shm *s = shm_of(nic);
@@ -35,7 +45,7 @@ static struct fn_pkt *shm_alloc(struct fn_nic *nic)
 	if (b)
 		s->free_tx = b->next;
 	else if (s->made < s->backed || back_more(s))
-		b = &s->txbuf[s->made++];
+		b = make_tx(s);
 	else
 		return NULL;
 	s->used++;
@@ -45,14 +55,6 @@ static struct fn_pkt *shm_alloc(struct fn_nic *nic)
 	b->p.priv = b;
 	b->freed = false;
 	return &b->p;
-}
-
-/* Made by shm_alloc(). The place of the bytes does not tell: what we sent ourselves is in our payload memory too. */
-static bool is_tx(const struct shm *s, const struct fn_pkt *p)
-{
-	const struct txbuf *b = p->priv;
-
-	return b >= s->txbuf && b < s->txbuf + s->bufs;
 }
 
 static void free_rx(struct shm *s, struct rxbuf *r)
@@ -361,13 +363,7 @@ static bool shm_full(const struct fn_nic *nic, const struct fn_pkt *p)
 
 /* ---- receive ---- */
 
-static bool place_ok(const struct peer *peer, const struct place *at)
-{
-	return at->buf < peer->bufs && at->len && at->off <= FN_SHM_BUF && at->len <= FN_SHM_BUF - at->off;
-}
-
-/* A piece of payload that stays where the peer has it; NULL: no descriptor. */
-static struct fn_pkt *place_pkt(struct shm *s, struct peer *peer, const struct place *at)
+struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct place *at)
 {
 	struct rxbuf *r = get_rx(s, false);
 	struct fn_pkt *copy;
@@ -384,7 +380,7 @@ static struct fn_pkt *place_pkt(struct shm *s, struct peer *peer, const struct p
 	r->peer = peer;
 	r->buf = at->buf;
 	peer->held++;
-	if (fn_unlikely(peer->held > peer->quota) && (copy = fn_shm_copy_in(s, peer, at))) {
+	if (fn_unlikely(peer->held > peer->quota) && (copy = fn_shm_copy_in(s, peer, peer->payload, at))) {
 		free_rx(s, r);	/* is returned */
 		return copy;
 	}
@@ -397,7 +393,7 @@ static bool add_places(struct shm *s, struct peer *peer, struct fn_pkt *head, co
 	struct fn_pkt **link = &head->seg;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct fn_pkt *p = place_pkt(s, peer, &place[i]);
+		struct fn_pkt *p = fn_shm_place_pkt(s, peer, &place[i]);
 
 		if (!p)
 			return false;
@@ -427,7 +423,7 @@ static struct fn_pkt *take_frame(struct shm *s, struct peer *peer, struct rxbuf 
 		return bad_entry(s, peer, r);
 	memcpy(place, body, skip);
 	for (unsigned i = 0; i < n; i++)
-		if (!place_ok(peer, &place[i]))
+		if (!fn_shm_place_ok(peer->bufs, &place[i]))
 			return bad_entry(s, peer, r);
 	p = head_pkt(s, peer, r, body + skip, head->len - skip);
 	if (fn_likely(!n) || add_places(s, peer, p, place, n))
@@ -590,6 +586,8 @@ static const struct fn_nic_ops shm_ops = {
 	.in_flight = shm_in_flight,
 	.rx_pending = shm_rx_pending,
 	.full = shm_full,
+	.reads = fn_shm_reads,
+	.spill = fn_shm_spill,
 };
 
 struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
@@ -602,6 +600,7 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 	s->payload = conf->payload;
 	s->bufs = (uint32_t)(conf->payload_len / FN_SHM_BUF);
 	s->backed = conf->grow ? 0 : s->bufs;
+	s->made = 1;		/* the first one tells of the others */
 	s->conf = *conf;
 	s->txbuf = fn_arena_alloc(a, s->bufs * sizeof(s->txbuf[0]));
 	if (!s->txbuf)
@@ -609,7 +608,7 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 	note_left(s);
 	s->nic.ops = &shm_ops;
 	s->nic.priv = s;
-	s->nic.caps = FN_NIC_NO_ARP | FN_NIC_LOSSLESS | FN_NIC_TX_SEGS | FN_NIC_TX_TSO | FN_NIC_TX_IP_CSUM |
+	s->nic.caps = FN_NIC_NO_ARP | FN_NIC_LOSSLESS | FN_NIC_NOTES | FN_NIC_TX_SEGS | FN_NIC_TX_TSO | FN_NIC_TX_IP_CSUM |
 		      FN_NIC_TX_TCP_CSUM | FN_NIC_TX_UDP_CSUM | FN_NIC_RX_CSUM;
 	s->nic.mtu = 65535;
 	s->nic.tso_max = 65535 - HEAD_MAX;	/* nobody cuts it: the peer gets it whole */

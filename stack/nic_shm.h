@@ -80,6 +80,16 @@ bool fn_shm_peer_del(struct fn_nic *nic, int number);
 
 /* The peer has written what cannot be. */
 bool fn_shm_broken(const struct fn_nic *nic, int number);
+/*
+ * What a peer that has ended has left behind in its memory for us, beyond the ring: the next thing, for fn_tcp_left(); false:
+ * no more. *left: all zero at first but .where. LEFT_OURS is asked before fn_shm_peer_dead().
+ */
+enum fn_left_where {
+	FN_LEFT_OURS,		/* in its payload memory, of what it had with us */
+	FN_LEFT_OFFERED,	/* of what it had offered, and we have claimed */
+	FN_LEFT_PAGE,		/* the same, in its page; the last one */
+};
+bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left);
 /* Nothing of what it has sent waits in the ring. */
 bool fn_shm_drained(const struct fn_nic *nic, int number);
 /* Buffers of ours that the peer has not given back: bytes that its program may not have read. */

@@ -10,8 +10,9 @@
 
 #define NONE	0xffff		/* in .next and .free: no further one */
 #define LENT	0xfffe		/* in .next: the peer has it */
+#define KEPT	0xfffd		/* in .next: a table of ours */
 
-_Static_assert(COPY_BUFS < LENT, "a buffer's number is none of the marks");
+_Static_assert(COPY_BUFS < KEPT, "a buffer's number is none of the marks");
 
 bool fn_shm_copies_init(struct shm *s, struct peer *peer, struct copies *old, void *mem, size_t len)
 {
@@ -20,30 +21,32 @@ bool fn_shm_copies_init(struct shm *s, struct peer *peer, struct copies *old, vo
 	peer->pool = c;
 	if (!c || len / FN_SHM_BUF < PLACES_MAX)	/* a frame must fit */
 		return false;
-	*c = (struct copies){ .mem = mem, .bufs = (uint32_t)fn_min(len / FN_SHM_BUF, (size_t)COPY_BUFS), .free = NONE };
+	*c = (struct copies){ .mem = mem, .bufs = (uint32_t)fn_min(len / FN_SHM_BUF, (size_t)COPY_BUFS), .free = NONE,
+		.made = 1, .own = 1 };
 	c->backed = s->conf.grow_copies ? 0 : c->bufs;
 	peer->copies = c;
 	return true;
 }
 
-static fn_cold bool back_more(struct shm *s, const struct peer *peer)
+static fn_cold bool back_more(struct shm *s, const struct peer *peer, struct copies *c)
 {
-	struct copies *c = peer->copies;
 	uint32_t want = fn_min(c->backed + fn_max(c->backed, 64u), c->bufs);
+	size_t from = (size_t)c->backed * FN_SHM_BUF, to = (size_t)want * FN_SHM_BUF;
 
-	if (c->backed == c->bufs || s->conf.grow_copies(s->conf.ctx, peer->number, (size_t)want * FN_SHM_BUF))
+	if (c->backed == c->bufs)
+		return false;
+	if (c->in_page ? s->conf.back && !s->conf.back(s->conf.ctx, peer->number, FN_PAGE_SPILL + from, FN_PAGE_SPILL + to) :
+			 s->conf.grow_copies(s->conf.ctx, peer->number, to))
 		return false;
 	c->backed = want;
 	return true;
 }
 
-static bool have(struct shm *s, const struct peer *peer, unsigned n)
+static bool have(struct shm *s, const struct peer *peer, struct copies *c, unsigned n)
 {
-	struct copies *c = peer->copies;
-
 	/* what was made and is not lent is in the list */
-	while (c->backed - c->out < n)
-		if (!back_more(s, peer))
+	while (c->backed < c->out + c->own + n)
+		if (!back_more(s, peer, c))
 			return false;
 	return true;
 }
@@ -52,10 +55,12 @@ static uint16_t take(struct copies *c)
 {
 	uint16_t i = c->free;
 
-	if (i == NONE)
+	if (i == NONE) {
 		i = (uint16_t)c->made++;
-	else
+		fn_shm_publish_made(c->mem, c->made);
+	} else {
 		c->free = c->next[i];
+	}
 	c->next[i] = LENT;
 	c->out++;
 	return i;
@@ -65,18 +70,94 @@ bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place
 {
 	struct copies *c = peer->copies;
 
-	if (!have(s, peer, n))
+	if (!have(s, peer, c, n))
 		return false;
 	for (unsigned k = 0; k < n; k++) {
 		uint16_t i = take(c);
 
-		memcpy(c->mem + (size_t)i * FN_SHM_BUF, s->payload + (size_t)place[k].buf * FN_SHM_BUF + place[k].off,
-		       place[k].len);
+		/* what looks like a note is none */
+		memcpy(c->mem + (size_t)i * FN_SHM_BUF + FN_PKT_HEADROOM,
+		       s->payload + (size_t)place[k].buf * FN_SHM_BUF + place[k].off, place[k].len);
 		place[k].buf = i;
-		place[k].off = 0;
+		place[k].off = FN_PKT_HEADROOM;
 	}
 	return true;
 }
+
+/* A buffer that is never sent. */
+static uint16_t take_own(struct copies *c)
+{
+	uint16_t i = take(c);
+
+	c->next[i] = KEPT;
+	c->out--;
+	c->own++;
+	return i;
+}
+
+uint8_t *fn_shm_copy_table(struct shm *s, struct peer *peer)
+{
+	struct copies *c = peer->copies;
+
+	return have(s, peer, c, 1) ? c->mem + (size_t)take_own(c) * FN_SHM_BUF : NULL;
+}
+
+/* ---- what cannot be sent yet ---- */
+
+void fn_shm_spill_init(struct copies *c, struct fn_page *page)
+{
+	*c = (struct copies){ .mem = (uint8_t *)page + FN_PAGE_SPILL, .in_page = true, .free = NONE, .made = 1, .own = 1,
+		.bufs = (FN_PAGE_SIZE - FN_PAGE_SPILL) / FN_SHM_BUF };
+}
+
+void fn_shm_unspill(struct txbuf *b)
+{
+	struct copies *c = b->spilt;
+
+	((struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF))->len = 0;
+	c->next[b->spill] = c->free;
+	c->free = b->spill;
+	c->own--;
+	b->spill = 0;
+}
+
+/* Half of what a stranger sees is for what is sent, and two frames at least. */
+static uint16_t spill_to(struct shm *s, const struct peer *peer, struct copies *c)
+{
+	if (!c->in_page && (c->own >= c->bufs / 2 || !have(s, peer, c, 1 + 2 * PLACES_MAX)))
+		return 0;
+	return have(s, peer, c, 1) ? take_own(c) : 0;
+}
+
+bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
+{
+	struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, number);
+	struct copies *c = !peer || peer->dead ? NULL : peer->mail ? &peer->mail->spill : peer->copies;
+	const struct fn_note *note = (const struct fn_note *)p->buf;
+	struct txbuf *b = p->priv;
+	struct fn_note *to;
+
+	if (!c || !is_tx(s, p) || (b->spill && b->spilt != c))
+		return false;
+	if (!b->spill) {
+		b->spill = spill_to(s, peer, c);
+		b->spilt = c;
+	}
+	to = (struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF);
+	if (!b->spill || to->len == note->len)
+		return false;
+	memcpy((uint8_t *)to + note->off + to->len, p->buf + note->off + to->len, (size_t)(note->len - to->len));
+	to->ends = note->ends;
+	to->seq = note->seq;
+	to->off = note->off;
+	/* as in fn_tcp_note() */
+	atomic_signal_fence(memory_order_release);
+	to->len = note->len;
+	return true;
+}
+
+/* ---- and what comes back ---- */
 
 bool fn_shm_copy_back(struct peer *peer, uint32_t i)
 {
@@ -90,7 +171,7 @@ bool fn_shm_copy_back(struct peer *peer, uint32_t i)
 	return true;
 }
 
-struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const struct place *at)
+struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint8_t *mem, const struct place *at)
 {
 	struct rxbuf *r = s->free_copy;
 
@@ -100,7 +181,7 @@ struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const stru
 		r = fn_arena_alloc(s->arena, sizeof(*r) + FN_SHM_BUF);
 	if (!r)
 		return NULL;
-	memcpy(r->mem, peer->payload + (size_t)at->buf * FN_SHM_BUF + at->off, at->len);
+	memcpy(r->mem, mem + (size_t)at->buf * FN_SHM_BUF + at->off, at->len);
 	fn_pkt_init(&r->p, &s->nic, r->mem, at->len, r->mem, at->len);
 	r->p.truesize = FN_SHM_BUF;
 	r->p.peer = peer->number;

@@ -355,6 +355,8 @@ int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog)
 		return -ENOMEM;
 	memset(m, 0, sizeof(*m));
 	m->page = page;
+	fn_shm_spill_init(&m->spill, page);
+	atomic_store_explicit(&page->group, (uint32_t)number, memory_order_relaxed);
 	m->backlog = backlog;
 	m->told = true;
 	for (unsigned i = FN_PAGE_SLOTS; i > 0; i--) {

@@ -43,7 +43,8 @@ struct fn_page_slot {
 
 struct fn_page {
 	_Atomic(uint32_t) posted;	/* client: slots opened, a hint that there is something */
-	uint8_t unused[60];
+	_Atomic(uint32_t) group;	/* client: what it calls those who accept */
+	uint8_t unused[56];
 	_Atomic(uint64_t) open[FN_PAGE_SLOTS / 64];	/* a bit a slot: worth looking at */
 	_Atomic(uint32_t) claims;	/* claimers: slots that are done; the client looks when it changes */
 	_Atomic(uint32_t) joined;	/* claimers: those that have introduced themselves; the same */
@@ -56,7 +57,9 @@ struct fn_page {
 
 /* The bytes of slot i lie at FN_PAGE_HEAD + i * FN_PAGE_STRIDE. */
 #define FN_PAGE_HEAD	((sizeof(struct fn_page) + 4095) & ~4095ul)
-#define FN_PAGE_SIZE	(FN_PAGE_HEAD + (size_t)FN_PAGE_SLOTS * FN_PAGE_STRIDE)
+/* Behind them what no slot has room for, laid out as payload memory is (shm_left.c). */
+#define FN_PAGE_SPILL	(FN_PAGE_HEAD + (size_t)FN_PAGE_SLOTS * FN_PAGE_STRIDE)
+#define FN_PAGE_SIZE	(FN_PAGE_SPILL + (4u << 20))
 
 fn_inline uint8_t *fn_page_bytes(const struct fn_page *page, unsigned i)
 {

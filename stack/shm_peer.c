@@ -56,6 +56,7 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 	fn_ring_tx_init(&peer->tx, pair->tx, pair->tx_slots);
 	fn_ring_rx_init(&peer->rx, pair->rx, pair->rx_slots);
 	fn_ring_run_on(&peer->rx, s->cpu);
+	atomic_store_explicit(&peer->rx.mem->number, (uint32_t)number, memory_order_relaxed);
 	s->peers = fn_max(s->peers, (uint32_t)number);
 	if (pair->payload)
 		fn_shm_peer_payload(nic, number, pair->payload, pair->payload_len);
@@ -84,9 +85,11 @@ static void bury(struct shm *s, struct peer *peer)
 	else if (peer->group)
 		fn_shm_mail_leave(s, peer);
 	peer->dead = true;
-	for (uint32_t i = 0; peer->lent && i < s->made; i++) {
+	for (uint32_t i = 0; i < s->made; i++) {
 		struct txbuf *b = &s->txbuf[i];
 
+		if (b->spill && b->spilt == (peer->mail ? &peer->mail->spill : peer->copies))
+			b->spill = 0;
 		if (!b->lent || b->peer != peer->number)
 			continue;
 		peer->lent -= b->lent;

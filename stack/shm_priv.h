@@ -3,6 +3,8 @@
 #ifndef FN_SHM_PRIV_H
 #define FN_SHM_PRIV_H
 
+#include <string.h>
+
 #include "nic_shm.h"
 #include "shm_page.h"
 
@@ -19,6 +21,7 @@ enum entry_type {
 #define BACKLOG		FN_NIC_TXQ
 #define BELL_WORDS	(FN_SHM_PEERS / 64)
 #define RX_MEM		(16 + FN_RING_ENTRY_MAX)
+#define TABLES		1024	/* of how far sockets have read, 169 each */
 #define COPY_BUFS	(FN_SHM_COPIES / FN_SHM_BUF)
 
 _Static_assert(PLACES_MAX * 8 + HEAD_MAX <= FN_RING_ENTRY_MAX, "a frame's places and headers are one entry");
@@ -37,6 +40,8 @@ struct txbuf {
 	uint32_t lent;		/* times that it was sent and has not come back */
 	uint16_t peer;		/* to whom */
 	bool freed;		/* the stack has released it */
+	uint16_t spill;		/* the copy of it in .spilt; 0: none */
+	struct copies *spilt;
 };
 
 /* What a packet from a peer needs here: a descriptor, and memory for what was in the ring. */
@@ -57,12 +62,15 @@ struct kept {
 	uint8_t body[FN_RING_ENTRY_MAX];
 };
 
-/* Our payload memory for one peer alone. */
+/* Our payload memory for one peer alone, or of a page. */
 struct copies {
 	uint8_t *mem;
+	bool in_page;
 	uint32_t bufs, backed;	/* of them, those with memory behind them */
 	uint32_t made;		/* used at some time */
 	uint32_t out;		/* the peer has them */
+	uint32_t own;		/* what never goes out: the first one, tables */
+	uint8_t *table[TABLES];
 	uint16_t free;		/* the first free one */
 	uint16_t next[COPY_BUFS];
 };
@@ -93,6 +101,7 @@ struct mail {
 	uint16_t used[FN_PAGE_SLOTS];
 	uint16_t bucket[MAIL_BUCKETS];
 	struct parcel slot[FN_PAGE_SLOTS];
+	struct copies spill;
 };
 
 struct peer {
@@ -129,6 +138,7 @@ struct shm {
 	struct txbuf *txbuf;	/* bufs of them */
 	struct txbuf *free_tx;
 	struct rxbuf *free_head, *free_frag, *free_copy;
+	uint8_t *table[TABLES];	/* shm_left.c: how far our programs have read */
 	struct rxbuf *answers;	/* resets that dead peers would have sent */
 	uint32_t backlogs;	/* peers whose backlog is not empty */
 	uint32_t peers;		/* highest number in use */
@@ -167,8 +177,13 @@ fn_inline bool has_offers(const struct peer *peer)
 	return peer->page && atomic_load_explicit(&peer->page->posted, memory_order_relaxed) != peer->posted;
 }
 
+void fn_shm_unspill(struct txbuf *b);
+
 fn_inline void put_tx(struct shm *s, struct txbuf *b)
 {
+	if (fn_unlikely(b->spill))
+		fn_shm_unspill(b);
+	((struct fn_note *)b->p.buf)->len = 0;
 	b->next = s->free_tx;
 	s->free_tx = b;
 	s->used--;
@@ -193,10 +208,37 @@ bool fn_shm_copies_init(struct shm *s, struct peer *peer, struct copies *pool, v
 bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place, unsigned n);
 /* The peer has given buffer i of its memory back; false: it has not got it. */
 bool fn_shm_copy_back(struct peer *peer, uint32_t i);
-/* A copy of what the peer has there, which is then the peer's again. NULL: no memory. */
-struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const struct place *at);
+/* A copy of what the peer has there, in its memory at `mem`, which is then the peer's again. NULL: no memory. */
+struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint8_t *mem, const struct place *at);
+/* fn_nic_ops.spill; and b's copy is not needed any more (also declared above) */
+bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p);
+/* The page's room for what its slots have none for; all of it is free. */
+void fn_shm_spill_init(struct copies *c, struct fn_page *page);
+
+/* A buffer that the peer sees and is never sent. NULL: there is none. */
+uint8_t *fn_shm_copy_table(struct shm *s, struct peer *peer);
+
+/* ---- shm_left.c ---- */
+/* Buffers of `mem`, payload memory of ours, below `made` have been used. */
+void fn_shm_publish_made(uint8_t *mem, uint32_t made);
+/* fn_nic_ops.reads */
+struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index);
 
 /* ---- nic_shm.c ---- */
+/* Payload of a peer's that stays where it is: is there such a place, of `bufs`, and a packet of it; NULL: no descriptor. */
+fn_inline bool fn_shm_place_ok(uint32_t bufs, const struct place *at)
+{
+	return at->buf < bufs && at->len && at->off <= FN_SHM_BUF && at->len <= FN_SHM_BUF - at->off;
+}
+/* p is in a buffer that shm_alloc() gave; the place of its bytes does not tell: what we sent ourselves is in our payload
+ * memory too. */
+fn_inline bool is_tx(const struct shm *s, const struct fn_pkt *p)
+{
+	const struct txbuf *b = p->priv;
+
+	return b >= s->txbuf && b < s->txbuf + s->bufs;
+}
+struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct place *at);
 /* An IPv4 packet of `len` bytes comes in from the peer with the next burst. */
 void fn_shm_answer(struct shm *s, const struct peer *peer, const void *ip, uint32_t len);
 

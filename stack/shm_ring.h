@@ -30,7 +30,8 @@ struct fn_ring_shared {
 	_Atomic(uint32_t) asleep;	/* consumer: not 0 while it wants its bell rung; who rings clears it */
 	_Atomic(uint32_t) cpu;		/* consumer: the CPU on which it ran when it waited last, plus 1; a hint */
 	_Atomic(uint32_t) closed;	/* consumer: not 0 when it takes no more */
-	uint8_t unused[FN_RING_SLOT - 16];
+	_Atomic(uint32_t) number;	/* consumer: what it calls the producer */
+	uint8_t unused[FN_RING_SLOT - 20];
 	uint8_t slot[][FN_RING_SLOT];
 };
 

@@ -140,6 +140,8 @@ unsigned fn_stack_draining(const struct fn_stack *st);
  * end as its kernel would end them, with end of file, or a reset where it left bytes unread. tcp_gone.c.
  */
 void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
+/* Before that: something of what it has left behind. Takes .text. tcp_left.c. */
+void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
 /* The same for one connection, of a process that has ended before. */
 void fn_tcp_conn_gone(struct fn_sock *sk);
 /* A connection's far end is another number of the fabric's now. */

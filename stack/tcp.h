@@ -76,6 +76,9 @@
 /* State of loss recovery, RFC 5681 and Linux's names; TCP_INFO shows the number. */
 enum fn_ca_state { FN_CA_OPEN, FN_CA_DISORDER, FN_CA_CWR, FN_CA_RECOVERY, FN_CA_LOSS };
 
+/* What a dead peer has told of its program (tcp_left.c). */
+enum fn_peer_read { FN_PEER_READ_UNKNOWN, FN_PEER_READ_ALL, FN_PEER_LEFT_UNREAD };
+
 /* Deadlines of a connection; one wheel timer stands for the earliest. */
 enum fn_tcp_due {
 	FN_DUE_RTX,		/* retransmission (RFC 6298), or a window probe: rtx_kind */
@@ -155,6 +158,8 @@ struct fn_tcp {
 	bool accept_queued;		/* stands in its listener's queue */
 	bool lossless;			/* FN_NIC_LOSSLESS: no congestion control */
 	bool sack_out;			/* SACK or D-SACK blocks wait to be sent */
+	bool notes;			/* FN_NIC_NOTES */
+	uint8_t peer_read;		/* enum fn_peer_read */
 	struct fn_tcp *burst_next;
 	struct fn_pktq rtxq;		/* sent, not acknowledged */
 	struct fn_pktq sndq;		/* not sent */
@@ -200,6 +205,7 @@ struct fn_tcp {
 	bool sums;			/* nobody else makes TCP's checksum: payload is summed while it is copied */
 	uint32_t head_ip_sum, head_tcp_sum;	/* sums of what .head holds; TCP's with the pseudo header's constant part */
 	uint64_t probes_stamp;		/* ns: when the unanswered probes began; 0: none */
+	struct fn_read *told;		/* where it stands how far the program has read; NULL: nowhere */
 	struct fn_tcp *listener;	/* until ESTABLISHED: who asked for it (a passive open) */
 	struct fn_tcp *accept_next;
 	union {
@@ -335,6 +341,36 @@ uint8_t fn_tcp_pick_wscale(const struct fn_tcp *tp);
 
 /* ESTABLISHED was reached by a connection that its program had shut down or closed before: the FIN goes now. */
 void fn_tcp_late_close(struct fn_tcp *tp);
+
+/* ---- tcp_left.c: what the two ends of a connection tell who survives them ---- */
+/* It is told from now on how far the program reads, as the far end's number says; at the start, and when that changes. */
+void fn_tcp_told_open(struct fn_tcp *tp);
+void fn_tcp_told_close(struct fn_tcp *tp);
+/* The far end has another number: notes of what it has not got yet. */
+void fn_tcp_notes_moved(struct fn_tcp *tp);
+/* What has been written at last and cannot be sent yet: where the far end finds it, if that is not where it is. */
+void fn_tcp_spill(struct fn_tcp *tp);
+fn_inline void fn_tcp_tell_read(struct fn_tcp *tp)
+{
+	if (fn_likely(tp->told != NULL))	/* pairs with fn_shm_left(), after our end */
+		atomic_store_explicit(&tp->told->seq, tp->copied_seq, memory_order_relaxed);
+}
+/* The text of p, whose .seq and .data are its first byte's, is there. */
+fn_inline void fn_tcp_note(const struct fn_tcp *tp, struct fn_pkt *p)
+{
+	struct fn_note *note = (struct fn_note *)p->buf;
+
+	if (!tp->notes)
+		return;
+	note->ends.addrs = tp->rx_addrs;
+	note->ends.ports = tp->rx_ports;
+	note->ends.peer = tp->sk.remote.peer;
+	note->seq = p->seq;
+	note->off = (uint16_t)(p->data - p->buf);
+	/* the compiler keeps the order, the processor does; nobody looks while we live */
+	atomic_signal_fence(memory_order_release);
+	note->len = (uint16_t)p->len;
+}
 
 /* ---- tcp_burst.c: what is decided once a burst ---- */
 fn_inline void fn_tcp_burst_add(struct fn_tcp *tp, uint8_t why)

@@ -129,4 +129,6 @@ void fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const str
 		return;
 	tp->path.next_hop = path.next_hop;
 	tp->path.neigh = path.neigh;
+	fn_tcp_notes_moved(tp);
+	fn_tcp_told_open(tp);
 }

@@ -14,11 +14,13 @@ static bool is_its(const struct fn_sock *sk, uint16_t peer)
 	return sk->kind == FN_SOCK_TCP && sk->remote.peer == peer && sk->opts & FN_SO_IN_CONN;
 }
 
-/* Bytes, not only a FIN, that its stack has not acknowledged: its program cannot have read them. */
+/* What it has left tells; if it has told nothing: bytes, not only a FIN, that its stack has not acknowledged. */
 static bool left_unread(const struct fn_tcp *tp)
 {
 	uint32_t fin = tp->fin_queued && tp->snd_nxt == tp->write_seq;
 
+	if (tp->peer_read)
+		return tp->peer_read == FN_PEER_LEFT_UNREAD;
 	return tp->snd_nxt - tp->snd_una > fin;
 }
 
@@ -75,8 +77,10 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer)
 	for (uint32_t i = 1; i < st->tcp_pool.made; i++) {
 		struct fn_sock *sk = fn_pool_at(&st->tcp_pool, i);
 
-		if (is_its(sk, peer))
-			last_segment(fn_tcp_sk(sk));
+		if (!is_its(sk, peer))
+			continue;
+		fn_tcp_told_close(fn_tcp_sk(sk));	/* its memory goes with the peer */
+		last_segment(fn_tcp_sk(sk));
 	}
 	each_slim(st, &st->tcp->req_pool, peer, false);
 	each_slim(st, &st->tcp->tw_pool, peer, true);

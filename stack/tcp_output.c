@@ -26,6 +26,7 @@ static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32
 	rest->len = rest->pkt_len = p->len - n;
 	memcpy(rest->data, p->data + n, rest->len);
 	rest->seq = p->seq + n;
+	fn_tcp_note(tp, rest);
 	rest->end_seq = p->end_seq;
 	rest->tcp_flags = p->tcp_flags;
 	rest->sack = p->sack & (uint8_t)~FN_SEG_SUM;

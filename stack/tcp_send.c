@@ -132,6 +132,7 @@ static size_t append_iov(struct fn_tcp *tp, const uint8_t *from, size_t len)
 			break;
 		}
 		p->tcp_flags &= (uint8_t)~FN_TCP_PSH;	/* an earlier write ended here; this one goes on */
+		fn_tcp_note(tp, p);
 		tp->sndq.bytes += n;
 		done += n;
 	}
@@ -148,6 +149,8 @@ static void push(struct fn_tcp *tp, unsigned flags)
 	if (p && !(flags & MSG_MORE))
 		p->tcp_flags |= FN_TCP_PSH;	/* RFC 9293 3.9.1.2 MUST-61 */
 	fn_tcp_output(tp, flags & MSG_MORE ? FN_NAGLE_CORK : 0);
+	if (tp->notes && tp->sndq.head)
+		fn_tcp_spill(tp);
 }
 
 /*
@@ -228,6 +231,7 @@ static ssize_t send_one(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from
 		return -EFAULT;
 	}
 	p->tcp_flags = FN_TCP_PSH;
+	fn_tcp_note(tp, p);
 	if (fn_unlikely(fn_tcp_send_now(tp, p))) {
 		fn_pktq_push(&tp->sndq, p);
 		fn_tcp_output(tp, 0);	/* fails again, and sees to it that somebody comes back */
@@ -343,6 +347,7 @@ ssize_t fn_tcp_commit(struct fn_sock *sk, struct fn_pkt *chain, size_t bytes, un
 		p->len = p->pkt_len = n;
 		p->seq = tp->write_seq;
 		p->end_seq = tp->write_seq += n;
+		fn_tcp_note(tp, p);
 		fn_pktq_push(&tp->sndq, p);
 		done += n;
 	}

@@ -135,6 +135,7 @@ void fn_tcp_done(struct fn_tcp *tp)
 		st->stats.tcp_failed_open++;
 	fn_tcp_set_state(tp, FN_TCP_CLOSED);
 	clear_timers(tp);
+	fn_tcp_told_close(tp);
 	fn_demux_del_conn(st, &tp->sk);
 	if (!(tp->sk.opts & (FN_SO_BOUND_PORT | FN_SO_BOUND_ADDR)))
 		fn_demux_unbind(st, &tp->sk);
@@ -215,6 +216,7 @@ void fn_tcp_start(struct fn_tcp *tp)
 	tp->cwnd = (tp->retransmits > 1 ? 1u : FN_TCP_INIT_CWND) * tp->mss;
 	if (tp->lossless)
 		tp->cwnd = INT32_MAX;
+	fn_tcp_told_open(tp);
 	f->reordering = FN_TCP_DUPTHRESH;
 	f->rcvq_time = f->rcv_rtt_time = now;
 	f->rcvq_seq = f->rcv_rtt_seq = tp->copied_seq;

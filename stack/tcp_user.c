@@ -50,6 +50,7 @@ static size_t total_room(const struct cursor *c)
 static void consume(struct fn_tcp *tp, struct fn_pkt *p, uint32_t n)
 {
 	tp->copied_seq += n;
+	fn_tcp_tell_read(tp);
 	if (n == p->len) {
 		fn_pktq_remove(&tp->sk.rxq, p);
 		tp->sk.rx_charged -= p->truesize;
@@ -249,6 +250,7 @@ ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov)
 	if (fn_unlikely(fn_user_copy(iov->iov_base, p->data, n)))
 		return -EFAULT;
 	tp->copied_seq += n;
+	fn_tcp_tell_read(tp);
 	sk->rxq = (struct fn_pktq){ 0 };
 	sk->rx_charged -= p->truesize;
 	fn_pkt_free(p);

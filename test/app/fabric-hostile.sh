@@ -35,7 +35,7 @@ FIXED = SHRINK | GROW | SEAL
 OPEN_AT, CLAIMS_AT, STATE_AT, TICKET_AT = 64, 128, 192, 192 + 512 * 8
 SLOT_AT = TICKET_AT + 512 * 4
 BYTES_AT = (SLOT_AT + 512 * 128 + 4095) & ~4095
-PAGE_SIZE = BYTES_AT + 512 * 65536
+PAGE_SIZE = BYTES_AT + 512 * 65536 + (4 << 20)
 
 def memory(size, seals):
     fd = os.memfd_create('liar', os.MFD_ALLOW_SEALING)
@@ -105,7 +105,7 @@ def offer():
 refused = 0
 for how in range(9):
     s, (mine, theirs), (fd, m) = meet(), pair(), page()
-    if how == 0: say(s, PAGE, [fd], version=7)
+    if how == 0: say(s, PAGE, [fd], version=VERSION + 1)
     if how == 1: say(s, PAGE)
     if how == 2: say(s, INBOX, [theirs.fileno()])
     if how == 3: say(s, PAGE, [memory(PAGE_SIZE, GROW)[0]])

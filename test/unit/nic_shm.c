@@ -411,8 +411,12 @@ Test(nic_shm, what_a_dead_peer_held_is_free_and_what_it_sent_can_be_read)
 /* A's process is gone: what it published is taken, then the news. */
 static void a_dies(void)
 {
+	struct fn_left left = { .where = FN_LEFT_OURS };
+
 	while (!fn_shm_drained(B.nic, B.peer))
 		fn_stack_poll(B.st, now);
+	while (fn_shm_left(B.nic, B.peer, &left))
+		fn_tcp_left(B.st, &left);
 	fn_shm_peer_dead(B.nic, B.peer);
 	fn_tcp_peer_gone(B.st, (uint16_t)B.peer);
 	fn_stack_poll(B.st, now);

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a process of the fabric leaves behind in the memory that its peers map: how many buffers of it were ever used, a note
+ * of the text in each (nic.h), and tables of how far its programs have read. Owns the layout of that memory, ours and a dead
+ * peer's. What is read of a peer's is copied, then checked.
+ */
+#include "shm_priv.h"
+
+#define READS	((FN_SHM_BUF - sizeof(struct fn_note)) / sizeof(struct fn_read))
+#define IS_READS 0xffff		/* a note's .ends.peer: the buffer is a table */
+
+/* Buffer 0. */
+struct region_head {
+	_Atomic(uint32_t) made;	/* buffers below have been used */
+};
+
+struct table {
+	struct fn_note note;
+	struct fn_read read[READS];
+};
+
+_Static_assert(sizeof(struct table) <= FN_SHM_BUF, "a table is a buffer");
+_Static_assert(FN_SHM_PEERS < IS_READS, "no peer has that number");
+_Static_assert(sizeof(struct fn_note) + 14 + 20 + 60 <= FN_PKT_HEADROOM, "a note stands in front of all headers");
+
+/* ---- ours ---- */
+
+void fn_shm_publish_made(uint8_t *mem, uint32_t made)
+{
+	/* pairs with begin(), after our end */
+	atomic_store_explicit(&((struct region_head *)mem)->made, made, memory_order_relaxed);
+}
+
+static uint8_t *new_table(struct shm *s, struct peer *peer)
+{
+	struct fn_pkt *p;
+	uint8_t *mem;
+
+	if (peer->copies) {
+		mem = fn_shm_copy_table(s, peer);
+	} else {
+		p = s->nic.ops->alloc(&s->nic);
+		mem = p ? p->buf : NULL;
+		s->used -= !!p;		/* it is nobody's to give back */
+	}
+	if (mem) {
+		memset(mem, 0, FN_SHM_BUF);
+		((struct table *)mem)->note.ends.peer = IS_READS;
+	}
+	return mem;
+}
+
+struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, number);
+	uint32_t i = index / READS;
+	uint8_t **table;
+
+	if (!peer || peer->dead || peer->mail || i >= TABLES)
+		return NULL;
+	table = peer->copies ? &peer->copies->table[i] : &s->table[i];
+	if (!*table)
+		*table = new_table(s, peer);
+	return *table ? &((struct table *)*table)->read[index % READS] : NULL;
+}
+
+/* ---- a dead peer's ---- */
+
+/* Its memory that is looked at: payload, or what its page has behind the slots. */
+static const uint8_t *memory_of(const struct peer *peer, const struct fn_left *left)
+{
+	if (left->where == FN_LEFT_PAGE)
+		return peer->page ? (const uint8_t *)peer->page + FN_PAGE_SPILL : NULL;
+	return peer->ready ? peer->payload : NULL;
+}
+
+static void begin(const struct peer *peer, struct fn_left *left, const uint8_t *mem)
+{
+	uint32_t most = left->where == FN_LEFT_PAGE ? (uint32_t)((FN_PAGE_SIZE - FN_PAGE_SPILL) / FN_SHM_BUF) : peer->bufs;
+
+	left->buf = 1;
+	left->bufs = fn_min(atomic_load_explicit(&((const struct region_head *)mem)->made, memory_order_relaxed), most);
+	/* what it called us, or the group to which it offered */
+	if (left->where != FN_LEFT_OURS)
+		left->number = peer->page ? atomic_load_explicit(&peer->page->group, memory_order_relaxed) : 0;
+	else
+		left->number = peer->dead ? 0 : atomic_load_explicit(&peer->tx.mem->number, memory_order_relaxed);
+}
+
+/* Its ends are ours the other way round. */
+static void set_ends(const struct peer *peer, struct fn_left *left, const struct fn_ends *e)
+{
+	left->local = (struct fn_ep){ (uint32_t)e->addrs, (uint16_t)e->ports, 0 };
+	left->remote = (struct fn_ep){ (uint32_t)(e->addrs >> 32), (uint16_t)(e->ports >> 16), peer->number };
+}
+
+static bool next_read(const struct peer *peer, struct fn_left *left, const struct table *t)
+{
+	struct fn_read r;
+
+	while (left->entry < READS) {
+		memcpy(&r, &t->read[left->entry++], sizeof(r));
+		if (r.ends.peer != left->number)
+			continue;
+		set_ends(peer, left, &r.ends);
+		left->seq = r.seq;
+		left->text = NULL;
+		return true;
+	}
+	left->entry = 0;
+	return false;
+}
+
+static bool take_text(struct shm *s, struct peer *peer, struct fn_left *left, const uint8_t *mem, const struct fn_note *note)
+{
+	struct place at = { left->buf, note->off, note->len };
+
+	if (note->ends.peer != left->number || !fn_shm_place_ok(left->bufs, &at))
+		return false;
+	/* the page goes with the listener */
+	left->text = left->where == FN_LEFT_PAGE ? fn_shm_copy_in(s, peer, mem, &at) : fn_shm_place_pkt(s, peer, &at);
+	if (!left->text)
+		return false;
+	set_ends(peer, left, &note->ends);
+	left->seq = note->seq;
+	return true;
+}
+
+bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+	const uint8_t *mem = peer && !peer->mail && !peer->broken ? memory_of(peer, left) : NULL;
+	struct fn_note note;
+
+	if (!mem)
+		return false;
+	if (!left->buf && peer->group && !peer->dead)
+		fn_shm_mail_leave(s, peer);	/* what it has claimed is its, whether we have looked or not */
+	if (!left->buf)
+		begin(peer, left, mem);
+	for (; left->number && left->buf < left->bufs; left->buf++) {
+		const uint8_t *buf = mem + (size_t)left->buf * FN_SHM_BUF;
+
+		memcpy(&note, buf, sizeof(note));
+		if (note.ends.peer == IS_READS) {
+			if (next_read(peer, left, (const void *)buf))
+				return true;
+		} else if (take_text(s, peer, left, mem, &note)) {
+			left->buf++;
+			return true;
+		}
+	}
+	return false;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the two ends of a connection leave for who survives them: notes of what was written, in the buffers themselves, and
+ * how far the program has read (nic.h). Our side, and what is made of a dead peer's: text that it had not brought over is
+ * received now, and what its program had not read makes its end a reset (tcp_gone.c).
+ */
+#include "tcp.h"
+
+#define RECEIVES	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_FIN_WAIT2)
+#define WIDE		(1u << 30)	/* no sender has more than that before us */
+
+/* ---- ours ---- */
+
+void fn_tcp_told_close(struct fn_tcp *tp)
+{
+	if (!tp->told)
+		return;
+	tp->told->ends.peer = 0;
+	tp->told = NULL;
+}
+
+void fn_tcp_told_open(struct fn_tcp *tp)
+{
+	struct fn_nic *nic = tp->path.nic;
+	struct fn_read *r;
+
+	fn_tcp_told_close(tp);
+	tp->notes = tp->lossless && nic->caps & FN_NIC_NOTES && tp->head_len;
+	r = tp->notes ? nic->ops->reads(nic, tp->sk.remote.peer, tp->sk.index) : NULL;
+	if (!r)
+		return;
+	r->ends.addrs = tp->rx_addrs;
+	r->ends.ports = tp->rx_ports;
+	atomic_store_explicit(&r->seq, tp->copied_seq, memory_order_relaxed);
+	/* as in fn_tcp_note() */
+	atomic_signal_fence(memory_order_release);
+	r->ends.peer = tp->sk.remote.peer;
+	tp->told = r;
+}
+
+static void moved(const struct fn_tcp *tp, const struct fn_pktq *q)
+{
+	for (struct fn_pkt *p = q->head; p; p = p->next)
+		((struct fn_note *)p->buf)->ends.peer = tp->sk.remote.peer;
+}
+
+void fn_tcp_notes_moved(struct fn_tcp *tp)
+{
+	if (!tp->notes)
+		return;
+	moved(tp, &tp->rtxq);
+	moved(tp, &tp->sndq);
+}
+
+void fn_tcp_spill(struct fn_tcp *tp)
+{
+	struct fn_nic *nic = tp->path.nic;
+	struct fn_pkt *p = tp->sndq.tail;
+
+	while (p && nic->ops->spill(nic, tp->sk.remote.peer, p))
+		p = p->prev;
+}
+
+/* ---- a dead peer's ---- */
+
+/* Whatever window and buffer were: it has been sent, and its memory is bounded by what the sender had. */
+static void take_text(struct fn_tcp *tp, struct fn_pkt *p, uint32_t seq)
+{
+	struct fn_tcp_hdr th = { .flags = FN_TCP_ACK };
+	struct fn_tcp_seg seg = { .th = &th, .seq = seq, .end_seq = seq + p->len, .len = p->len, .flags = FN_TCP_ACK,
+		.ack = tp->snd_una, .win = tp->snd_wnd >> tp->snd_wscale };
+	uint32_t rcvbuf = tp->sk.rcvbuf;
+
+	p->time = tp->sk.st->now;
+	tp->rcv_wup = tp->rcv_nxt;
+	tp->rcv_wnd = WIDE;
+	fn_tcp_pred_update(tp);
+	tp->sk.rcvbuf = INT32_MAX;
+	fn_tcp_segment(tp, p, &seg);
+	tp->sk.rcvbuf = rcvbuf;
+}
+
+static bool wanted(const struct fn_tcp *tp, const struct fn_left *left)
+{
+	return RECEIVES >> tp->sk.tcp_state & 1 && !tp->dead && !tp->fin_rcvd &&
+	       fn_seq_gt(left->seq + left->text->len, tp->rcv_nxt);
+}
+
+void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)
+{
+	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
+	struct fn_sock *sk = fn_demux_conn(st, hash, &left->local, &left->remote);
+	struct fn_tcp *tp = sk && sk->tcp_state != FN_TCP_TIME_WAIT && sk->tcp_state != FN_TCP_NEW_SYN_RCVD ? fn_tcp_sk(sk) : NULL;
+
+	if (!left->text) {
+		if (tp)
+			tp->peer_read = left->seq == tp->snd_nxt - (tp->fin_queued && tp->snd_nxt == tp->write_seq) ?
+						FN_PEER_READ_ALL : FN_PEER_LEFT_UNREAD;
+	} else if (tp && wanted(tp, left)) {
+		take_text(tp, left->text, left->seq);
+	} else {
+		fn_pkt_free(left->text);
+	}
+}
