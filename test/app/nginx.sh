@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # The main job: nginx with master and one worker, daemon on, on each kind of port: curl, a large file, wrk, ab, an upload;
-# clients of the kernel's side at the same time; an orderly end.
-lab_need nginx curl wrk ab ss
+# clients of the kernel's side at the same time; no processor time while a connection idles; an orderly end.
+lab_need nginx curl wrk ab nc ss
 for pmd in af_packet af_xdp tap; do
 	lab_make $pmd
 	lab_offloads off
@@ -23,5 +23,15 @@ for pmd in af_packet af_xdp tap; do
 	at_least "$worker" tcp_bytes_out 20000000
 
 	[ "$(lab_exec_server curl -s http://127.0.0.1/hello)" = hello ] || fail "$pmd: the kernel's side does not answer"
+
+	ip netns exec "$LAB_CLIENT_NS" nc -d "$LAB_SERVER_IP" 80 &
+	idle=$!
+	await sh -c "ip netns exec $LAB_CLIENT_NS ss -Htn state established '( dport = :80 )' | grep -q ." || fail "$pmd: no connection"
+	before=$(lab_cpu_ticks "$worker")
+	read -r -t 1 <> <(:) || :
+	after=$(lab_cpu_ticks "$worker")
+	[ $((after - before)) -le 3 ] || fail "$pmd: $((after - before)) ticks in a second of nothing to do"
+	kill "$idle"
+	wait "$idle"
 	stop_nginx
 done

@@ -587,3 +587,33 @@ Test(tcp_segment, an_open_connection_survives_a_soft_error)
 	cr_assert_eq(fn_sock_take_error(sk), ENETUNREACH);	/* rather than ETIMEDOUT */
 	fn_sock_close(sk);
 }
+
+/* A device that tells its hash of each frame: DPDK's RSS. Not the stack's own, so that one shows which was used. */
+static const struct fn_nic_ops *plain_ops;
+
+static uint16_t rx_hashed(struct fn_nic *n, struct fn_pkt **burst, uint16_t max)
+{
+	uint16_t got_now = plain_ops->rx(n, burst, max);
+
+	for (uint16_t i = 0; i < got_now; i++) {
+		burst[i]->hash = 0x5eed;
+		burst[i]->flags |= FN_PKT_HASH_VALID;
+	}
+	return got_now;
+}
+
+Test(tcp_segment, the_hash_of_the_device_is_used)
+{
+	struct fn_nic_ops hashed = *nic->ops;
+	struct fn_sock *sk;
+
+	plain_ops = nic->ops;
+	hashed.rx = rx_hashed;
+	nic->ops = &hashed;
+	sk = accepted(plain_opts, 4);
+	cr_assert_eq(sk->hash, 0x5eed);
+	put(.flags = K, .seq = 1, .ack = 1, .data = "abc", .len = 3);
+	cr_assert_eq(fn_tcp_readable(sk), 3);
+	nic->ops = plain_ops;
+	fn_sock_close(sk);
+}
