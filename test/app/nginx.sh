@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
-# The main job: nginx with master and one worker, daemon on, on each kind of port: curl, a large file, wrk, ab, an upload;
+# The main job: nginx with master and one worker, daemon on, on each kind of port: curl, a large file, wrk, ab;
 # clients of the kernel's side at the same time; no processor time while a connection idles; an orderly end.
 lab_need nginx curl wrk ab nc ss
 for pmd in af_packet af_xdp tap; do
