@@ -98,7 +98,7 @@ struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src);
  */
 fn_inline int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p);
 int fn_nic_send_slow(struct fn_nic *nic, struct fn_pkt *p);	/* its rare half */
-/* Give the device what is staged, which is something; true when it took everything. */
+/* Give the device what is staged, if anything; true when it took everything. */
 bool fn_nic_flush(struct fn_nic *nic);
 fn_inline int fn_nic_send(struct fn_nic *nic, struct fn_pkt *p)
 {

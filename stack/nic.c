@@ -123,13 +123,13 @@ static __attribute__((noinline)) bool flush_many(struct fn_nic *nic)
 {
 	unsigned done = 0, n, sent;
 
-	do {
+	while (done < nic->txq_len) {
 		n = fn_min(nic->txq_len - done, (unsigned)FN_NIC_BURST);
 		sent = nic_tx_burst(nic, nic->txq + done, n);
 		done += sent;
 		if (fn_unlikely(sent < n))
 			return flush_rest(nic, done);
-	} while (done < nic->txq_len);
+	}
 	nic->st->staged -= done;
 	nic->txq_len = 0;
 	return true;
@@ -140,12 +140,13 @@ bool fn_nic_flush(struct fn_nic *nic)
 {
 	struct fn_stack *st = nic->st;
 	struct fn_pkt *p = nic->txq[0];
-	int32_t off = (int32_t)(p->data - (p->buf + p->l2));
+	int32_t off;
 	uint32_t bytes;
 	bool kept;
 
 	if (nic->txq_len != 1 || fn_unlikely(p->seg != NULL))
 		return flush_many(nic);
+	off = (int32_t)(p->data - (p->buf + p->l2));
 	kept = p->flags & FN_PKT_KEEP;
 	pkt_move_data(p, -off);
 	bytes = p->pkt_len;

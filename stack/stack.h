@@ -109,7 +109,7 @@ int fn_stack_add_nic(struct fn_stack *st, struct fn_nic *nic);
 unsigned fn_stack_poll(struct fn_stack *st, uint64_t now);
 
 /* Put what is staged on the NICs; true when everything went out. */
-bool fn_stack_flush_staged(struct fn_stack *st);	/* when there is something */
+bool fn_stack_flush_staged(struct fn_stack *st);	/* the same, when there mostly is something */
 /* Packets staged and not yet given to a device. */
 fn_inline unsigned fn_stack_staged(const struct fn_stack *st)
 {

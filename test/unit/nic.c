@@ -73,6 +73,14 @@ Test(nic, a_burst_goes_out_in_one_call_and_in_order)
 	cr_assert_eq(st.stats.tx_bytes, 600);
 }
 
+/* As after a write that TCP_CORK holds back, on a NIC that has sent nothing yet. */
+Test(nic, nothing_staged_is_nothing_sent)
+{
+	cr_assert(fn_nic_flush(&nic));
+	cr_assert_eq(sent, 0);
+	cr_assert_eq(st.staged, 0);
+}
+
 Test(nic, a_kept_packet_may_move_its_data_while_it_is_staged)
 {
 	struct fn_pkt *p = frame(0, FN_PKT_KEEP);
