@@ -188,12 +188,19 @@ static __attribute__((noinline)) int wait_plain(int fd, struct epoll_event *ev, 
 	return n ? n : fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
 }
 
-/* A set of kernel descriptors pays for nothing else when it has events, or is not to wait (bench/fdcost). */
-int fn_ours_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
+static __attribute__((noinline)) int epoll_wait_ours(int fd, struct epoll_event *ev, int max, int ms)
 {
-	if (fn_quick_plain_set(fd))
-		return ms ? wait_plain(fd, ev, max, ms) : fn_real.epoll_wait(fd, ev, max, 0);
-	return fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
+	if (fn_unlikely(fn_this_guard.bare))
+		return fn_real.epoll_wait(fd, ev, max, ms);
+	return fn_quick_plain_set(fd) ? wait_plain(fd, ev, max, ms) : fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
+}
+
+/* A set of kernel descriptors pays for nothing else when it has events, or is not to wait (bench/fdcost). */
+int fn_wrap_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
+{
+	if (fn_likely(!fn_fd_ours(fd)) || (!ms && fn_quick_plain_set(fd)))
+		return fn_real.epoll_wait(fd, ev, max, ms);
+	return epoll_wait_ours(fd, ev, max, ms);
 }
 
 int fn_ours_epoll_pwait(int fd, struct epoll_event *ev, int max, int ms, const sigset_t *mask)
@@ -202,7 +209,7 @@ int fn_ours_epoll_pwait(int fd, struct epoll_event *ev, int max, int ms, const s
 	struct timespec ts;
 
 	if (!mask)
-		return fn_ours_epoll_wait(fd, ev, max, ms);
+		return fn_wrap_epoll_wait(fd, ev, max, ms);
 	f = fn_enter_point(fd);
 	return fn_done(f, fd, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), mask),
 		       fn_real.epoll_pwait(fd, ev, max, ms, mask));

@@ -17,6 +17,9 @@
 #define LOOK_NS		(50 * FN_MSEC)
 /* Somebody is about to exec: looked at after this time and then at twice the last one, up to LOOK_NS. */
 #define EXEC_NS		FN_MSEC
+/* The keeper opens a pidfd of one that nobody else has found dead by then: a child of forkpty(), whose parent does not know
+ * its PID; a zombie whose parent is elsewhere. */
+#define DOUBT_NS	(100 * FN_MSEC)
 /* A child of daemon() or forkpty() (a fork() tells its number) that has not joined after this time died on its way. */
 #define BORN_NS		(5000 * FN_MSEC)
 
@@ -29,7 +32,8 @@ static struct {
 	uint64_t looked;		/* ns */
 	uint64_t pace;			/* ns between two looks */
 	bool blind;			/* some member has no pidfd: its death is found by looking only */
-	bool late;			/* the keeper has met one; a thread of the program is to open it */
+	uint64_t doubt[FN_IMAGES];	/* ns: since when the keeper does not know whether it has died; 0: it does */
+	bool late;			/* the keeper has met one; a thread of the program is to watch it */
 } own = { .epfd = -1 };
 
 /* ---- the lock ---- */
@@ -319,15 +323,18 @@ static bool has_ended(int pidfd)
 }
 
 /* Our descriptor of it knows best: a number may be another process' by now. */
-static bool process_ended(int image, const struct fn_member *m)
+static bool process_ended(int image, const struct fn_member *m, uint64_t now)
 {
 	bool ended;
 	int fd;
 
 	if (own.pidfd[image] > 0 && own.serial[image] == m->serial)
 		return has_ended(own.pidfd[image]);
-	if (fn_thread_self()->keeper)	/* a zombie's parent, or the program's next call, sees more */
-		return fn_sys(SYS_kill, m->pid, 0) == -ESRCH;
+	/* the program's next call, or another image, can tell without the keeper's taking a number: they come first */
+	if (fn_thread_self()->keeper && !own.doubt[image])
+		own.doubt[image] = now;
+	if (fn_thread_self()->keeper && now - own.doubt[image] < DOUBT_NS)
+		return false;
 	fd = (int)fn_sys(SYS_pidfd_open, m->pid, 0);
 	if (fd < 0)
 		return fn_sys(SYS_kill, m->pid, 0) == -ESRCH;
@@ -341,9 +348,11 @@ static bool has_died(int image, struct fn_member *m, uint64_t now)
 {
 	if (m->pid == FN_MEMBER_BORN)
 		return now > m->born + BORN_NS;
-	if (!fn_robust_free(&m->life))
+	if (!fn_robust_free(&m->life)) {
+		own.doubt[image] = 0;
 		return false;
-	if (process_ended(image, m))
+	}
+	if (process_ended(image, m, now))
 		return true;
 	/* an exec ends the image and not the process. Seen twice, for its thread may end between announcement and exec */
 	if (!m->leaving) {
@@ -387,6 +396,7 @@ static fn_cold void bury(struct fn_shared *sh, int image)
 	if (image == FN_RELAY_IMAGE)
 		sh->relay = false;
 	sh->asleep &= ~bit;
+	own.doubt[image] = 0;
 	/* last: who finds the place used finds its references too, should we die here */
 	sh->member[image].pid = 0;
 	sh->changes++;

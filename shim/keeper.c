@@ -2,8 +2,8 @@
 /*
  * The keeper. It ticks while the program is awake; a tick in which nobody has driven the stack makes it take over: it
  * polls and sleeps on the ports until the program drives again. While a thread of the program sleeps as the watcher it
- * parks without any tick. All signals are blocked in it. It makes no descriptors, which have the lowest free number for a
- * moment: a program of one thread knows which one it gets.
+ * parks without any tick. All signals are blocked in it. It makes no descriptors if it can, which have the lowest free
+ * number for a moment: a program of one thread knows which one it gets.
  */
 #include "shim/keeper.h"
 

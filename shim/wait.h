@@ -22,7 +22,7 @@ struct fn_thread {
 	bool heir;			/* woken to be the watcher; with the engine locked, or in the thread itself */
 	bool inside;			/* opening a port: what it calls is none of our business */
 	bool driver;			/* a driver's own thread: inside for its life */
-	bool keeper;			/* makes no descriptors: the program would miss the lowest number */
+	bool keeper;			/* makes no descriptors if it can: the program would miss the lowest number */
 	_Atomic(bool) in_kernel, poked;	/* sleeps where it has no bell; was woken there */
 	int tid;			/* here and below: thread.c's */
 	unsigned long id;		/* pthread_t */
