@@ -6,6 +6,7 @@
 #include "shim/engine.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "shim/async.h"
@@ -44,14 +45,29 @@ void fn_engine_set_image(unsigned image)
 	fn_engine.mine = 1ull << image;
 }
 
+/* Of a child whose parent shares, where nothing can be mapped any more (RLIMIT_AS): it shares with nobody. */
+static struct fn_shared spare;
+
+static struct fn_shared *use_spare(void)
+{
+	if (fn_engine.shared != &spare)
+		fn_sys(SYS_munmap, fn_engine.shared, sizeof(spare));
+	memset(&spare, 0, sizeof(spare));
+	fn_engine.no_family = true;
+	return &spare;
+}
+
+/* New, and in place of what the image had in common with others. */
 static int map_shared(void *where)
 {
 	int flags = MAP_SHARED | MAP_ANONYMOUS | (where ? MAP_FIXED : 0);
-	void *mem = (void *)fn_sys(SYS_mmap, where, sizeof(struct fn_shared), PROT_READ | PROT_WRITE, flags, -1, 0);
+	void *mem = (void *)-1l;
 
-	if ((unsigned long)mem > -4096ul)
+	if (where != &spare)
+		mem = (void *)fn_sys(SYS_mmap, where, sizeof(struct fn_shared), PROT_READ | PROT_WRITE, flags, -1, 0);
+	if ((unsigned long)mem > -4096ul && !where)
 		return -ENOMEM;
-	fn_engine.shared = mem;
+	fn_engine.shared = (unsigned long)mem > -4096ul ? use_spare() : mem;
 	fn_engine.lock = (struct fn_lock){ 0 };
 	fn_engine.shares = false;
 	fn_engine_set_image(0);
@@ -408,9 +424,9 @@ static void orphan(void)
 		f->ops = &fn_kernel_ops;
 	}
 	fn_family_forget();
-	map_shared(fn_engine.shared);
 	if (fn_engine.st)
 		fn_engine_lose_stack();
+	map_shared(fn_engine.shared);
 }
 
 void fn_engine_leave(void)

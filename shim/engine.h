@@ -27,7 +27,7 @@ struct fn_engine {
 	uint64_t seen;			/* events of shared->event handled so far */
 	struct fn_stack *st;		/* NULL: none yet */
 	bool barred;			/* a seccomp filter or clone(2) has come: no stack in this image any more */
-	bool no_family;			/* a seccomp filter does not let it be shared, neither by fork nor with the relay */
+	bool no_family;			/* a seccomp filter or RLIMIT_AS does not let it be shared, neither by fork nor with the relay */
 	bool no_names;			/* nor asking the relay about converted connections */
 	bool plain_sleeps;		/* a seccomp filter does not allow what sleeps take beside ppoll() */
 	bool plain_waits;		/* epoll_pwait2() is not to be had */

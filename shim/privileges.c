@@ -240,7 +240,7 @@ static void before_filter(const struct sock_fprog *prog)
 	fn_keeper_repeat(SYS_gettid, (const long[5]){ 0 });	/* it has come up, and driven */
 	fn_engine.plain_sleeps = refused & (FN_SECCOMP_SIGNAL | FN_SECCOMP_YIELD);
 	fn_engine.plain_waits = refused & FN_SECCOMP_PLAIN;
-	fn_engine.no_family = refused & FN_SECCOMP_FAMILY;
+	fn_engine.no_family |= (refused & FN_SECCOMP_FAMILY) != 0;
 	fn_engine.no_names = refused & FN_SECCOMP_NAME;
 	fn_convert_any &= !fn_engine.no_names;
 	if (refused & FN_SECCOMP_THREAD) {

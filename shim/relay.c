@@ -285,11 +285,10 @@ static void answer_questions(const struct epoll_event *ev, int n)
 }
 
 /* Without it options of converted connections are the kernel's to refuse. */
-static void open_questions(void)
+static void hear_questions(void)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 
-	relay.opt = fn_relay_opt_open(fn_bell_key());
 	if (relay.opt >= 0)
 		fn_sys_epoll_ctl(relay.epfd, EPOLL_CTL_ADD, relay.opt, &ev);
 }
@@ -399,7 +398,7 @@ static _Noreturn void relay_main(int bell)
 	relay.bit = 1ull << FN_RELAY_IMAGE;
 	relay.conns = NULL;
 	relay.epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
-	open_questions();
+	hear_questions();
 	fn_keeper_forbid();
 	fn_ports_child();
 	run();
@@ -449,9 +448,12 @@ int fn_relay_need(void)
 		return FN_RELAY_IMAGE;
 	fn_family_lost(FN_RELAY_IMAGE);		/* one that was killed, and nobody has looked since */
 	bell = fn_bell_make(FN_RELAY_IMAGE);
+	/* there before the relay is: the program may ask at once */
+	relay.opt = fn_relay_opt_open(fn_bell_key());
 	fn_family_expect_relay();
 	pid = bell < 0 ? bell : make_process(bell);
 	fn_fd_internal_close(bell);
+	fn_fd_internal_close(relay.opt);
 	if (pid < 0) {
 		fn_family_cancel(FN_RELAY_IMAGE);
 		return pid;
