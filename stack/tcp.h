@@ -252,6 +252,7 @@ struct fn_tcp_tw {
 	uint32_t snd_nxt, rcv_nxt, rcv_wnd;
 	uint32_t ts_recent, ts_off;
 	uint8_t rcv_wscale, substate, feat;
+	bool lossless;			/* FIN_WAIT2: nothing waits behind the FIN */
 };
 
 /* TCP's part of a stack. */

@@ -40,10 +40,12 @@ static void restart(struct fn_stack *st, struct fn_tcp_tw *tw)
 void fn_tcp_time_wait(struct fn_tcp *tp, enum fn_tcp_state substate, uint64_t ns)
 {
 	struct fn_stack *st = tp->sk.st;
-	struct fn_tcp_tw *tw = tp->lossless ? NULL : fn_pool_alloc(&st->tcp->tw_pool);
+	/* a lossless wire has no old duplicates, but the peer's FIN is still to come */
+	bool over = tp->lossless && substate == FN_TCP_TIME_WAIT;
+	struct fn_tcp_tw *tw = over ? NULL : fn_pool_alloc(&st->tcp->tw_pool);
 	struct fn_sock *sk;
 
-	if (!tw) {	/* a lossless wire has no old duplicates; out of objects the wait is given up, as Linux does */
+	if (!tw) {	/* out of objects the wait is given up, as Linux does */
 		fn_tcp_done(tp);
 		return;
 	}
@@ -52,6 +54,7 @@ void fn_tcp_time_wait(struct fn_tcp *tp, enum fn_tcp_state substate, uint64_t ns
 	sk->tos = tp->sk.tos;
 	sk->opts = tp->sk.opts & (FN_SO_REUSEADDR | FN_SO_REUSEPORT | FN_SO_EPHEMERAL);
 	tw->substate = (uint8_t)substate;
+	tw->lossless = tp->lossless;
 	tw->feat = tp->feat;
 	tw->rcv_wscale = tp->rcv_wscale;
 	tw->snd_nxt = tp->snd_nxt;
@@ -134,8 +137,11 @@ static int fin_wait2(struct fn_stack *st, struct fn_tcp_tw *tw, struct fn_pkt *p
 	tw->substate = FN_TCP_TIME_WAIT;
 	tw->rcv_nxt = seg->end_seq;
 	take_ts(st, tw, seg);
-	restart(st, tw);
 	send_ack(st, tw);
+	if (tw->lossless)
+		fn_tcp_tw_free(st, tw);
+	else
+		restart(st, tw);
 out:
 	fn_pkt_free(p);
 	return 0;

@@ -333,6 +333,32 @@ Test(shm_mail, the_last_one_ends_and_who_waits_is_reset)
 	nothing_left(&A);
 }
 
+/* FIN_WAIT2 after close(): the other end's FIN is awaited, and is not answered with a reset. Nothing waits after it. */
+Test(shm_mail, who_closed_first_hears_the_other_end)
+{
+	struct fn_sock *a = connect_a(), *b;
+
+	attach(&W[0]);
+	b = accept_by(&W[0]);
+	cr_assert_not_null(b);
+	poll_all();
+	fn_sock_close(a);
+	poll_all();
+	now += FN_NSEC;
+	poll_all();
+	cr_expect_eq(get(b, &(char){ 0 }, 1), 0);
+	cr_expect_eq(A.st->tcp->tw_pool.used, 1);
+	cr_expect_eq(fn_sock_shutdown(b, FN_SHUT_WR), 0);
+	poll_all();
+	cr_expect_eq(fn_sock_take_error(b), 0);
+	cr_expect_eq(W[0].st->stats.tcp_rst_in, 0);
+	cr_expect_eq(A.st->tcp->tw_pool.used, 0);
+	fn_sock_close(b);
+	fn_sock_close(W[0].listener);
+	nothing_left(&A);
+	nothing_left(&W[0]);
+}
+
 /* The same process accepts from the next one, under the same id, by another channel: the number of the group is the same. */
 Test(shm_mail, another_group_has_the_number_and_other_peers)
 {
