@@ -32,7 +32,8 @@ static struct {
 	uint64_t looked;		/* ns */
 	uint64_t pace;			/* ns between two looks */
 	bool blind;			/* some member has no pidfd: its death is found by looking only */
-	uint64_t doubt[FN_IMAGES];	/* ns: since when the keeper does not know whether it has died; 0: it does */
+	uint64_t doubt[FN_IMAGES];	/* ns: since when the keeper does not know whether it has died */
+	uint32_t doubted[FN_IMAGES];	/* the life that .doubt is about */
 	bool late;			/* the keeper has met one; a thread of the program is to watch it */
 } own = { .epfd = -1 };
 
@@ -322,6 +323,15 @@ static bool has_ended(int pidfd)
 	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0;
 }
 
+/* Is it too early to say? */
+static bool is_doubtful(int image, const struct fn_member *m, uint64_t now)
+{
+	if (own.doubted[image] != m->serial)
+		own.doubt[image] = now;
+	own.doubted[image] = m->serial;
+	return now - own.doubt[image] < DOUBT_NS;
+}
+
 /* Our descriptor of it knows best: a number may be another process' by now. */
 static bool process_ended(int image, const struct fn_member *m, uint64_t now)
 {
@@ -331,9 +341,7 @@ static bool process_ended(int image, const struct fn_member *m, uint64_t now)
 	if (own.pidfd[image] > 0 && own.serial[image] == m->serial)
 		return has_ended(own.pidfd[image]);
 	/* the program's next call, or another image, can tell without the keeper's taking a number: they come first */
-	if (fn_thread_self()->keeper && !own.doubt[image])
-		own.doubt[image] = now;
-	if (fn_thread_self()->keeper && now - own.doubt[image] < DOUBT_NS)
+	if (fn_thread_self()->keeper && is_doubtful(image, m, now))
 		return false;
 	fd = (int)fn_sys(SYS_pidfd_open, m->pid, 0);
 	if (fd < 0)
@@ -348,10 +356,8 @@ static bool has_died(int image, struct fn_member *m, uint64_t now)
 {
 	if (m->pid == FN_MEMBER_BORN)
 		return now > m->born + BORN_NS;
-	if (!fn_robust_free(&m->life)) {
-		own.doubt[image] = 0;
+	if (!fn_robust_free(&m->life))
 		return false;
-	}
 	if (process_ended(image, m, now))
 		return true;
 	/* an exec ends the image and not the process. Seen twice, for its thread may end between announcement and exec */
@@ -396,7 +402,6 @@ static fn_cold void bury(struct fn_shared *sh, int image)
 	if (image == FN_RELAY_IMAGE)
 		sh->relay = false;
 	sh->asleep &= ~bit;
-	own.doubt[image] = 0;
 	/* last: who finds the place used finds its references too, should we die here */
 	sh->member[image].pid = 0;
 	sh->changes++;
