@@ -59,6 +59,8 @@
 
 /* The poll that tells of a new connection, and the one that tells of its request. */
 #define FN_ACK_ROUNDS		2
+/* That of a FIN on a lossless wire, where its sender has nothing to send again: until the wheel's next tick. */
+#define FN_ACK_ROUNDS_FIN	255
 /* ns: how long the ACK of a connection that waits to be accepted is held; the wheel adds a tick at most. */
 #define FN_TCP_ACCEPT_ACK	FN_MSEC
 

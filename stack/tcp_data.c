@@ -174,7 +174,7 @@ void fn_tcp_fin(struct fn_tcp *tp)
 	case FN_TCP_ESTABLISHED:
 		fn_tcp_set_state(tp, FN_TCP_CLOSE_WAIT);
 		tp->pingpong = true;	/* the program's answer carries the ACK, or its own FIN */
-		fn_tcp_hold_ack(tp, FN_ACK_ROUNDS);
+		fn_tcp_hold_ack(tp, tp->lossless ? FN_ACK_ROUNDS_FIN : FN_ACK_ROUNDS);
 		break;
 	case FN_TCP_FIN_WAIT1:
 		fn_tcp_send_ack(tp);

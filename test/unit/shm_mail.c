@@ -359,6 +359,27 @@ Test(shm_mail, who_closed_first_hears_the_other_end)
 	nothing_left(&W[0]);
 }
 
+/* Whoever closes when he has read the end answers it with his own. */
+Test(shm_mail, the_end_is_answered_by_one_packet)
+{
+	struct fn_sock *a = connect_a(), *b;
+	uint64_t before;
+
+	attach(&W[0]);
+	b = accept_by(&W[0]);
+	cr_assert_not_null(b);
+	poll_all();
+	before = A.nic->stats.rx_packets;
+	fn_sock_close(a);
+	poll_all();
+	cr_expect_eq(get(b, &(char){ 0 }, 1), 0);
+	fn_sock_close(b);
+	poll_all();
+	cr_expect_eq(A.nic->stats.rx_packets, before + 1);
+	cr_expect_eq(A.st->tcp->tw_pool.used, 0);
+	cr_expect_eq(A.st->tcp_pool.used, 0);
+}
+
 /* The same process accepts from the next one, under the same id, by another channel: the number of the group is the same. */
 Test(shm_mail, another_group_has_the_number_and_other_peers)
 {
