@@ -107,10 +107,10 @@ static int arena_grow(void *ctx, size_t size)
 	int ret;
 
 	want = (want + 4095) & ~4095ul;
-	if (size > want || (arena.fixed && size > arena.backed))
-		return -ENOMEM;
-	if (arena.fixed)
+	if (size <= arena.backed)
 		return 0;
+	if (size > want || arena.fixed)
+		return -ENOMEM;
 	if (fn_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &lim) == 0 && want > lim.rlim_cur)
 		return -EFBIG;	/* growing would raise SIGXFSZ */
 	/* from where it ends: what is there already would be looked at page by page again */
