@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -392,7 +393,7 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 	return ret;
 }
 
-static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+static int begin_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len, bool may_wait)
 {
 	struct fn_verdict v;
 	struct fn_ep to;
@@ -420,8 +421,13 @@ static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr
 	if (ret < 0)
 		return ret;
 	to.peer = v.peer;
-	ret = fn_tcp_file_connect(f, fd, &to);
+	ret = fn_tcp_file_connect(f, fd, &to, may_wait && !fn_file_nonblock(f));
 	return ret == -ECONNREFUSED && to.peer ? fn_tcp_file_back(f, fd, FN_REASON_FABRIC_FAILED, ECONNREFUSED) : ret;
+}
+
+static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return begin_connect(f, fd, addr, len, true);
 }
 
 int fn_decide_ended(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
@@ -478,6 +484,18 @@ static void note_kernel(struct fn_file *f, const void *to)
 	f->kernel_until = fn_now() + FN_KROUTE_NS;
 }
 
+/* MSG_FASTOPEN: connect() and then the data, for we have no cookie. Where it is switched off the kernel says so. */
+static ssize_t socket_fast_open(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
+{
+	int off = 0, ret = fn_sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off));
+
+	if (ret == 0)
+		ret = begin_connect(f, fd, msg->msg_name, msg->msg_namelen, !(flags & MSG_DONTWAIT));
+	else
+		ret = FN_TO_KERNEL;
+	return ret ? ret : fn_tcp_ops.sendmsg(f, fd, msg, flags & ~(unsigned)MSG_FASTOPEN);
+}
+
 /* The first datagram of an unbound socket decides it when the stack reaches its destination. */
 static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
 {
@@ -486,6 +504,8 @@ static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *ms
 
 	if (flags & MSG_FASTOPEN)
 		f->untouched = false;
+	if (flags & MSG_FASTOPEN && f->type == SOCK_STREAM && msg->msg_name)
+		return socket_fast_open(f, fd, msg, flags);
 	if (f->type != SOCK_DGRAM || !msg->msg_name)
 		return FN_TO_KERNEL;
 	kind = fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, &to);

@@ -397,11 +397,7 @@ static ssize_t do_send(struct fn_file *f, int fd, const struct iovec *iov, int i
 	return fn_tcp_send_on(f, fd, iov, iovcnt, want, flags, n);
 }
 
-/* MSG_FASTOPEN on a socket that has connected already, or is about to (tcp_sendmsg_fastopen). */
-static int fastopen_error(const struct fn_file *f)
-{
-	return f->sk->conn == FN_CONN_DONE ? -EISCONN : f->sk->conn == FN_CONN_BUSY ? -EALREADY : -EOPNOTSUPP;
-}
+static int fast_open(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags);
 
 static ssize_t tcp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
@@ -409,23 +405,29 @@ static ssize_t tcp_send(struct fn_file *f, int fd, const struct iovec *iov, int 
 
 	if (fn_unlikely(want < 0))
 		return want;
-	if (fn_unlikely(flags & MSG_FASTOPEN))
-		return fastopen_error(f);
+	if (fn_unlikely(flags & MSG_FASTOPEN)) {
+		struct msghdr msg = { 0 };
+		int ret = fast_open(f, fd, &msg, flags);
+
+		if (ret)
+			return ret;
+	}
 	return do_send(f, fd, iov, iovcnt, (size_t)want, flags);
 }
 
 /* An address is passed over on a connection, as Linux does. */
 static ssize_t tcp_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
 {
-	int iovcnt = (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX);
+	int iovcnt = (int)fn_min(msg->msg_iovlen, (size_t)INT_MAX), ret;
 	ssize_t want = fn_iov_total(msg->msg_iov, iovcnt, -EMSGSIZE);
 
 	if (want < 0)
 		return want;
 	if (msg->msg_name && (int)msg->msg_namelen < 0)
 		return -EINVAL;
-	if (flags & MSG_FASTOPEN)
-		return fastopen_error(f);
+	ret = flags & MSG_FASTOPEN ? fast_open(f, fd, msg, flags) : 0;
+	if (ret)
+		return ret;
 	if (msg->msg_control && msg->msg_controllen && fn_cmsg_check_tcp(msg))
 		return -EINVAL;
 	return do_send(f, fd, msg->msg_iov, iovcnt, (size_t)want, flags);
@@ -452,14 +454,14 @@ static int connect_done(struct fn_file *f)
 }
 
 /* `err` is what a call that does not wait is told. */
-static int connect_wait(struct fn_file *f, int fd, int err)
+static int connect_wait(struct fn_file *f, int fd, int err, bool wait)
 {
 	uint64_t deadline;
 	int ret;
 
 	if (!connecting(f->sk))
 		return connect_done(f);
-	if (fn_file_nonblock(f))
+	if (!wait)
 		return err;
 	deadline = fn_timeo_deadline(f->sndtimeo);
 	do {
@@ -472,7 +474,7 @@ static int connect_wait(struct fn_file *f, int fd, int err)
 	return connect_done(f);
 }
 
-int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to)
+int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to, bool wait)
 {
 	int err;
 
@@ -486,9 +488,9 @@ int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to)
 	if (err && err != -EINPROGRESS)
 		return err;
 	/* without waiting it is never told yet, however quick the peer was (__inet_stream_connect) */
-	if (err && fn_file_nonblock(f))
+	if (err && !wait)
 		return err;
-	return connect_wait(f, fd, -EINPROGRESS);
+	return connect_wait(f, fd, -EINPROGRESS, wait);
 }
 
 static int disconnect(struct fn_file *f)
@@ -511,7 +513,7 @@ int fn_tcp_file_back(struct fn_file *f, int fd, enum fn_reason reason, uint32_t 
 	return FN_TO_KERNEL;
 }
 
-static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+static int dial(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len, bool wait)
 {
 	struct fn_verdict v;
 	struct fn_ep to;
@@ -528,7 +530,7 @@ static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, s
 	if (f->sk->conn == FN_CONN_DONE || f->sk->conn == FN_CONN_ENDING)
 		return f->sk->conn == FN_CONN_DONE ? -EISCONN : -EINVAL;
 	if (f->sk->conn == FN_CONN_BUSY)
-		return connect_wait(f, fd, -EALREADY);
+		return connect_wait(f, fd, -EALREADY, wait);
 	kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
 	if (kind < 0)
 		return kind;
@@ -539,7 +541,25 @@ static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, s
 		return -ENETUNREACH;
 	to.peer = v.peer;
 	/* a socket that failed to connect, or was disconnected, goes to the kernel with its next attempt */
-	return v.stack ? fn_tcp_file_connect(f, fd, &to) : fn_tcp_file_back(f, fd, v.reason, v.arg);
+	return v.stack ? fn_tcp_file_connect(f, fd, &to, wait) : fn_tcp_file_back(f, fd, v.reason, v.arg);
+}
+
+static int tcp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return dial(f, fd, addr, len, !fn_file_nonblock(f));
+}
+
+/* MSG_FASTOPEN without a cookie, which we never have: connect(), then the data (tcp_sendmsg_fastopen). 0: send it. */
+static int fast_open(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
+{
+	const struct sockaddr *to = msg->msg_name;
+	bool wait = !fn_file_nonblock(f) && !(flags & MSG_DONTWAIT);
+
+	if (to && msg->msg_namelen >= sizeof(to->sa_family))
+		return to->sa_family == AF_UNSPEC ? -EOPNOTSUPP : dial(f, fd, to, msg->msg_namelen, wait);
+	if (f->sk->conn == FN_CONN_BUSY)
+		return connect_wait(f, fd, -EALREADY, wait);
+	return f->sk->conn == FN_CONN_DONE ? -EISCONN : -EINVAL;
 }
 
 /* ---- the rest ---- */

@@ -28,10 +28,10 @@ enum fn_side {
 
 /*
  * The first connect() of f, whose kind is FN_FILE_TCP, with f->sk made and its options copied: starts it, and waits for
- * the outcome unless the file is non-blocking. 0 or -errno as connect(2); -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL and
+ * the outcome if `wait`. 0 or -errno as connect(2); -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL and
  * -EADDRINUSE at once mean that nothing was sent (conn is FN_CONN_NONE). Called without locks.
  */
-int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to);
+int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to, bool wait);
 
 /* f, which is not connected, goes to the kernel for good, with its flags. FN_TO_KERNEL. Called without locks. */
 int fn_tcp_file_back(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);

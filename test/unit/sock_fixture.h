@@ -223,7 +223,7 @@ static struct fn_file fn_unused *file_connected(struct fn_sock **peer)
 	struct fn_file *f = file_new(AF_INET, SOCK_STREAM);
 	struct fn_ep to = { .ip4 = B.ip, .port = fn_be16(80) };
 
-	cr_assert_eq(fn_tcp_file_connect(f, -1, &to), 0);
+	cr_assert_eq(fn_tcp_file_connect(f, -1, &to, true), 0);
 	pass(MS);
 	*peer = fn_tcp_accept(l, watch_new());
 	cr_assert_not_null(*peer);

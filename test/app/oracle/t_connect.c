@@ -264,6 +264,38 @@ static void cut_names(void)
 	close(fd);
 }
 
+/* MSG_FASTOPEN where no cookie is known: connect(), and the data behind it. */
+static void fast_open(void)
+{
+	for (int how = 0; how < 3; how++) {
+		struct sockaddr_in to = addr_of(o.peer, (int)peer("listen"));
+		int fd = fresh(how == 1 ? SOCK_NONBLOCK : 0), slot, flags = MSG_FASTOPEN | (how == 2 ? MSG_DONTWAIT : 0);
+		const char *text = "abcdefghijkl";
+		long sent = 0;
+
+		TRY(send(fd, "x", 1, flags | MSG_NOSIGNAL));
+		for (int i = 0; i < 3; i++) {
+			long n = TRY(sendto(fd, text + sent, 3, flags, (struct sockaddr *)&to, sizeof(to)));
+
+			sent += n > 0 ? n : 0;
+			until(fd, POLLOUT);
+		}
+		sent += TRY(send(fd, text + sent, 3, 0));
+		slot = (int)peer("accept");
+		say("peer got: %ld", peer("recv %d %ld", slot, sent));
+		close(fd);
+	}
+	for (int how = 0; how < 2; how++) {
+		struct sockaddr_in to = addr_of(o.peer, (int)peer("closed-port"));
+		int fd = fresh(how ? SOCK_NONBLOCK : 0);
+
+		TRY(sendto(fd, "abc", 3, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to)));
+		until(fd, POLLHUP);
+		TRY(so_error(fd));
+		close(fd);
+	}
+}
+
 void t_connect(void)
 {
 	refused_blocking();
@@ -276,4 +308,5 @@ void t_connect(void)
 	bound_before();
 	mapped();
 	cut_names();
+	fast_open();
 }
