@@ -496,6 +496,24 @@ static ssize_t socket_fast_open(struct fn_file *f, int fd, const struct msghdr *
 	return ret ? ret : fn_tcp_ops.sendmsg(f, fd, msg, flags & ~(unsigned)MSG_FASTOPEN);
 }
 
+/*
+ * A datagram socket that may go by the fabric is opened before it sends: one that has a name, or that was connected to an address
+ * of this host at which nobody was to be met then.
+ */
+static bool opened_to_send(struct fn_file *f, int fd)
+{
+	struct sockaddr_storage to;
+	socklen_t len = sizeof(to);
+
+	if (fn_dgram_wants(f))
+		return fn_dgram_open(f, fd);
+	if (f->type != SOCK_DGRAM || !fn_dgram_fabric() || fn_now() < f->kernel_until)
+		return false;
+	f->kernel_until = fn_now() + FN_DGRAM_NS;
+	return fn_sys(SYS_getpeername, fd, &to, &len) == 0 && fn_decide(f, fd, FN_POLICY_CONNECT, (void *)&to).stack &&
+	       fn_dgram_open(f, fd);
+}
+
 /* The first datagram of an unbound socket decides it when the stack reaches its destination. */
 static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, unsigned flags)
 {
@@ -506,8 +524,10 @@ static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *ms
 		f->untouched = false;
 	if (flags & MSG_FASTOPEN && f->type == SOCK_STREAM && msg->msg_name)
 		return socket_fast_open(f, fd, msg, flags);
-	if (f->type != SOCK_DGRAM || !msg->msg_name)
+	if (f->type != SOCK_DGRAM)
 		return FN_TO_KERNEL;
+	if (!msg->msg_name)
+		return opened_to_send(f, fd) ? fn_udp_ops.sendmsg(f, fd, msg, flags) : FN_TO_KERNEL;
 	kind = fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, &to);
 	if ((kind != FN_ADDR_IP4 && kind != FN_ADDR_IP6) || still_kernel(f, msg->msg_name))
 		return FN_TO_KERNEL;
@@ -520,12 +540,12 @@ static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *ms
 	return fn_udp_ops.sendmsg(f, fd, msg, flags);
 }
 
-/* What follows concerns bound datagram sockets whose stack side is opened by the first call that wants it. */
 static ssize_t socket_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
-	return fn_dgram_wants(f) && fn_dgram_open(f, fd) ? fn_udp_ops.send(f, fd, iov, iovcnt, flags) : FN_TO_KERNEL;
+	return opened_to_send(f, fd) ? fn_udp_ops.send(f, fd, iov, iovcnt, flags) : FN_TO_KERNEL;
 }
 
+/* The stack side of a bound datagram socket is opened by the first call that wants it. */
 static ssize_t socket_recv(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
 	return fn_dgram_wants(f) && fn_dgram_open(f, fd) ? fn_udp_ops.recv(f, fd, iov, iovcnt, flags) : FN_TO_KERNEL;

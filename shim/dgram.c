@@ -239,7 +239,8 @@ static unsigned resolve(struct fn_file *f, int fd, const struct fn_ep *to, struc
 	if (p && p->state != FN_PEER_UP)
 		p = NULL;
 	note(to, f->sk->local.port, p ? v.peer : 0, src->ip4, now);
-	if (v.stack && !p)	/* soon there may be an answer */
+	/* soon there may be an answer, or the image may be alone again */
+	if ((v.stack && !p) || (v.reason == FN_REASON_FABRIC_FAILED && v.arg == EBUSY))
 		place_of(to, f->sk->local.port)->until = now + CALL_NS;
 	fn_engine_unlock();
 	return p ? v.peer : 0;
