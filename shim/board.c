@@ -16,8 +16,11 @@
 #endif
 
 #define TIDY_AT	16	/* notices of clients that have ended may hang there */
+/* Some system calls are made under the lock, which take microseconds; whoever is on another CPU's queue has his turn. */
+#define NAP_NS	100000
+#define NAPS	50
 
-#define FN_BOARD_MAGIC	0x6472616f62666e31ull	/* and layout */
+#define FN_BOARD_MAGIC	0x6472616f62666e32ull	/* and layout */
 #define BOARD_SIZE	4096
 _Static_assert(sizeof(struct fn_board_shared) <= BOARD_SIZE, "one page");
 
@@ -119,14 +122,37 @@ void fn_board_close(struct fn_board *b)
 
 void fn_board_forked(struct fn_board *b)
 {
-	b->seen = 0;
-	b->next = b->tidied = 0;
+	b->last = 0;
+	memset(b->seen, 0, sizeof(b->seen));
+	b->next = b->tidied = b->stuck = 0;
 }
 
-/* Whoever died in the middle has left at worst one notice less. */
-static void lock(struct fn_board *b)
+/*
+ * Whoever died in the middle has left at worst one notice less. Whoever does not go on is not waited for, and not again: the
+ * kernel keeps the queue in one piece, so that without the lock a look may only miss something, or see it twice. False: so.
+ */
+static bool lock(struct fn_board *b)
 {
-	fn_robust_lock(&b->shared->lock);
+	struct fn_robust *l = &b->shared->lock;
+	struct timespec ts = { .tv_nsec = NAP_NS };
+	uint32_t holder;
+
+	for (unsigned i = 0; fn_robust_try(l) == -EBUSY; i++) {
+		holder = atomic_load_explicit(&l->word, memory_order_relaxed) & FUTEX_TID_MASK;
+		if (holder && (holder == b->stuck || i == NAPS)) {
+			b->stuck = holder;
+			return false;
+		}
+		fn_sys_ppoll(NULL, 0, &ts, NULL);
+	}
+	b->stuck = 0;
+	return true;
+}
+
+static void unlock(struct fn_board *b, bool locked)
+{
+	if (locked)
+		fn_robust_unlock(&b->shared->lock);
 }
 
 static int put(struct fn_board *b, const struct text *t, const int fd[2])
@@ -194,24 +220,39 @@ static void tidy(struct fn_board *b)
 			sh->notices++;
 }
 
+/* First sight of it? Those of very long ago have been seen. */
+static bool is_new(struct fn_board *b, uint64_t serial)
+{
+	uint64_t *word = &b->seen[serial / 64 % fn_array_size(b->seen)], bit = 1ull << serial % 64;
+
+	/* the words that it passes are of notices to come */
+	if (serial > b->last + FN_BOARD_SEEN)
+		memset(b->seen, 0, sizeof(b->seen));
+	else
+		for (uint64_t i = b->last / 64 + 1; i <= serial / 64; i++)
+			b->seen[i % fn_array_size(b->seen)] = 0;
+	b->last = fn_max(b->last, serial);
+	if (serial + FN_BOARD_SEEN - 64 <= b->last || *word & bit)
+		return false;
+	*word |= bit;
+	return true;
+}
+
 int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live, bool known)
 {
 	struct fn_board_shared *sh = b->shared;
 	int fd[2] = { n->page, n->inbox }, ret;
 	struct text t = { .uid = n->uid };
+	bool locked = lock(b);
 
-	lock(b);
-	if (sh->notices > TIDY_AT + 2 * live)
+	if (locked && sh->notices > TIDY_AT + 2 * live)
 		tidy(b);
-	t.serial = sh->serial + 1;
+	t.serial = atomic_fetch_add(&sh->serial, 1) + 1;
 	ret = put(b, &t, fd);
-	if (!ret) {
-		if (known && b->seen == sh->serial)
-			b->seen++;
-		sh->serial++;
-		sh->notices++;
-	}
-	fn_robust_unlock(&sh->lock);
+	sh->notices += !ret;
+	if (known)
+		is_new(b, t.serial);
+	unlock(b, locked);
 	return ret;
 }
 
@@ -233,10 +274,7 @@ static int look(struct fn_board *b, struct fn_notice *n)
 		if (ret < 0)
 			return 0;
 		b->next++;
-		if (t.serial <= b->seen)
-			continue;
-		b->seen = t.serial;
-		if (fd[0] < 0 || fd[1] < 0)
+		if (!is_new(b, t.serial) || fd[0] < 0 || fd[1] < 0)
 			continue;
 		*n = (struct fn_notice){ fd[0], fd[1], (uid_t)t.uid };
 		return 1;
@@ -245,12 +283,15 @@ static int look(struct fn_board *b, struct fn_notice *n)
 
 int fn_board_next(struct fn_board *b, struct fn_notice *n)
 {
+	bool locked;
 	int ret;
 
 	if (!b->shared)
 		return 0;
-	lock(b);
+	locked = lock(b);
 	ret = look(b, n);
-	fn_robust_unlock(&b->shared->lock);
+	if (!locked && !ret)
+		b->next = 0;	/* all of it, the next time */
+	unlock(b, locked);
 	return ret;
 }

@@ -11,16 +11,19 @@
 #include <sys/types.h>
 
 #include "shim/robust.h"
+#include "stack/compiler.h"
 
 struct fn_board_shared {
 	uint64_t magic;			/* and layout: FN_BOARD_MAGIC */
 	uint64_t cookie[2];		/* the sockets' SO_COOKIE: which ones belong to it */
 	uint64_t listener;		/* and the kernel's listener's */
 	struct fn_robust lock;		/* of the queue; nothing that can block is done under it */
-	uint64_t serial;		/* of the last notice */
-	uint32_t notices;		/* about how many there are */
-	uint32_t tidied;		/* times that notices were taken down */
+	_Atomic(uint64_t) serial;	/* of the last notice */
+	_Atomic(uint32_t) notices;	/* about how many there are */
+	_Atomic(uint32_t) tidied;	/* times that notices were taken down */
 };
+
+#define FN_BOARD_SEEN	1024	/* notices back that an image tells apart */
 
 /* All zero: there is none. */
 struct fn_board {
@@ -28,9 +31,11 @@ struct fn_board {
 	int in, out;			/* internal; the second one is watched */
 	int memory;			/* internal: where .shared is */
 	/* of this image: */
-	uint64_t seen;			/* serial of the last notice that was looked at */
+	uint64_t last;			/* the highest serial of a notice that was looked at */
+	uint64_t seen[FN_BOARD_SEEN / 64];	/* a bit a serial, up to that one */
 	uint32_t next;			/* how many there were when .tidied was: */
 	uint32_t tidied;
+	uint32_t stuck;			/* who had the lock and did not go on; 0: nobody */
 };
 
 /* A client has been here. */
@@ -48,11 +53,13 @@ int fn_board_adopt(struct fn_board *b, int in, int out, int memory);
 void fn_board_close(struct fn_board *b);
 /*
  * Put up a notice; the descriptors stay the caller's. 0, -errno: it is not there. live: clients of which we know; known: this
- * image need not look at it, if no other notice comes between.
+ * image need not look at it. Waits for nobody long: whoever is stopped in the midst of it is passed over.
  */
 int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live, bool known);
-/* The next one that this image has not seen: 1; 0: none. */
+/* The next one that this image has not seen: 1; 0: none. Likewise. */
 int fn_board_next(struct fn_board *b, struct fn_notice *n);
+/* Somebody was stopped with the lock: what was looked at may have been incomplete, and is to be looked at again. */
+fn_inline bool fn_board_stuck(const struct fn_board *b) { return b->stuck; }
 /* In a child: it has seen none. */
 void fn_board_forked(struct fn_board *b);
 

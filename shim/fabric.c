@@ -255,6 +255,7 @@ void fn_fabric_tick(uint64_t now)
 	if (fn_likely(now < fn_fabric.tick) || !fn_fabric.nic)
 		return;
 	fn_fabric.tick = now + TICK_NS;
+	fn_group_look_again();
 	if (fn_fabric_alone())
 		fn_rendezvous_resume(fn_fabric_watch_place);
 	for (unsigned i = 0; i < top; i++) {

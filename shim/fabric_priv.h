@@ -97,6 +97,8 @@ int fn_group_meet(struct fn_rendezvous *at, int sock);
 void fn_group_come(unsigned place);
 /* Notices on that place's board are read. */
 void fn_group_read(unsigned place);
+/* Boards on which a stopped process may have kept us from seeing something. */
+void fn_group_look_again(void);
 /* Other images are to have that place's listener: whom we have met before it had a board is put up there. */
 void fn_group_post(unsigned place);
 /* p, of a group of ours, has a number: it may be rung and claim. */

@@ -378,6 +378,13 @@ void fn_group_read(unsigned place)
 	}
 }
 
+void fn_group_look_again(void)
+{
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+		if (fn_rendezvous_board(i) && fn_board_stuck(fn_rendezvous_board(i)))
+			fn_group_read(i);
+}
+
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)
 {
 	if (p->state == FN_PEER_MET)

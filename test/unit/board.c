@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The board of a listener: notices for all its images, and one of them that is stopped while it holds the lock. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shim/board.h"
+#include "shim/fdtable.h"
+
+int fn_fd_internal(int fd)
+{
+	return fd;
+}
+
+void fn_fd_internal_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void fn_fd_internal_track(int *where)
+{
+}
+
+static struct fn_board board;
+
+static void setup(void)
+{
+	cr_assert_eq(fn_board_make(&board, 1), 0);
+}
+
+TestSuite(board, .init = setup, .timeout = 30);
+
+static int held[400];	/* the inboxes' other ends */
+static unsigned posted;
+
+/* A notice whose client lives; its number is its user. */
+static void post(void)
+{
+	int page = memfd_create("page", 0), end[2];
+	struct fn_notice n = { .page = page, .uid = posted };
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, end), 0);
+	n.inbox = end[1];
+	held[posted++] = end[0];
+	cr_assert_eq(fn_board_post(&board, &n, posted, false), 0);
+	close(page);
+	close(end[1]);
+}
+
+/* Everything that is new, in any order: from first to posted - 1, once each. */
+static void expect(unsigned first)
+{
+	bool seen[400] = { false };
+	struct fn_notice n;
+
+	while (fn_board_next(&board, &n) > 0) {
+		cr_assert(n.uid >= first && n.uid < posted && !seen[n.uid], "%u", (unsigned)n.uid);
+		seen[n.uid] = true;
+		close(n.page);
+		close(n.inbox);
+	}
+	for (unsigned i = first; i < posted; i++)
+		cr_assert(seen[i], "%u of %u to %u", i, first, posted);
+}
+
+Test(board, each_image_sees_each_notice_once)
+{
+	pid_t pid;
+	int status;
+
+	for (unsigned i = 0; i < 5; i++)
+		post();
+	expect(0);
+	pid = fork();
+	if (!pid) {
+		fn_robust_child();
+		fn_board_forked(&board);
+		expect(0);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	cr_assert_eq(status, 0);
+	post();
+	expect(5);
+	expect(6);
+}
+
+Test(board, those_of_the_dead_are_taken_down)
+{
+	struct fn_notice n;
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < 60; i++) {
+		post();
+		if (i % 10)
+			close(held[i]);
+		posted = i + 1;
+	}
+	fn_board_post(&board, &(struct fn_notice){ .page = 0, .inbox = 0, .uid = 99 }, 2, true);
+	fn_board_forked(&board);
+	while (fn_board_next(&board, &n) > 0)
+		left++;
+	cr_assert_lt(left, 60);
+	cr_assert_geq(left, 6);
+}
+
+/* The others go on, and when it goes on itself nothing has been lost. */
+Test(board, one_that_is_stopped_with_the_lock_holds_up_nobody)
+{
+	pid_t pid;
+	int status;
+
+	post();
+	expect(0);
+	pid = fork();
+	if (!pid) {
+		fn_robust_child();
+		fn_robust_lock(&board.shared->lock);
+		raise(SIGSTOP);
+		fn_robust_unlock(&board.shared->lock);
+		fn_board_forked(&board);
+		posted = 100;	/* meanwhile */
+		expect(0);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, &status, WUNTRACED), pid);
+	cr_assert(WIFSTOPPED(status));
+	for (unsigned i = 1; i < 100; i++) {
+		post();
+		expect(i);
+		cr_assert(fn_board_stuck(&board));
+	}
+	kill(pid, SIGCONT);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	post();
+	expect(100);
+	cr_assert(!fn_board_stuck(&board));
+}
