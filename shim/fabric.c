@@ -432,6 +432,11 @@ static void ring(void *ctx, int number)
 		fn_peer_ring(p->sock);
 }
 
+static void again(void *ctx, int number)
+{
+	fn_tcp_peer_again(fn_engine.st, (uint16_t)number);
+}
+
 static int grow(void *ctx, size_t size)
 {
 	return fn_peer_back(fn_fabric.payload_fd, size);
@@ -518,7 +523,7 @@ bool fn_fabric_start(struct fn_stack *st)
 {
 	struct fn_shm_conf conf = { .payload_len = fn_config.fabric_memory & ~4095ul, .grow = grow,
 		.grow_copies = grow_copies, .ring = ring,
-		.offered = fn_group_offered, .introduce = fn_group_introduce, .moved = fn_group_moved, .back = fn_group_back };
+		.again = again, .offered = fn_group_offered, .introduce = fn_group_introduce, .moved = fn_group_moved, .back = fn_group_back };
 	struct fn_nic *nic;
 
 	if (!fn_config.fabric)

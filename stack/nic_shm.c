@@ -60,10 +60,11 @@ static struct fn_pkt *shm_alloc(struct fn_nic *nic)
 static void free_rx(struct shm *s, struct rxbuf *r)
 {
 	struct peer *peer = r->peer;
-	struct rxbuf **list = peer ? &peer->returns : r->copy ? &s->free_copy : &s->free_head;
+	struct rxbuf **list = peer ? &peer->returns : r->kind == RX_COPY ? &s->free_copy : r->kind == RX_HEAD ? &s->free_head : &s->free_frag;
 
 	if (peer && (peer->dead || peer->broken)) {
 		peer->held--;
+		r->peer = NULL;
 		list = &s->free_frag;
 	}
 	r->next = *list;
@@ -90,26 +91,54 @@ static bool shm_in_flight(const struct fn_nic *nic, const struct fn_pkt *p)
 	return is_tx(shm_of(nic), p) && ((const struct txbuf *)p->priv)->lent;
 }
 
-static void lend(struct peer *peer, struct txbuf *b)
+static void lend(struct shm *s, struct peer *peer, const struct place *place, unsigned n)
 {
-	b->lent++;
-	b->peer = peer->number;
-	peer->lent++;
+	step_begin(s, peer, peer->tx.head);
+	for (unsigned i = 0; i < n; i++)
+		step_add_tx(s, place[i].buf, s->txbuf[place[i].buf].lent);
+	step_is(s, STEP_LEND);
+	for (unsigned i = 0; i < n; i++) {
+		s->txbuf[place[i].buf].peer = peer->number;
+		s->txbuf[place[i].buf].lent++;
+	}
+	peer->lent += n;
 }
 
-static bool take_back(struct shm *s, struct peer *peer, uint32_t i)
+static fn_cold void unlend(struct shm *s, struct peer *peer, const struct place *place, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		s->txbuf[place[i].buf].lent--;
+	peer->lent -= n;
+}
+
+static bool is_lent(const struct shm *s, const struct peer *peer, uint32_t i)
+{
+	return i < s->made && s->txbuf[i].lent && s->txbuf[i].peer == peer->number;
+}
+
+static void take_back(struct shm *s, struct peer *peer, uint32_t i)
 {
 	struct txbuf *b = &s->txbuf[i];
 
-	if (i >= s->made || !b->lent || b->peer != peer->number)
-		return false;
 	peer->lent--;
 	if (!--b->lent && b->freed)
 		put_tx(s, b);
-	return true;
 }
 
 /* ---- descriptors of what comes ---- */
+
+struct rxbuf *fn_shm_rx_make(struct shm *s, enum rx_kind kind, size_t mem)
+{
+	struct rxbuf *r = fn_arena_alloc(s->arena, sizeof(*r) + mem);
+
+	if (!r)
+		return NULL;
+	r->kind = (uint8_t)kind;
+	r->all = s->all_rx;
+	atomic_signal_fence(memory_order_seq_cst);
+	s->all_rx = r;
+	return r;
+}
 
 static struct rxbuf *get_rx(struct shm *s, bool mem)
 {
@@ -117,8 +146,8 @@ static struct rxbuf *get_rx(struct shm *s, bool mem)
 
 	if (fn_likely(r != NULL))
 		*list = r->next;
-	else if ((r = fn_arena_alloc(s->arena, sizeof(*r) + (mem ? RX_MEM : 0))))
-		r->copy = false;
+	else
+		r = fn_shm_rx_make(s, mem ? RX_HEAD : RX_FRAG, mem ? RX_MEM : 0);
 	return r;
 }
 
@@ -199,7 +228,8 @@ static fn_cold bool copy_kept(struct shm *s, struct peer *peer, struct kept *k)
 		struct place at;
 
 		memcpy(&at, k->body + i * sizeof(at), sizeof(at));
-		take_back(s, peer, at.buf);
+		if (is_lent(s, peer, at.buf))
+			take_back(s, peer, at.buf);
 	}
 	memcpy(k->body, place, len);
 	return true;
@@ -211,12 +241,20 @@ static void backlog_flush(struct shm *s, struct peer *peer)
 		struct kept *k = &peer->backlog[peer->backlog_head];
 		struct fn_ring_piece piece = { k->body, k->len };
 
-		if (!has_room(s, peer, k->len) || (k->ours && !copy_kept(s, peer, k)))
+		if (!has_room(s, peer, k->len))
 			return;
+		step_begin(s, peer, peer->tx.head);
+		s->step.flush = true;
+		step_is(s, k->ours ? STEP_COPY : STEP_LEND);
+		if (k->ours && !copy_kept(s, peer, k)) {
+			step_is(s, STEP_NONE);
+			return;
+		}
 		fn_ring_put(&peer->tx, k->type, k->arg, &piece, 1);
 		touch(s, peer);
 		peer->backlog_head = (peer->backlog_head + 1) % BACKLOG;
 		s->backlogs -= !--peer->backlog_len;
+		step_is(s, STEP_NONE);
 	}
 	set_choked(s);
 }
@@ -236,10 +274,19 @@ static bool send_inline(struct shm *s, struct peer *peer, struct fn_pkt *p)
 	return put(s, peer, 0, piece, n, body);
 }
 
-/* May the frame be put in the ring at once, its payload copied? */
-static bool copied(struct shm *s, struct peer *peer, struct place *place, unsigned n, uint32_t body)
+/* The frame goes into the ring at once, its payload copied; false: it cannot. */
+static bool send_copied(struct shm *s, struct peer *peer, struct place *place, unsigned n, const struct fn_ring_piece *piece,
+			uint32_t body)
 {
-	return !peer->backlog_len && has_room(s, peer, body) && fn_shm_copy_out(s, peer, place, n);
+	bool sent;
+
+	if (peer->backlog_len || !has_room(s, peer, body))
+		return false;
+	step_begin(s, peer, peer->tx.head);
+	step_is(s, STEP_COPY);
+	sent = fn_shm_copy_out(s, peer, place, n) && put(s, peer, (uint8_t)n, piece, 2, body);
+	step_is(s, STEP_NONE);
+	return sent;
 }
 
 static bool send_lent(struct shm *s, struct peer *peer, struct fn_pkt *p)
@@ -249,6 +296,7 @@ static bool send_lent(struct shm *s, struct peer *peer, struct fn_pkt *p)
 	uint32_t head = fn_shm_headers(p), skip = FN_ETHER_LEN + head;
 	struct fn_pkt *b;
 	unsigned n = 0;
+	bool sent;
 
 	for (b = p; b; b = b->seg, skip = 0) {
 		if (b->len == skip)
@@ -260,14 +308,14 @@ static bool send_lent(struct shm *s, struct peer *peer, struct fn_pkt *p)
 	}
 	piece[0] = (struct fn_ring_piece){ place, n * (uint32_t)sizeof(place[0]) };
 	piece[1] = (struct fn_ring_piece){ p->data + FN_ETHER_LEN, head };
-	if (peer->copies && copied(s, peer, place, n, piece[0].len + head))
-		return put(s, peer, (uint8_t)n, piece, 2, piece[0].len + head);
-	if (peer->copies ? !keep(s, peer, true, (uint8_t)n, piece, 2) :
-			   !put(s, peer, (uint8_t)n, piece, 2, piece[0].len + head))
-		return false;
-	for (unsigned i = 0; i < n; i++)
-		lend(peer, &s->txbuf[place[i].buf]);
-	return true;
+	if (peer->copies && send_copied(s, peer, place, n, piece, piece[0].len + head))
+		return true;
+	lend(s, peer, place, n);
+	sent = peer->copies ? keep(s, peer, true, (uint8_t)n, piece, 2) : put(s, peer, (uint8_t)n, piece, 2, piece[0].len + head);
+	if (fn_unlikely(!sent))
+		unlend(s, peer, place, n);
+	step_is(s, STEP_NONE);
+	return sent;
 }
 
 static struct peer *dst_peer(const struct shm *s, const struct fn_pkt *p)
@@ -377,8 +425,10 @@ struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct p
 	r->p.truesize = FN_SHM_BUF;
 	r->p.peer = peer->number;
 	r->p.priv = r;
-	r->peer = peer;
 	r->buf = at->buf;
+	if (fn_likely(s->step.what == STEP_TAKE))
+		step_add_rx(s, r);
+	r->peer = peer;
 	peer->held++;
 	if (fn_unlikely(peer->held > peer->quota) && (copy = fn_shm_copy_in(s, peer, peer->payload, at))) {
 		free_rx(s, r);	/* is returned */
@@ -433,17 +483,55 @@ static struct fn_pkt *take_frame(struct shm *s, struct peer *peer, struct rxbuf 
 	return NULL;
 }
 
+/* A peer can return only what it has, and once. */
+static void note_back(struct shm *s, struct peer *peer, uint32_t i)
+{
+	bool ok = peer->copies ? fn_shm_copy_is_lent(peer, i) : is_lent(s, peer, i);
+
+	for (unsigned k = 0; k < s->step.n; k++)
+		ok = ok && s->step.tx[k].buf != i;
+	if (ok && s->step.n < PLACES_MAX)
+		step_add_tx(s, i, peer->copies ? 1 : s->txbuf[i].lent);
+	else
+		s->nic.stats.rx_errors++;
+}
+
 static void take_returns(struct shm *s, struct peer *peer, struct rxbuf *r, uint32_t len)
 {
 	uint32_t i;
 
+	step_begin(s, peer, peer->rx.pos);
 	for (uint32_t at = 0; at + sizeof(i) <= len; at += sizeof(i)) {
 		memcpy(&i, r->mem + 16 + at, sizeof(i));
-		/* a peer can return only what it has */
-		if (!(peer->copies ? fn_shm_copy_back(peer, i) : take_back(s, peer, i)))
-			s->nic.stats.rx_errors++;
+		note_back(s, peer, i);
 	}
+	step_is(s, STEP_BACK);
+	fn_ring_took(&peer->rx, len);
+	for (unsigned k = 0; k < s->step.n; k++) {
+		if (peer->copies)
+			fn_shm_copy_back(peer, s->step.tx[k].buf);
+		else
+			take_back(s, peer, s->step.tx[k].buf);
+	}
+	step_is(s, STEP_NONE);
 	free_rx(s, r);
+}
+
+static struct fn_pkt *take_entry(struct shm *s, struct peer *peer, struct rxbuf *r, const struct fn_ring_head *head)
+{
+	struct fn_pkt *p = NULL;
+
+	step_begin(s, peer, peer->rx.pos);
+	step_is(s, STEP_TAKE);
+	if (fn_unlikely(head->type == ENTRY_AGAIN)) {
+		peer->resend = s->resends = true;
+		free_rx(s, r);
+	} else {
+		p = take_frame(s, peer, r, head);
+	}
+	fn_ring_took(&peer->rx, head->len);
+	step_is(s, STEP_NONE);
+	return p;
 }
 
 /* The next frame of a peer; NULL: there is none. */
@@ -459,14 +547,14 @@ static struct fn_pkt *next_frame(struct shm *s, struct peer *peer)
 		if (!r)
 			return NULL;	/* it waits in the ring: back-pressure */
 		r->peer = NULL;
-		len = fn_ring_get(&peer->rx, &head, r->mem + 16);
-		if (fn_unlikely(len < 0 || (head.type != ENTRY_FRAME && head.type != ENTRY_RETURN)))
+		len = fn_ring_look(&peer->rx, &head, r->mem + 16);
+		if (fn_unlikely(len < 0 || head.type < ENTRY_FRAME || head.type > ENTRY_AGAIN))
 			return bad_entry(s, peer, r);
 		if (head.type == ENTRY_RETURN) {
 			take_returns(s, peer, r, (uint32_t)len);
 			continue;
 		}
-		p = take_frame(s, peer, r, &head);
+		p = take_entry(s, peer, r, &head);
 		if (p)
 			return p;
 	}
@@ -478,18 +566,50 @@ static void send_returns(struct shm *s, struct peer *peer)
 	while (peer->returns && has_room(s, peer, RETURNS * 4)) {
 		uint32_t list[RETURNS];
 		struct fn_ring_piece piece = { list, 0 };
-		struct rxbuf *r;
+		struct rxbuf *r = peer->returns;
 
-		for (unsigned n = 0; n < RETURNS && (r = peer->returns); n++) {
+		step_begin(s, peer, peer->tx.head);
+		for (unsigned n = 0; n < RETURNS && r; n++, r = r->next) {
 			list[n] = r->buf;
 			piece.len += sizeof(list[0]);
+			step_add_rx(s, r);
+		}
+		step_is(s, STEP_RETURN);
+		fn_ring_put(&peer->tx, ENTRY_RETURN, 0, &piece, 1);
+		for (unsigned n = 0; n < s->step.n; n++) {
+			r = s->step.rx[n];
 			peer->returns = r->next;
+			r->peer = NULL;
 			peer->held--;
 			r->next = s->free_frag;
 			s->free_frag = r;
 		}
-		fn_ring_put(&peer->tx, ENTRY_RETURN, 0, &piece, 1);
+		step_is(s, STEP_NONE);
 		touch(s, peer);
+	}
+}
+
+/* After a death under our lock: what we had taken, and what is on its way to us, may be lost. */
+static fn_cold void tell_again(struct shm *s, struct peer *peer)
+{
+	if (!has_room(s, peer, 0))
+		return;
+	fn_ring_put(&peer->tx, ENTRY_AGAIN, 0, NULL, 0);
+	peer->again = false;
+	touch(s, peer);
+}
+
+static fn_cold void resend(struct shm *s)
+{
+	s->resends = false;
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (!peer || !peer->resend)
+			continue;
+		peer->resend = false;
+		if (s->conf.again && !peer->dead)
+			s->conf.again(s->conf.ctx, (int)i);
 	}
 }
 
@@ -498,6 +618,8 @@ static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst,
 	uint16_t got = 0;
 	struct fn_pkt *p;
 
+	if (fn_unlikely(peer->again))
+		tell_again(s, peer);
 	if (fn_unlikely(peer->backlog_len))
 		backlog_flush(s, peer);
 	if (peer->returns)
@@ -556,6 +678,8 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	if (s->mails || s->pages)
 		look_at_pages(s);
 	s->burst_len = 0;
+	if (fn_unlikely(s->resends))
+		resend(s);
 	s->turn++;
 	note_bells(s);
 	return got;
@@ -587,6 +711,8 @@ static const struct fn_nic_ops shm_ops = {
 	.rx_pending = shm_rx_pending,
 	.full = shm_full,
 	.reads = fn_shm_reads,
+	.each = fn_shm_each,
+	.reclaim = fn_shm_reclaim,
 	.spill = fn_shm_spill,
 };
 

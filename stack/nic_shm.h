@@ -35,6 +35,8 @@ struct fn_shm_conf {
 	int (*grow_copies)(void *ctx, int number, size_t size);
 	/* A sleeper was sent something: rung at once, with the stack's lock held. NULL: fn_shm_bell() tells who it was. */
 	void (*ring)(void *ctx, int number);
+	/* That peer may have lost what it has not acknowledged: fn_tcp_peer_again(). From a round of the stack. */
+	void (*again)(void *ctx, int number);
 	/* ---- with groups (below); all with the stack's lock held ---- */
 	/* Peer `number` offers connections that it has not offered before: from a round of the stack. */
 	void (*offered)(void *ctx, int number);

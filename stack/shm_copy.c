@@ -75,6 +75,7 @@ bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place
 	for (unsigned k = 0; k < n; k++) {
 		uint16_t i = take(c);
 
+		step_add_tx(s, i, 0);
 		/* what looks like a note is none */
 		memcpy(c->mem + (size_t)i * FN_SHM_BUF + FN_PKT_HEADROOM,
 		       s->payload + (size_t)place[k].buf * FN_SHM_BUF + place[k].off, place[k].len);
@@ -159,16 +160,56 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 
 /* ---- and what comes back ---- */
 
-bool fn_shm_copy_back(struct peer *peer, uint32_t i)
+bool fn_shm_copy_is_lent(const struct peer *peer, uint32_t i)
+{
+	return i < peer->copies->made && peer->copies->next[i] == LENT;
+}
+
+void fn_shm_copy_back(struct peer *peer, uint32_t i)
 {
 	struct copies *c = peer->copies;
 
-	if (i >= c->made || c->next[i] != LENT)
-		return false;
 	c->next[i] = c->free;
 	c->free = (uint16_t)i;
 	c->out--;
-	return true;
+}
+
+/* ---- after a death under the lock ---- */
+
+void fn_shm_copy_set(struct copies *c, uint32_t i, bool lent)
+{
+	c->next[i] = lent ? LENT : NONE;
+}
+
+/* What is in use beside what is lent: tables, spills. */
+static void find_own(const struct shm *s, struct copies *c)
+{
+	for (unsigned t = 0; t < TABLES; t++)
+		if (c->table[t])
+			c->next[(size_t)(c->table[t] - c->mem) / FN_SHM_BUF] = KEPT;
+	for (uint32_t i = 1; i < s->made; i++)
+		if (s->txbuf[i].spill && s->txbuf[i].spilt == c)
+			c->next[s->txbuf[i].spill] = KEPT;
+}
+
+void fn_shm_copies_recover(struct shm *s, struct copies *c)
+{
+	c->free = NONE;
+	c->own = 1;
+	c->out = 0;
+	for (uint32_t i = 1; i < c->made; i++)
+		if (c->next[i] != LENT)
+			c->next[i] = NONE;
+	find_own(s, c);
+	for (uint32_t i = 1; i < c->made; i++) {
+		c->out += c->next[i] == LENT;
+		c->own += c->next[i] == KEPT;
+		if (c->next[i] == LENT || c->next[i] == KEPT)
+			continue;
+		((struct fn_note *)(c->mem + (size_t)i * FN_SHM_BUF))->len = 0;
+		c->next[i] = c->free;
+		c->free = (uint16_t)i;
+	}
 }
 
 struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint8_t *mem, const struct place *at)
@@ -178,7 +219,7 @@ struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint
 	if (r)
 		s->free_copy = r->next;
 	else
-		r = fn_arena_alloc(s->arena, sizeof(*r) + FN_SHM_BUF);
+		r = fn_shm_rx_make(s, RX_COPY, FN_SHM_BUF);
 	if (!r)
 		return NULL;
 	memcpy(r->mem, mem + (size_t)at->buf * FN_SHM_BUF + at->off, at->len);
@@ -187,6 +228,5 @@ struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint
 	r->p.peer = peer->number;
 	r->p.priv = r;
 	r->peer = NULL;
-	r->copy = true;
 	return &r->p;
 }

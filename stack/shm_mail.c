@@ -59,6 +59,7 @@ static void put_slot(struct mail *m, struct parcel *c)
 {
 	uint16_t i = (uint16_t)(index_of(m, c) + 1), *link = &m->bucket[bucket_of(c->sport)];
 
+	c->live = false;
 	fn_page_clear(m->page, i - 1u);
 	while (*link != i)
 		link = &m->slot[*link - 1].chain;
@@ -121,6 +122,7 @@ static void post_syn(struct shm *s, struct peer *group, const struct fn_ip4_hdr 
 	/* who may claim it could end it in any case: the number need not be hard to guess */
 	slot.isn = c->isn = ~c->syn * 2654435761u + c->use;
 	memcpy(slot.tcp, th, fn_min((th->off >> 4) * 4u, sizeof(slot.tcp)));
+	c->live = true;
 	c->state = fn_page_post(m->page, index_of(m, c), c->use, &slot);
 	m->told = false;
 	answer(s, group, c, FN_TCP_SYN | FN_TCP_ACK);
@@ -336,6 +338,59 @@ void fn_shm_mail_end(struct shm *s, struct peer *group)
 	s->mails--;
 }
 
+/* ---- after a death under the lock ---- */
+
+/* A slot that was being offered, or given up, is nobody's: its SYN comes again. What lies in the others is as the page says. */
+static bool is_live(struct parcel *c, uint64_t state)
+{
+	if (!c->live || fn_page_status(state) == FN_PAGE_FREE)
+		return false;
+	if (fn_page_status(state) == FN_PAGE_OPEN) {
+		c->state = state;
+		c->next = c->syn + 1 + fn_page_len(state) + !!(state & FN_PAGE_FIN);
+	}
+	return true;
+}
+
+void fn_shm_mail_recover(struct shm *s, struct peer *group)
+{
+	struct mail *m = group->mail;
+
+	m->count = 0;
+	m->free = 0;
+	memset(m->bucket, 0, sizeof(m->bucket));
+	for (unsigned i = FN_PAGE_SLOTS; i-- > 0;) {
+		struct parcel *c = &m->slot[i];
+
+		if (is_live(c, fn_page_state(m->page, i))) {
+			c->chain = m->bucket[bucket_of(c->sport)];
+			m->bucket[bucket_of(c->sport)] = (uint16_t)(i + 1);
+			c->at = (uint16_t)m->count;
+			m->used[m->count++] = (uint16_t)i;
+			continue;
+		}
+		c->live = false;
+		fn_page_clear(m->page, i);
+		c->chain = m->free;
+		m->free = (uint16_t)(i + 1);
+	}
+	m->claims = atomic_load_explicit(&m->page->claims, memory_order_relaxed) - 1;	/* to be looked at */
+	m->told = false;
+	touch(s, group);
+}
+
+/* Whoever offers what was being claimed takes it for ours; when no connection has come of it, it is reset (ENTRY_AGAIN). */
+void fn_shm_page_recover(struct shm *s, struct peer *peer)
+{
+	for (unsigned i = 0; i < FN_PAGE_SLOTS; i++) {
+		uint64_t state = fn_page_state(peer->page, i);
+
+		if (fn_page_status(state) == FN_PAGE_TAKEN && fn_page_id(state) == s->claims_as)
+			fn_page_done(peer->page, i, state);
+	}
+	peer->posted = atomic_load_explicit(&peer->page->posted, memory_order_relaxed) - 1;
+}
+
 /* ---- groups ---- */
 
 int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog)
@@ -461,7 +516,10 @@ int fn_shm_claim(struct fn_nic *nic, int number, uint32_t id, struct fn_offer *o
 	struct peer *peer = peer_at(s, (unsigned)number);
 	struct fn_page_slot slot;
 	uint64_t state = 0;
-	int i = peer && peer->page ? fn_page_claim(peer->page, id, &slot, &state) : -EAGAIN;
+	int i;
+
+	s->claims_as = id;
+	i = peer && peer->page ? fn_page_claim(peer->page, id, &slot, &state) : -EAGAIN;
 
 	if (i < 0)
 		return i;

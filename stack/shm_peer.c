@@ -101,6 +101,7 @@ static void bury(struct shm *s, struct peer *peer)
 		peer->copies->out = 0;
 	while ((r = peer->returns)) {
 		peer->returns = r->next;
+		r->peer = NULL;
 		peer->held--;
 		r->next = s->free_frag;
 		s->free_frag = r;

@@ -11,6 +11,7 @@
 enum entry_type {
 	ENTRY_FRAME = 1,	/* arg: pieces of payload; body: struct place each, then the frame from its IP header on */
 	ENTRY_RETURN,		/* body: buffer numbers, 4 bytes each */
+	ENTRY_AGAIN,		/* what has not been acknowledged may be lost: to be sent again */
 };
 
 #define INLINE_MAX	440	/* bytes of IP packet that travel in the ring: with its head seven slots */
@@ -45,13 +46,15 @@ struct txbuf {
 };
 
 /* What a packet from a peer needs here: a descriptor, and memory for what was in the ring. */
+enum rx_kind { RX_FRAG, RX_HEAD, RX_COPY };
 struct rxbuf {
 	struct fn_pkt p;
 	struct rxbuf *next;	/* free, or waits to be returned */
+	struct rxbuf *all;	/* every one that was made */
+	uint8_t kind;		/* enum rx_kind */
 	struct peer *peer;	/* .p's bytes lie in its payload memory; NULL: in .mem */
 	uint32_t buf;
-	bool copy;		/* .mem has FN_SHM_BUF bytes */
-	uint8_t mem[];		/* else RX_MEM bytes, when it came from the pool for those */
+	uint8_t mem[];		/* RX_HEAD: RX_MEM bytes, RX_COPY: FN_SHM_BUF */
 };
 
 /* An entry that found the ring full. */
@@ -85,7 +88,35 @@ struct parcel {
 	uint32_t backed;	/* bytes with memory behind them */
 	uint16_t use;		/* how often it has been used */
 	uint16_t at;		/* in .used */
+	bool live;		/* offered, or about to be */
 	uint16_t chain;		/* in its bucket, or free: the next one's number and 1 */
+};
+
+/*
+ * What goes with a store that is about to be made, into a ring, a position of ours, or the backlog's length, for who finds the
+ * lock after a death (shm_recover.c). Filled in first, then .what.
+ */
+enum step_what {
+	STEP_NONE,
+	STEP_LEND,		/* an entry is put: .tx are lent */
+	STEP_COPY,		/* the same of a pair's own memory */
+	STEP_BACK,		/* an entry is taken: .tx have come back */
+	STEP_TAKE,		/* .rx are held */
+	STEP_RETURN,		/* an entry is put: .rx are not held any more */
+	STEP_DROP,		/* the backlog's last entry goes: .tx have come back */
+};
+struct step {
+	uint8_t what;		/* enum step_what */
+	bool flush;		/* what is put is the backlog's first entry */
+	uint16_t peer, n;
+	uint32_t pos;		/* of the ring: .tx.head, or .rx.pos */
+	uint32_t kept, head;	/* .backlog_len, .backlog_head */
+	union {
+		struct rxbuf *rx[PLACES_MAX];
+		struct {
+			uint32_t buf, was;
+		} tx[PLACES_MAX];
+	};
 };
 
 #define MAIL_BUCKETS	256
@@ -112,6 +143,8 @@ struct peer {
 	uint16_t number;
 	bool used, dead, broken;
 	bool ready;		/* its payload memory is known */
+	bool again;		/* it is to be told ENTRY_AGAIN */
+	bool resend;		/* it has told us so */
 	uint32_t held;		/* buffers of its that we hold or have not returned */
 	uint32_t quota;		/* of .held; beyond it data is copied */
 	uint32_t lent;		/* of ours that it holds, or that wait in .backlog to be copied */
@@ -146,6 +179,10 @@ struct shm {
 	uint32_t cpu;		/* ours, plus 1 */
 	struct peer *heard;	/* who sent last */
 	uint32_t mails, pages;	/* groups that we offer to, peers that offer */
+	struct rxbuf *all_rx;
+	struct step step;
+	bool resends;		/* a peer has .resend */
+	uint32_t claims_as;	/* under which we have claimed last */
 	struct fn_pkt **burst;	/* answers that this round's burst begins with */
 	uint16_t burst_len;
 	uint64_t bell[BELL_WORDS];
@@ -206,8 +243,9 @@ fn_inline void set_choked(struct shm *s)
 bool fn_shm_copies_init(struct shm *s, struct peer *peer, struct copies *pool, void *mem, size_t len);
 /* Copy what lies at these places of our memory into the peer's, and say where it is now. False: there is no room. */
 bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place, unsigned n);
-/* The peer has given buffer i of its memory back; false: it has not got it. */
-bool fn_shm_copy_back(struct peer *peer, uint32_t i);
+/* The peer has buffer i of its memory; and it has given it back. */
+bool fn_shm_copy_is_lent(const struct peer *peer, uint32_t i);
+void fn_shm_copy_back(struct peer *peer, uint32_t i);
 /* A copy of what the peer has there, in its memory at `mem`, which is then the peer's again. NULL: no memory. */
 struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint8_t *mem, const struct place *at);
 /* fn_nic_ops.spill; and b's copy is not needed any more (also declared above) */
@@ -217,6 +255,48 @@ void fn_shm_spill_init(struct copies *c, struct fn_page *page);
 
 /* A buffer that the peer sees and is never sent. NULL: there is none. */
 uint8_t *fn_shm_copy_table(struct shm *s, struct peer *peer);
+
+/* Buffer i is lent, or not; after a death. And all that is derived of it, when spills are right. */
+void fn_shm_copy_set(struct copies *c, uint32_t i, bool lent);
+void fn_shm_copies_recover(struct shm *s, struct copies *c);
+
+/* ---- shm_recover.c ---- */
+void fn_shm_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
+void fn_shm_reclaim(struct fn_nic *nic);
+
+/* A step is written down, then it is in force; the compiler keeps the order, which is all that a death sees. */
+fn_inline void step_begin(struct shm *s, const struct peer *peer, uint32_t pos)
+{
+	s->step.flush = false;
+	s->step.peer = peer->number;
+	s->step.n = 0;
+	s->step.pos = pos;
+	s->step.kept = peer->backlog_len;
+	s->step.head = peer->backlog_head;
+}
+fn_inline void step_is(struct shm *s, enum step_what what)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	s->step.what = (uint8_t)what;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+fn_inline void step_more(struct shm *s)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	s->step.n++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+fn_inline void step_add_tx(struct shm *s, uint32_t buf, uint32_t was)
+{
+	s->step.tx[s->step.n].buf = buf;
+	s->step.tx[s->step.n].was = was;
+	step_more(s);
+}
+fn_inline void step_add_rx(struct shm *s, struct rxbuf *r)
+{
+	s->step.rx[s->step.n] = r;
+	step_more(s);
+}
 
 /* ---- shm_left.c ---- */
 /* Buffers of `mem`, payload memory of ours, below `made` have been used. */
@@ -239,6 +319,8 @@ fn_inline bool is_tx(const struct shm *s, const struct fn_pkt *p)
 	return b >= s->txbuf && b < s->txbuf + s->bufs;
 }
 struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct place *at);
+/* A new one with so many bytes; NULL: no memory. */
+struct rxbuf *fn_shm_rx_make(struct shm *s, enum rx_kind kind, size_t mem);
 /* An IPv4 packet of `len` bytes comes in from the peer with the next burst. */
 void fn_shm_answer(struct shm *s, const struct peer *peer, const void *ip, uint32_t len);
 
@@ -255,6 +337,9 @@ void fn_shm_mail_look(struct shm *s, struct peer *group);
 void fn_shm_mail_ring(struct shm *s, struct peer *group);
 /* The group is dead. */
 void fn_shm_mail_end(struct shm *s, struct peer *group);
+/* After a death under the lock: what we know of our slots, anew; and, in a peer's page, what was being claimed is done. */
+void fn_shm_mail_recover(struct shm *s, struct peer *group);
+void fn_shm_page_recover(struct shm *s, struct peer *peer);
 /* Process `peer` is about to be: what it has claimed is its. */
 void fn_shm_mail_leave(struct shm *s, struct peer *peer);
 

@@ -65,9 +65,19 @@ void fn_ring_put(struct fn_ring_tx *r, uint8_t type, uint8_t arg, const struct f
 	h->arg = arg;
 	slots = fn_ring_slots(h->len);
 	__atomic_store_n(&head_at(r->mem, r->mask, r->head + slots)->mark, 0, __ATOMIC_RELAXED);
+	r->next = r->head + slots;
 	/* pairs with fn_ring_get(): the entry, and the mark cleared behind it, are there when this is */
 	__atomic_store_n(&h->mark, r->head << 1 | 1, __ATOMIC_RELEASE);
-	r->head += slots;
+	/* whoever finds it there after a death goes on from here */
+	atomic_signal_fence(memory_order_seq_cst);
+	r->head = r->next;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+void fn_ring_put_again(struct fn_ring_tx *r)
+{
+	if (__atomic_load_n(&head_at(r->mem, r->mask, r->head)->mark, __ATOMIC_RELAXED) == (r->head << 1 | 1))
+		r->head = r->next;
 }
 
 bool fn_ring_sleeper(struct fn_ring_tx *r)
@@ -92,7 +102,7 @@ static void read_at(const struct fn_ring_rx *r, uint32_t at, void *to, uint32_t 
 		memcpy((uint8_t *)to + first, ring, len - first);
 }
 
-int fn_ring_get(struct fn_ring_rx *r, struct fn_ring_head *head, void *body)
+int fn_ring_look(const struct fn_ring_rx *r, struct fn_ring_head *head, void *body)
 {
 	const struct fn_ring_head *h = head_at(r->mem, r->mask, r->pos);
 	uint32_t mark = __atomic_load_n(&h->mark, __ATOMIC_ACQUIRE);	/* pairs with fn_ring_put() */
@@ -103,10 +113,31 @@ int fn_ring_get(struct fn_ring_rx *r, struct fn_ring_head *head, void *body)
 	if (fn_unlikely(head->len > FN_RING_ENTRY_MAX))
 		return -EPROTO;
 	read_at(r, sizeof(*head), body, head->len);
-	r->pos += fn_ring_slots(head->len);
+	return head->len;
+}
+
+void fn_ring_took(struct fn_ring_rx *r, uint32_t len)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	r->pos += fn_ring_slots(len);
+	atomic_signal_fence(memory_order_seq_cst);
 	if (fn_unlikely(r->pos - r->told > r->mask / TELL_SHARE))
 		fn_ring_tell(r);
-	return head->len;
+}
+
+int fn_ring_get(struct fn_ring_rx *r, struct fn_ring_head *head, void *body)
+{
+	int len = fn_ring_look(r, head, body);
+
+	if (len >= 0)
+		fn_ring_took(r, (uint32_t)len);
+	return len;
+}
+
+void fn_ring_tell_again(struct fn_ring_rx *r)
+{
+	r->told = r->pos - 1;
+	fn_ring_tell(r);
 }
 
 void fn_ring_tell(struct fn_ring_rx *r)

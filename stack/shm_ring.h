@@ -50,6 +50,7 @@ struct fn_ring_tx {
 	struct fn_ring_shared *mem;
 	uint32_t mask;
 	uint32_t head;		/* slots written so far */
+	uint32_t next;		/* .head behind the entry that was written last, or is being written */
 	uint32_t taken;		/* the consumer's, when it was looked at last */
 };
 
@@ -96,6 +97,14 @@ fn_inline bool fn_ring_pending(const struct fn_ring_rx *r)
  * is none; -EPROTO: the producer has written what cannot be.
  */
 int fn_ring_get(struct fn_ring_rx *r, struct fn_ring_head *head, void *body);
+
+/* The same in two steps: a look, and that entry, of `len` bytes, is consumed. */
+int fn_ring_look(const struct fn_ring_rx *r, struct fn_ring_head *head, void *body);
+void fn_ring_took(struct fn_ring_rx *r, uint32_t len);
+
+/* After a death of ours in any of these: an entry that is there counts; and the other side knows how far we are. */
+void fn_ring_put_again(struct fn_ring_tx *r);
+void fn_ring_tell_again(struct fn_ring_rx *r);
 
 /* Tell the producer how far we are; before a sleep, and when the ring is known to be empty. */
 void fn_ring_tell(struct fn_ring_rx *r);

@@ -140,6 +140,8 @@ unsigned fn_stack_draining(const struct fn_stack *st);
  * end as its kernel would end them, with end of file, or a reset where it left bytes unread. tcp_gone.c.
  */
 void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
+/* It may have lost what was on its way to it, or to us: all that is not acknowledged is sent again. tcp_gone.c. */
+void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);
 /* Before that: something of what it has left behind. Takes .text. tcp_left.c. */
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
 /* The same for one connection, of a process that has ended before. */

@@ -721,6 +721,10 @@ void fn_tcp_unlend(struct fn_pkt *p);
 /* sk is being changed in a way that fn_tcp_sound() does not see. */
 fn_inline void fn_tcp_busy(struct fn_tcp *tp) { tp->sk.st->busy = &tp->sk; }
 
+/* ---- tcp_gone.c ---- */
+/* On a wire that loses nothing, after a death under one end's lock. */
+void fn_tcp_again(struct fn_tcp *tp);
+
 /* ---- tcp_rtt.c: RFC 6298 ---- */
 void fn_tcp_rtt_sample(struct fn_tcp *tp, uint64_t rtt_ns);
 void fn_tcp_rtt_reset(struct fn_tcp *tp);

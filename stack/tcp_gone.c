@@ -88,6 +88,31 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer)
 		fn_tcp_end_burst(st);
 }
 
+#define SYNCED		(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_FIN_WAIT2 | \
+			 1u << FN_TCP_CLOSE_WAIT | 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
+
+/* And a question whether the other end is there: who does not know the connection resets it. */
+void fn_tcp_again(struct fn_tcp *tp)
+{
+	struct fn_pkt *p;
+
+	if (!(SYNCED >> tp->sk.tcp_state & 1))
+		return;
+	for (p = tp->rtxq.head; p && !fn_tcp_retransmit(tp, p); p = p->next)
+		;
+	fn_tcp_send_bare(tp, FN_TCP_ACK, tp->snd_una - 1);
+}
+
+void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer)
+{
+	for (uint32_t i = 1; i < st->tcp_pool.made; i++) {
+		struct fn_sock *sk = fn_pool_at(&st->tcp_pool, i);
+
+		if (is_its(sk, peer))
+			fn_tcp_again(fn_tcp_sk(sk));
+	}
+}
+
 void fn_tcp_conn_gone(struct fn_sock *sk)
 {
 	struct fn_stack *st = sk->st;

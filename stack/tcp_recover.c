@@ -193,6 +193,10 @@ static void resume(struct fn_tcp *tp)
 	if (tp->rcv_nxt != tp->rcv_wup)		/* received, perhaps acknowledged by a packet that never left */
 		tp->ack |= FN_ACK_SCHED | FN_ACK_NOW;
 	fn_tcp_burst_add(tp, FN_BURST_OUT | FN_BURST_ACK);
+	if (!tp->lossless)
+		return;
+	fn_tcp_told_open(tp);
+	fn_tcp_again(tp);
 }
 
 static void finish(struct fn_tcp *tp)

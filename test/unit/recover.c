@@ -6,10 +6,7 @@
  *
  * The device is not the stack: a death inside it is put off until it returns.
  */
-#include <setjmp.h>
-#include <signal.h>
-#include <ucontext.h>
-
+#include "death.h"
 #include "tcp_fixture.h"
 #include "stack/udp.h"
 
@@ -17,9 +14,7 @@
 #define PORT		fn_be16(80)
 #define UDP_PORT	fn_be16(53)
 #define CHUNK		3000u
-#define TRAP_FLAG	0x100ull
 #define DEATHS		1500u		/* of which a third at least come before the call has ended by itself */
-#define STEPS		12		/* instructions behind the last counted block */
 
 struct flow {
 	struct fn_sock *b, *a;		/* NULL: not there (any more) */
@@ -31,71 +26,9 @@ static struct flow flow[FLOWS];
 static struct fn_sock *listener, *udp_a, *udp_b;
 static unsigned resets;
 static bool keep_open;			/* A's program closes nothing */
-static uint64_t rng;
 static uint8_t bytes[CHUNK];
 
-static uint32_t draw(uint32_t n)
-{
-	uint64_t z = rng += 0x9e3779b97f4a7c15ull;	/* SplitMix64 */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return (uint32_t)((z ^ (z >> 31)) >> 32) % n;
-}
-
-/* ---- the point of death ---- */
-
-static sigjmp_buf away;
-static volatile long blocks_left, steps_left;
-static volatile bool stepping, in_device;
 static bool dies_sending;		/* in the device's call: where a process that sends is most of the time */
-
-static void on_step(int sig, siginfo_t *info, void *context)
-{
-	ucontext_t *uc = context;
-
-	if (!stepping) {
-		uc->uc_mcontext.gregs[REG_EFL] &= ~(long long)TRAP_FLAG;
-		return;
-	}
-	if (steps_left)
-		steps_left--;
-	if (steps_left || in_device)
-		return;
-	stepping = false;
-	siglongjmp(away, 1);
-}
-
-/* Past the red zone. */
-__attribute__((always_inline)) static inline void trap_flag(bool on)
-{
-	if (on)
-		__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; orq $0x100, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::: "memory", "cc");
-	else
-		__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq $~0x100, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::: "memory", "cc");
-}
-
-/* The compiler calls it at each basic block. */
-void __sanitizer_cov_trace_pc(void);
-__attribute__((no_sanitize_coverage)) void __sanitizer_cov_trace_pc(void)
-{
-	if (blocks_left && !in_device && --blocks_left == 0)
-		trap_flag(true);
-}
-
-static __attribute__((noinline)) bool dies(void (*call)(void *arg), void *arg, long after)
-{
-	if (sigsetjmp(away, 1))
-		return true;
-	steps_left = 1 + draw(STEPS);
-	stepping = true;
-	blocks_left = after;
-	call(arg);
-	blocks_left = 0;
-	trap_flag(false);
-	stepping = false;
-	return false;
-}
 
 /* ---- the device ---- */
 
@@ -390,10 +323,9 @@ static void live(unsigned rounds)
 
 static void world(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO };
 	struct fn_ep at = { .port = PORT }, udp_at = { .port = UDP_PORT };
 
-	sigaction(SIGTRAP, &sa, NULL);
+	death_init();
 	tcp_setup();
 	wrap_device();
 	listener = fn_sock_open(A.st, FN_SOCK_TCP, &watches[FLOWS]);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Death under the lock of a stack that talks through the fabric, in the midst of it too: A's calls are left at any
+ * instruction, B lives. Connections go on, byte for byte, or are reset; what the two have of each other is counted in the
+ * end, and nothing is left over. B is of A's user, or of another one.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "death.h"
+#include "fixture.h"
+#include "shm_fixture.h"
+#include "stack/net.h"
+#include "stack/shm_priv.h"
+#include "stack/tcp.h"
+
+#define LOOPBACK	fn_be32(0x7f000001)
+#define PORT		fn_be16(8080)
+#define PAYLOAD		(4u << 20)
+#define COPIES		(1u << 20)
+#define SLOTS		64u		/* full now and then */
+#define FLOWS		5
+#define CHUNK		20000u
+#define DEATHS		1200u
+
+static struct side {
+	struct fn_arena *arena;
+	struct fn_stack *st;
+	struct fn_nic *nic;
+	uint8_t *payload, *copies;
+	void *ring;
+	int peer;
+} A, B;
+
+static struct flow {
+	struct fn_sock *b, *a;
+	uint32_t sent, got;		/* B's bytes */
+	uint32_t wrote0, read0;		/* A's write_seq and copied_seq when it began */
+} flow[FLOWS];
+
+static struct fn_sock *listener;
+static uint64_t now = 1000 * FN_NSEC;
+static uint8_t bytes[CHUNK];
+static int user[FLOWS + 1];
+
+static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
+{
+}
+
+static void again(void *ctx, int number)
+{
+	fn_tcp_peer_again(((struct side *)ctx)->st, (uint16_t)number);
+}
+
+static void make(struct side *s)
+{
+	static const struct fn_stack_ops ops = { .ready = on_ready };
+	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .again = again, .ctx = s };
+	struct fn_stack_conf sc;
+
+	fn_stack_conf_init(&sc);
+	sc.seed[0] = s == &A;
+	s->arena = test_arena(64u << 20);
+	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
+	conf.payload = s->payload = mmap(NULL, PAYLOAD + COPIES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	s->copies = s->payload + PAYLOAD;
+	s->ring = aligned_alloc(64, fn_ring_size(SLOTS));
+	memset(s->ring, 0, fn_ring_size(SLOTS));
+	s->nic = fn_shm_create(s->arena, &conf);
+	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
+}
+
+static void meet(struct side *s, const struct side *other, bool strangers)
+{
+	struct fn_shm_pair pair = { .tx = s->ring, .rx = other->ring, .tx_slots = SLOTS, .rx_slots = SLOTS,
+		.payload = strangers ? other->copies : other->payload, .payload_len = strangers ? COPIES : PAYLOAD,
+		.copies = strangers ? s->copies : NULL, .copies_len = COPIES };
+
+	s->peer = fn_shm_peer_add(s->nic, &pair);
+	cr_assert_gt(s->peer, 0);
+}
+
+/* ---- bytes ---- */
+
+static uint8_t byte_of(unsigned i, bool to_a, uint32_t at)
+{
+	return (uint8_t)(i * 7 + to_a * 3 + (at * 131 >> 3));
+}
+
+static void fill(unsigned i, bool to_a, uint32_t at, uint32_t n)
+{
+	for (uint32_t k = 0; k < n; k++)
+		bytes[k] = byte_of(i, to_a, at + k);
+}
+
+static void compare(unsigned i, bool to_a, uint32_t at, ssize_t n)
+{
+	for (ssize_t k = 0; k < n; k++)
+		cr_assert_eq(bytes[k], byte_of(i, to_a, at + (uint32_t)k), "flow %u, to A %d, byte %u", i, to_a, at + (uint32_t)k);
+}
+
+static uint32_t piece(void)
+{
+	return 1 + draw(draw(2) ? 300 : CHUNK - 1);
+}
+
+/* ---- B, which lives ---- */
+
+static void b_serve(unsigned i)
+{
+	struct fn_ep to = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)B.peer };
+	struct flow *f = &flow[i];
+	uint32_t len = piece();
+	ssize_t n;
+
+	if (!f->b) {
+		*f = (struct flow){ .b = fn_sock_open(B.st, FN_SOCK_TCP, &user[i]) };
+		cr_assert_eq(fn_sock_connect(f->b, &to), -EINPROGRESS);
+		return;
+	}
+	n = get(f->b, bytes, len);
+	if (n > 0) {
+		compare(i, false, f->got, n);
+		f->got += (uint32_t)n;
+	} else if (n != -EAGAIN && n != -ENOTCONN) {
+		fn_sock_close(f->b);
+		f->b = NULL;
+		return;
+	}
+	fill(i, true, f->sent, len);
+	n = give(f->b, bytes, len);
+	f->sent += n > 0 ? (uint32_t)n : 0;
+}
+
+/* ---- A, which dies ---- */
+
+static struct fn_tcp *tp_of(const struct flow *f)
+{
+	return fn_tcp_sk(f->a);
+}
+
+static void a_poll(void *arg)
+{
+	fn_stack_poll(A.st, now);
+}
+
+static void a_write(void *arg)
+{
+	struct flow *f = arg;
+	uint32_t len = piece();
+
+	fill((unsigned)(f - flow), false, tp_of(f)->write_seq - f->wrote0, len);
+	give(f->a, bytes, len);
+	fn_stack_flush(A.st);
+}
+
+static void a_read(void *arg)
+{
+	struct flow *f = arg;
+	uint32_t at = tp_of(f)->copied_seq - f->read0;
+
+	compare((unsigned)(f - flow), true, at, get(f->a, bytes, piece()));
+}
+
+static void a_accept(void *arg)
+{
+	struct fn_sock *sk = fn_tcp_accept(listener, &user[FLOWS]);
+
+	if (sk)
+		sk->images = 1;
+}
+
+static void a_close(void *arg)
+{
+	struct fn_sock *sk = ((struct flow *)arg)->a;
+
+	sk->images = 0;
+	fn_sock_close(sk);
+}
+
+static bool is_held(const struct fn_sock *sk)
+{
+	return sk->kind && sk->user && sk->images && sk != listener;
+}
+
+static struct fn_sock *sock_at(uint32_t i)
+{
+	return fn_pool_at(&A.st->tcp_pool, i);
+}
+
+/* Which sockets A has now; a flow's is known by the other end's port. What belongs to none is closed. */
+static void look_at_a(void)
+{
+	for (unsigned k = 0; k < FLOWS; k++) {
+		struct fn_sock *was = flow[k].a;
+
+		flow[k].a = NULL;
+		for (uint32_t i = 1; flow[k].b && i < A.st->tcp_pool.made; i++)
+			if (is_held(sock_at(i)) && sock_at(i)->remote.port == flow[k].b->local.port)
+				flow[k].a = sock_at(i);
+		if (flow[k].a && flow[k].a != was) {
+			flow[k].wrote0 = tp_of(&flow[k])->write_seq;
+			flow[k].read0 = tp_of(&flow[k])->copied_seq;
+		}
+	}
+	for (uint32_t i = 1; i < A.st->tcp_pool.made; i++) {
+		bool known = !is_held(sock_at(i));
+
+		for (unsigned k = 0; k < FLOWS; k++)
+			known |= flow[k].a == sock_at(i);
+		if (!known)
+			fn_sock_close(sock_at(i));
+	}
+}
+
+/* What the next holder of the lock does. */
+static void inherit(void)
+{
+	fn_stack_recover(A.st);
+	for (uint32_t i = 1; i < A.st->tcp_pool.made; i++)
+		if (sock_at(i)->kind && sock_at(i)->user && !sock_at(i)->images)
+			fn_sock_close(sock_at(i));
+}
+
+static void recover_call(void *arg)
+{
+	fn_stack_recover(A.st);
+}
+
+static void (*const calls[])(void *arg) = { a_poll, a_poll, a_poll, a_write, a_write, a_read, a_read, a_accept, a_close };
+
+static bool one_call(long after, bool closes)
+{
+	struct flow *f = &flow[draw(FLOWS)];
+	unsigned i = draw(closes && !draw(8) ? 9 : 8);
+
+	if (i > 2 && i != 7 && (!f->a || f->a->tcp_state != FN_TCP_ESTABLISHED))
+		i = 0;
+	A.st->holder = 1;
+	A.st->busy = NULL;
+	if (!dies(calls[i], f, after))
+		return false;
+	while (!draw(4) && dies(recover_call, NULL, 1 + (long)draw(3000)))	/* and the next one */
+		;
+	inherit();
+	return true;
+}
+
+static void turn(void)
+{
+	for (unsigned i = 0; i < FLOWS; i++)
+		b_serve(i);
+	fn_stack_poll(B.st, now);
+	look_at_a();
+	now += draw(3) * 100000;
+}
+
+static void idle(uint64_t ns)
+{
+	for (uint64_t end = now + ns; now < end; now += ns / 1000)
+		for (unsigned i = 0; i < 4; i++) {
+			fn_stack_poll(A.st, now);
+			fn_stack_poll(B.st, now);
+		}
+}
+
+/* Every connection there is carries bytes both ways. */
+static void all_go_on(void)
+{
+	uint32_t got[FLOWS], taken[FLOWS];
+
+	for (unsigned n = 0; n < 1000; n++, now += FN_MSEC) {
+		one_call(0x7fffffff, false);
+		turn();
+	}
+	for (unsigned i = 0; i < FLOWS; i++) {
+		cr_assert(flow[i].a && flow[i].b, "flow %u: %d %d", i, !!flow[i].a, !!flow[i].b);
+		got[i] = flow[i].got;
+		taken[i] = tp_of(&flow[i])->copied_seq;
+	}
+	for (unsigned n = 0; n < 2000; n++, now += FN_MSEC) {
+		one_call(0x7fffffff, false);
+		turn();
+	}
+	for (unsigned i = 0; i < FLOWS; i++) {
+		cr_assert_neq(flow[i].got, got[i], "flow %u", i);
+		cr_assert_neq(tp_of(&flow[i])->copied_seq, taken[i], "flow %u", i);
+	}
+}
+
+static void nothing_is_left(struct side *s, const char *who)
+{
+	cr_expect_eq(s->st->tcp_pool.used, 0, "%s: %u connections", who, s->st->tcp_pool.used);
+	cr_expect_eq(fn_shm_outstanding(s->nic), 0, "%s: %u buffers", who, fn_shm_outstanding(s->nic));
+	cr_expect_eq(fn_shm_lent(s->nic, s->peer), 0, "%s: %u lent", who, fn_shm_lent(s->nic, s->peer));
+	cr_expect_eq(peer_at(shm_of(s->nic), (unsigned)s->peer)->held, 0, "%s holds", who);
+	cr_expect(!fn_shm_broken(s->nic, s->peer), "%s", who);
+	cr_expect_eq(s->nic->stats.rx_errors, 0, "%s: %u errors", who, (unsigned)s->nic->stats.rx_errors);
+}
+
+static void run(uint64_t seed, bool strangers)
+{
+	struct fn_ep at = { .port = PORT };
+	unsigned died = 0;
+
+	rng = seed;
+	death_init();
+	make(&A);
+	make(&B);
+	meet(&A, &B, strangers);
+	meet(&B, &A, strangers);
+	listener = fn_sock_open(A.st, FN_SOCK_TCP, &user[FLOWS]);
+	listener->images = 1;
+	cr_assert(!fn_sock_bind(listener, &at) && !fn_tcp_listen(listener, 64));
+	for (unsigned n = 0; n < DEATHS; n++) {
+		turn();
+		died += one_call(1 + (long)draw(draw(4) ? 100 : 1000), true);
+		look_at_a();
+	}
+	cr_assert_geq(died, DEATHS / 4, "%u deaths", died);
+	all_go_on();
+	for (unsigned i = 0; i < FLOWS; i++)
+		if (flow[i].b)
+			fn_sock_close(flow[i].b);
+	memset(flow, 0, sizeof(flow));
+	look_at_a();
+	idle(FN_NSEC);
+	look_at_a();
+	fn_sock_close(listener);
+	idle(400 * FN_NSEC);
+	nothing_is_left(&A, "A");
+	nothing_is_left(&B, "B");
+}
+
+Test(shm_recover, killed_at_any_instruction, .timeout = 120)
+{
+	run(1, false);
+}
+
+Test(shm_recover, killed_beside_another_user, .timeout = 120)
+{
+	run(2, true);
+}
