@@ -246,7 +246,8 @@ void fn_engine_push(void)
 {
 	if (fn_unlikely(fn_engine.no_keeper))
 		fn_keeper_need();
-	if (fn_this_guard.hold && fn_stack_staged(fn_engine.st) < STAGED_MAX)
+	/* with the fabric alone there is no keeper, and nobody would send what a thread leaves behind that does not come back */
+	if (fn_this_guard.hold && fn_engine.ports && fn_stack_staged(fn_engine.st) < STAGED_MAX)
 		return;
 	fn_stack_flush(fn_engine.st);
 	/* as over the kernel's loopback: when send() or close() returns, the other end in this process has it, and has answered */

@@ -85,7 +85,8 @@ uint64_t fn_ts_deadline(const struct timespec *ts);
  * When does what a thread sends leave? One call of the device serves all that is written while the program works through
  * a batch of events, so with several events it leaves with the next wait. With a single one it leaves at once, unless the
  * program closes connections and has been back in FN_BRISK_NS each time lately: then an answer and the close after it are
- * one segment. Who does not come back as expected is late by the keeper's tick at most.
+ * one segment. Who does not come back as expected is late by the keeper's tick at most; where there is no keeper, with the
+ * fabric alone, everything leaves at once.
  */
 #define FN_BRISK_NS	50000	/* as long as an idle thread spins */
 #define FN_BRISK_ROUNDS	16
