@@ -64,6 +64,7 @@ static bool leave_to_family(uint64_t now)
 	bool others;
 
 	fn_engine_lock();
+	fn_engine_poll(now);	/* what has come, and was not read: its sender is to know */
 	close_all();
 	fn_engine_poll(now);
 	fn_stack_flush(fn_engine.st);

@@ -26,6 +26,7 @@
 #define BOARD_MARK	0x20000
 #define RENDEZVOUS_MARK	0x10000		/* marks below it are places in peers[] */
 #define TICK_NS		(10 * FN_MSEC)
+#define SINGLE_ASKS	7		/* of two listeners the same one is named to all in 1 of 128 cases */
 #define GREET_NS	(10 * FN_NSEC)
 
 static struct peer peers[FN_SHM_PEERS];
@@ -477,6 +478,21 @@ bool fn_fabric_beside(void)
 	return fn_shm_beside(fn_fabric.nic);
 }
 
+/* A connect is answered by our own NIC, once its SYN has left; what is there otherwise are two full rings at most. */
+void fn_fabric_catch_up(const struct fn_sock *sk)
+{
+	const struct peer *p = sk->remote.peer && fn_fabric.nic ? by_number[sk->remote.peer] : NULL;
+	unsigned rounds = p && p->state == FN_PEER_GROUP ? 1 : 0;
+
+	if (rounds)
+		fn_group_introduce(NULL, p->number);
+	for (unsigned i = 0; p && i < 2 * FN_PEER_SLOTS; i++) {
+		if (i >= rounds && fn_shm_drained(fn_fabric.nic, sk->remote.peer) && (sk->tcp_state != FN_TCP_SYN_SENT || i > 2))
+			break;
+		fn_stack_poll(fn_engine.st, fn_engine.st->now);
+	}
+}
+
 bool fn_fabric_source_ok(const struct fn_sock *sk)
 {
 	const struct peer *p = by_number[sk->remote.peer];
@@ -581,6 +597,26 @@ static int number_of(const struct fn_file *f)
 	return -1;
 }
 
+/* Does the kernel name the same listener to whoever asks? Of several (SO_REUSEPORT) each connect is to have its own. */
+static bool is_single(const struct fn_known *known, const struct fn_rendezvous *at)
+{
+	struct fn_rendezvous again;
+
+	for (unsigned i = 0; i < SINGLE_ASKS; i++)
+		if (fn_rendezvous_find(known->ip4, known->port, &again) < 0 || again.cookie != at->cookie)
+			return false;
+	return true;
+}
+
+/* The answer is kept for the next connects. */
+static void note(const struct fn_known *known, int number)
+{
+	fn_engine_lock();
+	if (by_number[number])
+		fn_known_note(known, number, by_number[number]->page);
+	fn_engine_unlock();
+}
+
 /* The listener is this image's, and no other image's as far as can be known: its number, or that of the peer that we are
  * to ourselves. 0: neither. */
 static int own(const struct fn_rendezvous *at, const struct fn_known *known)
@@ -662,9 +698,9 @@ static int met(struct fn_rendezvous *at, const struct fn_known *known)
 		return 0;
 	fn_engine_lock();
 	ret = fn_group_known(at);
-	if (ret > 0 && at->uid == fn_uid_own())
-		fn_known_note(known, ret, by_number[ret]->page);
 	fn_engine_unlock();
+	if (ret > 0 && at->uid == fn_uid_own() && is_single(known, at))
+		note(known, ret);
 	return ret;
 }
 

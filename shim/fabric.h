@@ -55,6 +55,12 @@ void fn_fabric_unlisten(const struct fn_file *f);
 bool fn_fabric_offered(const struct fn_file *f);
 bool fn_fabric_claim(const struct fn_file *f);
 
+/*
+ * What the process at the other end of sk has sent is with the stack from now on; for calls that end something, whose outcome
+ * depends on it: on Linux what was sent has arrived. Connections of any kind. With the lock held.
+ */
+void fn_fabric_catch_up(const struct fn_sock *sk);
+
 /* May the peer of sk, which has been accepted, have that address and port? With the lock held. */
 bool fn_fabric_source_ok(const struct fn_sock *sk);
 

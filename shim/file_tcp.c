@@ -12,6 +12,7 @@
 #include "shim/convert.h"
 #include "shim/decide.h"
 #include "shim/epoll.h"
+#include "shim/fabric.h"
 #include "shim/msg.h"
 #include "shim/quick.h"
 #include "shim/sockfile.h"
@@ -243,10 +244,23 @@ static ssize_t after_try(struct fn_file *f, struct rx *rx, ssize_t n)
 	return recv_slow(f, rx, n);
 }
 
+/* What the peer has sent by the fabric is there for a call that only looks, or wants nothing of it: nobody else takes it in. */
+static void catch_up(struct fn_file *f)
+{
+	if (!fn_engine.fabric)
+		return;
+	fn_engine_lock();
+	if (f->sk)
+		fn_fabric_catch_up(f->sk);
+	fn_engine_unlock();
+}
+
 static ssize_t do_recv(struct fn_file *f, struct rx *rx)
 {
 	if (fn_unlikely(rx->flags & MSG_ERRQUEUE))
 		return -EAGAIN;		/* IP_RECVERR is not served: the queue is empty */
+	if (fn_unlikely(!rx->want || rx->flags & (MSG_OOB | MSG_PEEK)))
+		catch_up(f);
 	if (fn_unlikely(!rx->want))
 		return recv_nothing(f, rx->flags);
 	return after_try(f, rx, try_recv(f, rx, 0));
@@ -481,8 +495,10 @@ int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to, bool 
 	f->sk->conn = FN_CONN_NONE;
 	fn_engine_lock();
 	err = fn_sock_connect(f->sk, to);
-	if (err == -EINPROGRESS || !err)
+	if (err == -EINPROGRESS || !err) {
 		f->sk->conn = FN_CONN_BUSY;
+		fn_fabric_catch_up(f->sk);
+	}
 	fn_engine_kick();
 	fn_engine_unlock();
 	if (err && err != -EINPROGRESS)
@@ -496,6 +512,7 @@ int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to, bool 
 static int disconnect(struct fn_file *f)
 {
 	fn_engine_lock();
+	fn_fabric_catch_up(f->sk);
 	fn_sock_disconnect(f->sk);
 	f->sk->conn = FN_CONN_NONE;
 	fn_engine_kick();
@@ -603,6 +620,7 @@ static int tcp_shutdown(struct fn_file *f, int fd, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	fn_engine_lock();
+	fn_fabric_catch_up(f->sk);
 	if (f->sk->conn == FN_CONN_BUSY)
 		f->sk->conn = shut_connecting(f->sk);
 	err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
@@ -668,6 +686,8 @@ static void tcp_release(struct fn_file *f)
 	fn_wait_closing();
 	fn_engine_lock();
 	fn_epoll_release(f);
+	if (sk)
+		fn_fabric_catch_up(sk);
 	fn_engine_unlock();
 	if (sk && sk->opts & FN_SO_LINGER && !(sk->images & (sk->images - 1)))
 		linger(f);
@@ -675,6 +695,24 @@ static void tcp_release(struct fn_file *f)
 	fn_engine_drop(f);
 	fn_engine_kick();
 	fn_engine_unlock();
+}
+
+static int tcp_getsockopt(struct fn_file *f, int fd, int level, int name, void *value, socklen_t *len)
+{
+	catch_up(f);
+	return fn_sockopt_get(f, fd, level, name, value, len);
+}
+
+static int tcp_setsockopt(struct fn_file *f, int fd, int level, int name, const void *value, socklen_t len)
+{
+	catch_up(f);
+	return fn_sockopt_set(f, fd, level, name, value, len);
+}
+
+static int tcp_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
+{
+	catch_up(f);
+	return fn_sock_ioctl(f, fd, req, arg);
 }
 
 const struct fn_file_ops fn_tcp_ops = {
@@ -691,9 +729,9 @@ const struct fn_file_ops fn_tcp_ops = {
 	.shutdown = tcp_shutdown,
 	.getsockname = tcp_getsockname,
 	.getpeername = tcp_getpeername,
-	.getsockopt = fn_sockopt_get,
-	.setsockopt = fn_sockopt_set,
-	.ioctl = fn_sock_ioctl,
+	.getsockopt = tcp_getsockopt,
+	.setsockopt = tcp_setsockopt,
+	.ioctl = tcp_ioctl,
 	.fcntl = fn_sock_fcntl,
 	.take_error = fn_sock_pending_error,
 	.keep_error = fn_sock_keep_error,

@@ -420,6 +420,10 @@ static int read_answer(uint32_t seq, uint8_t protocol, struct fn_rendezvous *at)
 	return 0;
 }
 
+/*
+ * Of several listeners (SO_REUSEPORT) the kernel tells the one that its keyed hash gives to a client of that address and port
+ * (inet_diag_find_one_icsk, reuseport_select_sock): each question is another client's, of an address that nobody has.
+ */
 static int ask_locked(struct question *q, struct fn_rendezvous *at)
 {
 	int ret;
@@ -431,6 +435,8 @@ static int ask_locked(struct question *q, struct fn_rendezvous *at)
 		fn_fd_internal_track(&diag.fd);
 	}
 	q->nh.nlmsg_seq = ++diag.seq;
+	if (q->req.sdiag_protocol == IPPROTO_TCP)
+		q->req.id.idiag_dport = (uint16_t)diag.seq;
 	/* the kernel answers in the call that asks */
 	ret = (int)fn_sys(SYS_sendto, diag.fd, q, sizeof(*q), 0, NULL, 0);
 	return ret < 0 ? ret : read_answer(q->nh.nlmsg_seq, q->req.sdiag_protocol, at);

@@ -657,7 +657,18 @@ static void look_at_pages(struct shm *s)
 	}
 }
 
-/* The peers in turn, beginning with another one each time: none starves the others. */
+/* The peers in turn, beginning with another one each time: none starves the others. How many there are in the burst then. */
+static uint16_t rx_rings(struct shm *s, struct fn_pkt **burst, uint16_t got, uint16_t n)
+{
+	for (uint32_t i = 0; i < s->peers && got < n; i++) {
+		struct peer *peer = s->peer[1 + (s->turn + i) % s->peers];
+
+		if (peer && peer->used && !peer->dead && peer->ready)
+			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
+	}
+	return got;
+}
+
 static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 {
 	struct shm *s = shm_of(nic);
@@ -669,14 +680,13 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	}
 	s->burst = burst;
 	s->burst_len = got;
-	for (uint32_t i = 0; i < s->peers && got < n; i++) {
-		struct peer *peer = s->peer[1 + (s->turn + i) % s->peers];
-
-		if (peer && peer->used && !peer->dead && peer->ready)
-			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
-	}
-	if (s->mails || s->pages)
-		look_at_pages(s);
+	/* who has been introduced just now may have said something before: it is there for whoever looks */
+	do {
+		s->moved = false;
+		got = rx_rings(s, burst, got, n);
+		if (s->mails || s->pages)
+			look_at_pages(s);
+	} while (fn_unlikely(s->moved) && got < n);
 	s->burst_len = 0;
 	if (fn_unlikely(s->resends))
 		resend(s);

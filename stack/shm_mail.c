@@ -275,6 +275,7 @@ static void hand_over(struct shm *s, struct peer *group, struct parcel *c, uint6
 	struct fn_ep local = { c->src, c->sport, 0 }, remote = { c->dst, c->dport, group->number };
 
 	if (to) {
+		s->moved = true;
 		readdress(s, group, c, to->number);
 		if (s->conf.moved)
 			s->conf.moved(s->conf.ctx, &local, &remote, to->number);

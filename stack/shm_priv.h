@@ -185,6 +185,7 @@ struct shm {
 	uint32_t claims_as;	/* under which we have claimed last */
 	struct fn_pkt **burst;	/* answers that this round's burst begins with */
 	uint16_t burst_len;
+	bool moved;			/* a connection has gone to who has claimed it, in this round */
 	uint64_t bell[BELL_WORDS];
 	uint64_t touched[BELL_WORDS];	/* peers that were sent something and have not been asked yet whether they sleep */
 	uint32_t touched_words;		/* of .touched, those with a bit */

@@ -177,6 +177,7 @@ int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, soc
 int fn_dgram_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len) { return FN_TO_KERNEL; }
 void fn_dgram_retire(struct fn_file *f) { }
 void fn_fabric_unlisten(const struct fn_file *f) { }
+void fn_fabric_catch_up(const struct fn_sock *sk) { }
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg) { kernel_decisions++; }
 struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr)
 {
