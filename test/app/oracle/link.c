@@ -111,21 +111,35 @@ int set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value));
 }
 
+/* Times that it has gone to sleep, if it sleeps now; -1: it runs; -2: there is none. */
+static long sleeps(pid_t pid)
+{
+	char path[64], line[128], state = 0;
+	long n = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	if (!f)
+		return -2;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "State: %c", &state) != 1)
+			sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+	fclose(f);
+	return state == 'S' ? n : -1;
+}
+
+/* For 20 looks, and in one and the same sleep: what is asked is how long waits end. */
 void until_asleep(pid_t pid)
 {
-	char path[64], text[256];
-	int asleep = 0;
+	long last = -1, now;
+	int same = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	for (int i = 0; i < 2000 && asleep < 20; i++) {
-		FILE *f = fopen(path, "r");
-		char *state;
-
-		usleep(1000);
-		if (!f)
+	for (int i = 0; i < 2000 && same < 20; i++, last = now) {
+		now = sleeps(pid);
+		if (now == -2)
 			return;
-		state = fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
-		fclose(f);
-		asleep = state && state[2] == 'S' ? asleep + 1 : 0;
+		same = now >= 0 && now == last ? same + 1 : 0;
+		usleep(1000);
 	}
 }
