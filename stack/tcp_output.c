@@ -54,7 +54,7 @@ void fn_tcp_sync_mss(struct fn_tcp *tp)
 	if (half && mss > tp->max_window)
 		mss = fn_max(half, 68u - FN_TCP_LEN);
 	if (tp->feat & FN_TCP_F_TS)
-		mss -= 12;
+		mss -= fn_min(mss, 12u);
 	tp->mss = (uint16_t)fn_max(mss, (uint32_t)FN_TCP_SND_MSS_MIN - 12);
 }
 
