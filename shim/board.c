@@ -120,6 +120,12 @@ void fn_board_close(struct fn_board *b)
 	*b = (struct fn_board){ .in = -1, .out = -1, .memory = -1 };
 }
 
+void fn_board_again(struct fn_board *b, uint64_t serial)
+{
+	b->seen[serial / 64 % fn_array_size(b->seen)] &= ~(1ull << serial % 64);
+	b->next = 0;
+}
+
 void fn_board_forked(struct fn_board *b)
 {
 	b->last = 0;
@@ -238,7 +244,7 @@ static bool is_new(struct fn_board *b, uint64_t serial)
 	return true;
 }
 
-int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live, bool known)
+int fn_board_post(struct fn_board *b, struct fn_notice *n, unsigned live, bool known)
 {
 	struct fn_board_shared *sh = b->shared;
 	int fd[2] = { n->page, n->inbox }, ret;
@@ -249,6 +255,7 @@ int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live, 
 		tidy(b);
 	t.serial = atomic_fetch_add(&sh->serial, 1) + 1;
 	ret = put(b, &t, fd);
+	n->serial = t.serial;
 	sh->notices += !ret;
 	if (known)
 		is_new(b, t.serial);
@@ -276,7 +283,7 @@ static int look(struct fn_board *b, struct fn_notice *n)
 		b->next++;
 		if (!is_new(b, t.serial) || fd[0] < 0 || fd[1] < 0)
 			continue;
-		*n = (struct fn_notice){ fd[0], fd[1], (uid_t)t.uid };
+		*n = (struct fn_notice){ fd[0], fd[1], (uid_t)t.uid, t.serial };
 		return 1;
 	}
 }

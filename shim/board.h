@@ -42,6 +42,7 @@ struct fn_board {
 struct fn_notice {
 	int page, inbox;		/* the caller's, not moved out of the program's way yet */
 	uid_t uid;
+	uint64_t serial;		/* of this board's */
 };
 
 /* Before a fork; of the listener of that cookie. 0, -errno. */
@@ -52,14 +53,16 @@ uint64_t fn_board_of(int in, int out, int memory);
 int fn_board_adopt(struct fn_board *b, int in, int out, int memory);
 void fn_board_close(struct fn_board *b);
 /*
- * Put up a notice; the descriptors stay the caller's. 0, -errno: it is not there. live: clients of which we know; known: this
+ * Put up a notice, which gets its serial; the descriptors stay the caller's. 0, -errno: it is not there. live: clients of which we know; known: this
  * image need not look at it. Waits for nobody long: whoever is stopped in the midst of it is passed over.
  */
-int fn_board_post(struct fn_board *b, const struct fn_notice *n, unsigned live, bool known);
+int fn_board_post(struct fn_board *b, struct fn_notice *n, unsigned live, bool known);
 /* The next one that this image has not seen: 1; 0: none. Likewise. */
 int fn_board_next(struct fn_board *b, struct fn_notice *n);
 /* Somebody was stopped with the lock: what was looked at may have been incomplete, and is to be looked at again. */
 fn_inline bool fn_board_stuck(const struct fn_board *b) { return b->stuck; }
+/* The notice of that serial is to be looked at again. */
+void fn_board_again(struct fn_board *b, uint64_t serial);
 /* In a child: it has seen none. */
 void fn_board_forked(struct fn_board *b);
 

@@ -42,7 +42,7 @@ uint64_t fn_now(void)
 void fn_engine_set_image(unsigned image)
 {
 	fn_engine.image = image;
-	fn_engine.mine = 1ull << image;
+	fn_engine.bit = fn_engine.mine = 1ull << image;
 }
 
 /* Of a child whose parent shares, where nothing can be mapped any more (RLIMIT_AS): it shares with nobody. */
@@ -394,6 +394,7 @@ int fn_engine_fork_prepare(void)
 	if (child < 0)
 		return -EAGAIN;
 	each_sock(image_add, 1ull << child);
+	fn_fabric_image_born(1ull << child);
 	fn_bell_fork_prepare((unsigned)child);
 	return child;
 }
@@ -461,7 +462,7 @@ static void forget_waiters(void)
 	fn_engine.watcher = NULL;
 }
 
-static void forget_side(void)
+void fn_engine_forget_side(void)
 {
 	fn_fd_internal_close(fn_engine.side_epfd);
 	fn_engine.side_epfd = -1;
@@ -488,6 +489,6 @@ void fn_engine_fork_child(int child)
 		orphan();
 		fn_fabric_forked(true, false);
 	}
-	forget_side();
+	fn_engine_forget_side();
 	fn_keeper_forget();
 }

@@ -21,6 +21,7 @@ struct fn_engine {
 	struct fn_shared *shared;
 	unsigned image;			/* our number in shared->member */
 	uint32_t conversions;		/* of shared->conversions seen so far */
+	uint64_t bit;			/* its bit */
 	uint64_t mine;			/* its bit in fn_sock.images; the relay: 0 */
 	bool is_relay;
 	int bell;			/* internal: see bell.h; -1: none */
@@ -178,6 +179,8 @@ fn_inline void fn_engine_kick(void)
 		fn_engine_push();
 }
 
+/* In a copy of the process: the parent's set is not ours. */
+void fn_engine_forget_side(void);
 /* The set itself, made when needed; -errno. With the lock held. */
 int fn_engine_side_epfd(void);
 

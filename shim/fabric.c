@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The peers of this image: meeting, memory, bells, death. One table; all of it changes under the engine's lock, and no call
- * made under it can block. New peers are met only while no other image shares the stack: its memory would not be there.
+ * made under it can block.
+ *
+ * Images that share a stack have a table each, of those that they have met and those that they were forked with, whose memory
+ * and sockets they have; nic_shm knows of each peer which images these are, and that no other touches it. A connection's
+ * peer is known to every image that has the connection, for it came by accept, connect or fork. The first of them that
+ * sees a peer's end declares it dead; the others find that out (fn_fabric_tick()). A peer whose last image has gone is an
+ * orphan, which any image buries.
  */
 #include "shim/fabric_priv.h"
 
@@ -11,6 +17,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "shim/bell.h"
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
@@ -65,14 +72,23 @@ struct peer *fn_peer_new(enum fn_peer_state state, int sock)
 	return &peers[i];
 }
 
+/* Its number is still its own. */
+static bool lives(const struct peer *p)
+{
+	return p->number > 0 && fn_shm_life(fn_fabric.nic, p->number) == p->life;
+}
+
 struct peer *fn_peer_by_number(unsigned number)
 {
-	return number < FN_SHM_PEERS ? by_number[number] : NULL;
+	struct peer *p = number < FN_SHM_PEERS ? by_number[number] : NULL;
+
+	return p && lives(p) ? p : NULL;
 }
 
 void fn_peer_numbered(struct peer *p, int number)
 {
 	p->number = number;
+	p->life = fn_shm_life(fn_fabric.nic, number);
 	by_number[number] = p;
 	fn_engine.st->stats.fabric_peers++;
 }
@@ -133,7 +149,7 @@ void fn_peer_free(struct peer *p)
 	hang_up(p);
 	fn_fd_internal_close(p->inbox);
 	fn_fd_internal_close(p->page_fd);
-	if (p->number > 0)
+	if (p->number > 0 && by_number[p->number] == p)
 		by_number[p->number] = NULL;
 	fn_peer_unmap(p->channel, p->channel_size);
 	if (!p->self)
@@ -146,9 +162,14 @@ void fn_peer_free(struct peer *p)
 	*p = (struct peer){ .sock = -1, .inbox = -1, .page_fd = -1 };
 }
 
-bool fn_fabric_alone(void)
+/* A child that shares no stack has no peers: their sockets would keep them from hearing that we are gone. */
+void fn_peers_forget(void)
 {
-	return !fn_engine.shares || !fn_family_others();
+	for (unsigned i = 0; i < top; i++)
+		if (peers[i].state != FN_PEER_FREE)
+			fn_peer_free(&peers[i]);
+	top = 0;
+	fn_engine.to_itself = false;
 }
 
 /* ---- memory ---- */
@@ -175,7 +196,8 @@ static int payload_for(struct peer *p, bool *alone)
 {
 	bool told = p->state == FN_PEER_WELCOMED || p->state == FN_PEER_CALLED;
 
-	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid) || (told && p->sender != p->uid);
+	/* what the dead image of a family had sent is not to be overwritten by the others (fn_fabric_image_gone()) */
+	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid) || (told && p->sender != p->uid) || fn_family_others();
 	return *alone ? fn_peer_memory_alone(copies_size(), &p->copies) : fn_fabric.payload_fd;
 }
 
@@ -213,11 +235,15 @@ void fn_peer_take_left(const struct peer *p)
 void fn_peer_bury(struct peer *p)
 {
 	struct fn_stack *st = fn_engine.st;
+	bool buried = lives(p) && fn_shm_is_dead(fn_fabric.nic, p->number);
 
 	fn_known_forget();
+	/* other images' descriptors of it: they wake up, and so does it */
+	if (lives(p) && fn_shm_images(fn_fabric.nic, p->number) & ~fn_engine.bit && p->sock >= 0)
+		fn_sys(SYS_shutdown, p->sock, SHUT_RDWR);
 	hang_up(p);
 	p->cookie = 0;
-	if (p->number <= 0) {
+	if (!lives(p)) {
 		fn_peer_free(p);
 		return;
 	}
@@ -229,9 +255,11 @@ void fn_peer_bury(struct peer *p)
 	for (unsigned i = 0; i < FN_PEER_SLOTS && !fn_shm_drained(fn_fabric.nic, p->number); i++)
 		fn_stack_poll(st, st->now);
 	fn_dgram_gone(p);
-	fn_peer_take_left(p);
+	if (!buried)
+		fn_peer_take_left(p);
 	fn_shm_peer_dead(fn_fabric.nic, p->number);
-	fn_tcp_peer_gone(st, (uint16_t)p->number);
+	if (!buried)
+		fn_tcp_peer_gone(st, (uint16_t)p->number);
 	fn_peer_unmap(p->channel, p->channel_size);
 	fn_peer_unmap(p->copies, copies_size());
 	p->channel = p->copies = NULL;
@@ -241,8 +269,10 @@ void fn_peer_bury(struct peer *p)
 /* Its number may be another's: no connection is left, none that it offers, and nothing of its memory is in use. */
 static bool is_over(const struct peer *p)
 {
-	return p->state == FN_PEER_GONE && !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) &&
-	       !fn_shm_offered(fn_fabric.nic, p->number) && fn_shm_peer_del(fn_fabric.nic, p->number);
+	if (p->state != FN_PEER_GONE || !lives(p))
+		return p->state == FN_PEER_GONE;
+	return !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) && !fn_shm_offered(fn_fabric.nic, p->number) &&
+	       fn_shm_peer_del(fn_fabric.nic, p->number);
 }
 
 /* It came, and has not said in time what it must say. */
@@ -257,11 +287,13 @@ void fn_fabric_tick(uint64_t now)
 		return;
 	fn_fabric.tick = now + TICK_NS;
 	fn_group_look_again();
-	if (fn_fabric_alone())
-		fn_rendezvous_resume(fn_fabric_watch_place);
+	fn_fabric_tick_images();
 	for (unsigned i = 0; i < top; i++) {
 		struct peer *p = &peers[i];
 
+		/* another image has been quicker */
+		if (p->number > 0 && p->state != FN_PEER_GONE && (!lives(p) || fn_shm_is_dead(fn_fabric.nic, p->number)))
+			fn_peer_bury(p);
 		if (p->number > 0 && p->state != FN_PEER_GONE && fn_shm_broken(fn_fabric.nic, p->number)) {
 			fn_log_limited(FN_LOG_WARNING, "a process of user %u wrote what cannot be into its channel; its connections end",
 				       (unsigned)p->uid);
@@ -286,8 +318,6 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 
 	if (m->version != FN_PEER_VERSION || m->slots != FN_PEER_SLOTS)
 		status = -EPROTO;
-	else if (!fn_fabric_alone())
-		status = -EBUSY;
 	p->channel = !status && fd >= 0 ? fn_peer_map_shared(fd, fn_peer_channel_size()) : NULL;
 	p->channel_size = fn_peer_channel_size();
 	if (!status && !p->channel)
@@ -365,6 +395,15 @@ static int take_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bo
 	return ok ? 1 : -EPROTO;
 }
 
+/* A bell for a thread that sleeps, whoever of us has read it; in another image it may not have been heard. */
+static void rung(const struct peer *p)
+{
+	if (fn_engine.watcher)
+		fn_thread_ring(fn_engine.watcher);
+	if (fn_unlikely(fn_engine.shared->asleep & ~fn_engine.bit) && lives(p))
+		fn_shm_rearm(fn_fabric.nic, p->number);
+}
+
 void fn_peer_event(struct peer *p, bool to_up)
 {
 	struct fn_peer_msg m;
@@ -378,9 +417,8 @@ void fn_peer_event(struct peer *p, bool to_up)
 		fn_engine.st->stats.fabric_refused += ret == -EPROTO;
 		if (fd >= 0)
 			fn_sys_close(fd);
-		/* a bell for a thread that sleeps, whoever of us has read it */
-		if (ret == 0 && fn_engine.watcher)
-			fn_thread_ring(fn_engine.watcher);
+		if (ret == 0)
+			rung(p);
 		if (ret >= 0)
 			continue;
 		if (to_up)	/* in the middle of something; the end is seen again */
@@ -396,7 +434,7 @@ void fn_peer_event(struct peer *p, bool to_up)
 /* A client, or the answer of another image that has the name. */
 static void place_event(unsigned i)
 {
-	if (fn_rendezvous_asking(i) >= 0 && fn_fabric_alone())
+	if (fn_rendezvous_asking(i) >= 0 && fn_fabric_room())
 		fn_rendezvous_resume(fn_fabric_watch_place);
 	fn_group_come(i);
 }
@@ -427,15 +465,22 @@ static void ring(void *ctx, int number)
 {
 	struct peer *p = by_number[number];
 
-	if (p && (p->self || p->state == FN_PEER_GROUP) && fn_engine.watcher)
+	if (!p || !lives(p))	/* other images' */
+		fn_bell_ring(fn_shm_images(fn_fabric.nic, number) & ~fn_engine.bit);
+	else if ((p->self || p->state == FN_PEER_GROUP) && fn_engine.watcher)
 		fn_thread_ring(fn_engine.watcher);
-	else if (p && p->sock >= 0)
+	else if (p->sock >= 0)
 		fn_peer_ring(p->sock);
 }
 
 static void again(void *ctx, int number)
 {
 	fn_tcp_peer_again(fn_engine.st, (uint16_t)number);
+}
+
+static void late(void *ctx, int number)
+{
+	fn_tcp_peer_late(fn_engine.st, (uint16_t)number);
 }
 
 static int grow(void *ctx, size_t size)
@@ -539,7 +584,8 @@ bool fn_fabric_start(struct fn_stack *st)
 {
 	struct fn_shm_conf conf = { .payload_len = fn_config.fabric_memory & ~4095ul, .grow = grow,
 		.grow_copies = grow_copies, .ring = ring,
-		.again = again, .offered = fn_group_offered, .introduce = fn_group_introduce, .moved = fn_group_moved, .back = fn_group_back };
+		.again = again, .offered = fn_group_offered, .introduce = fn_group_introduce, .moved = fn_group_moved,
+		.back = fn_group_back, .late = late, .image = &fn_engine.bit };
 	struct fn_nic *nic;
 
 	if (!fn_config.fabric)
@@ -617,6 +663,15 @@ static void note(const struct fn_known *known, int number)
 	fn_engine_unlock();
 }
 
+/* Whoever of us accepts from sk has the peer that we are to ourselves. */
+static bool is_ours(const struct fn_sock *sk)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (peers[i].self && lives(&peers[i]))
+			return !(sk->images & ~fn_shm_images(fn_fabric.nic, peers[i].number));
+	return sk->images == fn_engine.mine;
+}
+
 /* The listener is this image's, and no other image's as far as can be known: its number, or that of the peer that we are
  * to ourselves. 0: neither. */
 static int own(const struct fn_rendezvous *at, const struct fn_known *known)
@@ -638,7 +693,7 @@ static int own(const struct fn_rendezvous *at, const struct fn_known *known)
 	}
 	fn_engine_lock();
 	f = fn_rendezvous_own(at->cookie, &forked);
-	if (f && f->sk)
+	if (f && f->sk && is_ours(f->sk))
 		ret = fn_fabric_self();
 	if (ret > 0)
 		fn_known_note(known, ret, NULL);
@@ -780,31 +835,4 @@ void fn_fabric_attached(const struct fn_file *f)
 		return;
 	fn_fabric_watch_place((unsigned)place);
 	fn_group_read((unsigned)place);
-}
-
-/* ---- fork ---- */
-
-/* A child that shares no stack has no peers: their sockets would keep them from hearing that we are gone. */
-static void forget_peers(void)
-{
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state != FN_PEER_FREE)
-			fn_peer_free(&peers[i]);
-	top = 0;
-	fn_engine.to_itself = false;
-}
-
-void fn_fabric_forked(bool child, bool shares)
-{
-	fn_rendezvous_forked(child);
-	fn_known_forget();
-	if (!child || shares)
-		return;
-	forget_peers();
-	fn_peer_unmap(fn_fabric.payload, fn_config.fabric_memory & ~4095ul);
-	fn_fd_internal_close(fn_fabric.payload_fd);
-	fn_fabric.payload_fd = -1;
-	fn_fabric.payload = NULL;
-	fn_fabric.nic = NULL;
-	fn_engine.fabric = false;
 }

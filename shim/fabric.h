@@ -76,11 +76,15 @@ void fn_fabric_handover_undo(void);
 /* Before a fork. With the lock held. */
 void fn_fabric_fork_prepare(void);
 /*
- * Before the stack is shared (fork, relay): who has come is met, what is under way with other processes is waited for, half a
- * second at most, and nobody comes any more until we are alone again: an image that did not meet him could not read his
- * memory. Without the lock.
+ * Before the stack is shared (fork, relay): with peers that have connections the meeting is brought to its end, half a second
+ * at most, so that the new image can have them. Without the lock.
  */
 void fn_fabric_settle(void);
+/* An image (a bit) is about to be copied from this one; it is gone, or has not come about. With the lock held. */
+void fn_fabric_image_born(uint64_t image);
+void fn_fabric_image_gone(uint64_t image);
+/* In the relay: it has peers, and accepts nothing from them. With the lock held. */
+void fn_fabric_relay(void);
 /* After fork, in parent and child. With the lock held. */
 void fn_fabric_forked(bool child, bool shares);
 

@@ -23,6 +23,7 @@ struct peer {
 	uint8_t state;			/* enum fn_peer_state */
 	bool self;
 	int number;			/* nic_shm's; 0: none yet */
+	uint32_t life;			/* which of all that have had that number */
 	int sock;			/* internal; -1 */
 	uid_t uid;
 	uid_t met_as;			/* who we were then */
@@ -40,7 +41,9 @@ struct peer {
 	uid_t speaker;			/* who made the name of that listener */
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
 	int page_fd;			/* MET, and of one that no board tells of: internal; -1 */
+	uint64_t notice;		/* on the listener's board; 0: none */
 	int inbox;			/* internal: where it hears from us; open as long as we may accept; -1 */
+	uint32_t us;			/* under which number we claim them: ours, or of the image from which we have the peer */
 	/* of a process of a group of whom we know: */
 	struct peer *group;
 	uint32_t id;			/* under which it claims */
@@ -83,8 +86,16 @@ void fn_peer_take_left(const struct peer *p);
 void fn_peer_event(struct peer *p, bool to_up);
 /* Where clients come to place i of the rendezvous, where other images tell of them, and where one is to answer: watched. */
 void fn_fabric_watch_place(unsigned i);
-/* Nothing can be met by an image that shares its stack, nor for it. */
+/* All of them go: a child that shares no stack has none. */
+void fn_peers_forget(void);
+
+/* ---- fabric_fork.c ---- */
+/* Peers that no image has any more; may new ones come? */
+void fn_fabric_tick_images(void);
+/* No other image shares the stack; those that do meet nobody for datagrams. */
 bool fn_fabric_alone(void);
+/* Is there room in the family for what comes with a new peer: children for its connections? */
+bool fn_fabric_room(void);
 
 /* ---- group.c ---- */
 /* A message to one that is MET, or to a GROUP's socket. False: nonsense. Takes *fd when it sets it to -1. */
@@ -101,6 +112,10 @@ void fn_group_read(unsigned place);
 void fn_group_look_again(void);
 /* Other images are to have that place's listener: whom we have met before it had a board is put up there. */
 void fn_group_post(unsigned place);
+/* In a child: p, which it does not get from its parent, is to be met by itself. */
+void fn_group_again(const struct peer *p);
+/* No listener of this image is anybody's any more. */
+void fn_fabric_offer_nothing(void);
 /* p, of a group of ours, has a number: it may be rung and claim. */
 void fn_group_joined(struct peer *p);
 /* nic_shm's questions (fn_shm_conf). */

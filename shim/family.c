@@ -9,6 +9,7 @@
 #include "shim/bell.h"
 #include "shim/convert.h"
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/log.h"
 #include "shim/wait.h"
@@ -91,8 +92,11 @@ bool fn_family_trylock(void)
 	return true;
 }
 
+/* What is staged goes now: whoever drives next may not have the memory of those that it is for. */
 void fn_family_unlock(void)
 {
+	if (fn_engine.st && fn_engine.st->staged)
+		fn_stack_flush(fn_engine.st);
 	fn_robust_unlock(&fn_engine.shared->lock);
 }
 
@@ -231,6 +235,7 @@ void fn_family_expect_relay(void)
 
 void fn_family_cancel(int image)
 {
+	fn_fabric_image_gone(1ull << image);
 	fn_engine.shared->member[image].pid = 0;
 	fn_engine.shared->changes++;
 }
@@ -301,6 +306,16 @@ bool fn_family_somebody_leaves(void)
 		if (sh->member[i].pid && sh->member[i].leaving)
 			return true;
 	return false;
+}
+
+unsigned fn_family_size(void)
+{
+	const struct fn_shared *sh = fn_engine.shared;
+	unsigned n = 0;
+
+	for (int i = 0; fn_engine.shares && i < FN_IMAGES; i++)
+		n += sh->member[i].pid != 0;
+	return n;
 }
 
 bool fn_family_others(void)
@@ -401,6 +416,7 @@ static fn_cold void bury(struct fn_shared *sh, int image)
 		fn_engine.st->stats.images_died++;
 	if (image == FN_RELAY_IMAGE)
 		sh->relay = false;
+	fn_fabric_image_gone(bit);
 	sh->asleep &= ~bit;
 	/* last: who finds the place used finds its references too, should we die here */
 	sh->member[image].pid = 0;
@@ -411,6 +427,7 @@ void fn_family_leave(void)
 {
 	struct fn_member *m = &fn_engine.shared->member[fn_engine.image];
 
+	fn_fabric_image_gone(fn_engine.bit);
 	m->pid = 0;
 	fn_engine.shared->changes++;
 	fn_robust_unlock(&m->life);

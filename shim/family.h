@@ -83,6 +83,8 @@ void fn_family_leaving(bool on);
 bool fn_family_somebody_leaves(void);
 /* Are there others? With the lock held. */
 bool fn_family_others(void);
+/* How many there are, we included; 0: the stack has never been shared. With the lock held. */
+unsigned fn_family_size(void);
 
 /* One round of whoever drives: who has died. With the lock held. */
 void fn_family_round(uint64_t now);

@@ -101,7 +101,7 @@ static int meet(struct fn_rendezvous *at, int sock)
 
 	if (ret)
 		return ret;
-	if (!fn_fabric_alone())
+	if (!fn_fabric_room())
 		return -EBUSY;
 	ret = pair(end);
 	if (ret < 0)
@@ -205,12 +205,13 @@ void fn_group_come(unsigned place)
 	struct peer *p;
 	uid_t uid;
 
-	while (listener >= 0 && fn_fabric_alone() &&
+	while (listener >= 0 &&
 	       (fd = (int)fn_sys(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
 		fd = fn_fd_internal(fd);
 		uid = fd >= 0 ? fn_peer_uid(fd) : 0;
-		/* of one whom our namespace does not name, no address can be proven */
-		if (fd < 0 || too_many(uid) || (datagrams && !fn_uid_known(uid))) {
+		/* with a relay among us (fn_fabric_room()) nobody new could be served; of one whom our namespace does not
+		 * name, no address can be proven */
+		if (fd < 0 || !fn_fabric_room() || too_many(uid) || (datagrams && !fn_uid_known(uid))) {
 			fn_engine.st->stats.fabric_refused++;
 			fn_fd_internal_close(fd);
 			continue;
@@ -241,7 +242,7 @@ static bool attach(struct peer *p)
 {
 	int end[2], on = 1, told, ret;
 
-	if (!fn_fabric_alone() || pair(end) < 0)
+	if (pair(end) < 0)
 		return false;
 	fn_sys_setsockopt(end[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	fn_fd_internal_close(p->sock);
@@ -250,7 +251,8 @@ static bool attach(struct peer *p)
 	p->state = FN_PEER_GREETED;
 	/* whoever reads of us finds the rest in the socket that comes with it */
 	ret = fn_peer_greet(p);
-	told = ret < 0 ? ret : fn_peer_send(p->inbox, FN_PEER_ATTACH, fn_fabric.id, 0, end[1]);
+	p->us = fn_fabric.id;
+	told = ret < 0 ? ret : fn_peer_send(p->inbox, FN_PEER_ATTACH, p->us, 0, end[1]);
 	fn_fd_internal_close(end[1]);
 	if (ret < 0)
 		return false;
@@ -264,18 +266,24 @@ static bool attach(struct peer *p)
 	return true;
 }
 
+static struct fn_board *board_of(const struct peer *p)
+{
+	int place = fn_rendezvous_place(p->listener);
+
+	return place < 0 ? NULL : fn_rendezvous_board((unsigned)place);
+}
+
 /* With a board, all who accept from the listener hear of the client there, we too. This record has done its work. */
 static bool posted(struct peer *p)
 {
-	int place = fn_rendezvous_place(p->listener);
-	struct fn_board *board = place < 0 ? NULL : fn_rendezvous_board((unsigned)place);
+	struct fn_board *board = board_of(p);
 	struct fn_notice n = { .page = p->page_fd, .inbox = p->inbox, .uid = p->uid };
 
 	if (!board || fn_board_post(board, &n, clients_of(p->listener), false) < 0)
 		return false;
 	fn_fd_internal_close(p->sock);
 	p->sock = -1;		/* it is freed (fn_peer_event()) */
-	fn_group_read((unsigned)place);
+	fn_group_read((unsigned)fn_rendezvous_place(p->listener));
 	return true;
 }
 
@@ -284,7 +292,8 @@ static void post_known(struct peer *p, struct fn_board *board)
 {
 	struct fn_notice n = { .page = p->page_fd, .inbox = p->inbox, .uid = p->uid };
 
-	fn_board_post(board, &n, clients_of(p->listener), true);
+	if (fn_board_post(board, &n, clients_of(p->listener), true) == 0)
+		p->notice = n.serial;
 	fn_fd_internal_close(p->page_fd);
 	p->page_fd = -1;
 }
@@ -355,27 +364,50 @@ static bool met_message(struct peer *p, const struct fn_peer_msg *m, int *fd)
 	return p->inbox >= 0 && (posted(p) || attach(p));
 }
 
+/* We have put it up ourselves, or have it from our parent. */
+static bool is_known(const struct fn_file *f, uint64_t notice)
+{
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		if (fn_peer_at(i)->listener == f && fn_peer_at(i)->notice == notice)
+			return true;
+	return false;
+}
+
+static void take_notice(const struct fn_file *f, const struct fn_notice *n)
+{
+	struct peer *p = is_known(f, n->serial) ? NULL : fn_peer_new(FN_PEER_MET, -1);
+
+	if (!p) {
+		fn_sys_close(n->page);
+		fn_sys_close(n->inbox);
+		return;
+	}
+	p->uid = n->uid;
+	p->listener = f;
+	p->notice = n->serial;
+	p->page = fn_peer_map_shared(n->page, FN_PAGE_SIZE);
+	fn_sys_close(n->page);
+	p->inbox = fn_fd_internal(n->inbox);
+	fn_fd_internal_track(&p->inbox);
+	if (!p->page || p->inbox < 0 || !attach(p))
+		fn_peer_bury(p);
+}
+
 void fn_group_read(unsigned place)
 {
 	struct fn_board *board = fn_rendezvous_board(place);
 	struct fn_notice n;
-	struct peer *p;
 
-	while (board && fn_fabric_alone() && fn_board_next(board, &n) > 0) {
-		p = fn_peer_new(FN_PEER_MET, -1);
-		if (p) {
-			p->uid = n.uid;
-			p->listener = fn_rendezvous_file(place);
-			p->page = fn_peer_map_shared(n.page, FN_PAGE_SIZE);
-			p->inbox = fn_fd_internal(n.inbox);
-			fn_fd_internal_track(&p->inbox);
-			if (!p->page || p->inbox < 0 || !attach(p))
-				fn_peer_bury(p);
-		} else {
-			fn_sys_close(n.inbox);
-		}
-		fn_sys_close(n.page);
-	}
+	while (board && fn_board_next(board, &n) > 0)
+		take_notice(fn_rendezvous_file(place), &n);
+}
+
+void fn_group_again(const struct peer *p)
+{
+	struct fn_board *board = board_of(p);
+
+	if (board && p->notice)
+		fn_board_again(board, p->notice);
 }
 
 void fn_group_look_again(void)
@@ -401,8 +433,12 @@ void fn_group_offered(void *ctx, int number)
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		const struct peer *p = fn_peer_at(i);
 
-		if (p->number == number && p->listener)
-			fn_file_wake((struct fn_file *)p->listener, POLLIN | POLLRDNORM);
+		if (p->number != number || !p->listener)
+			continue;
+		fn_file_wake((struct fn_file *)p->listener, POLLIN | POLLRDNORM);
+		/* other images have it too */
+		if (p->listener->sk && p->listener->sk->images & ~fn_engine.mine)
+			fn_engine_ready(NULL, p->listener->sk, POLLIN | POLLRDNORM);
 	}
 }
 
@@ -432,7 +468,7 @@ static int claim(const struct peer *p, const struct fn_file *f)
 		return -EAGAIN;
 	if (!fn_shm_drained(fn_fabric.nic, p->number))
 		fn_stack_poll(fn_engine.st, fn_engine.st->now);
-	ret = fn_shm_claim(fn_fabric.nic, p->number, fn_fabric.id, &o);
+	ret = fn_shm_claim(fn_fabric.nic, p->number, p->us, &o);
 	if (!ret && !fn_tcp_claim(f->sk, &o) && p->state == FN_PEER_GONE) {
 		fn_peer_take_left(p);
 		fn_tcp_conn_gone(o.sk);
@@ -457,14 +493,15 @@ bool fn_fabric_claim(const struct fn_file *f)
 
 #define SETTLE_NS	(500 * FN_MSEC)
 
-/* Offers that nobody has claimed, memory that is still to come; of a peer that does not go on, not for long. */
+/* Offers that nobody has claimed, memory that is still to come; of a peer that does not go on, not for long. What has no
+ * connections need not be waited for. */
 static bool unsettled(uint64_t now)
 {
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		const struct peer *p = fn_peer_at(i);
-		bool half = p->state == FN_PEER_MET || p->state == FN_PEER_GREETED || p->state == FN_PEER_WELCOMED;
+		bool half = p->number > 0 && (p->state == FN_PEER_GREETED || p->state == FN_PEER_WELCOMED);
 
-		if ((half && now - p->since < SETTLE_NS) ||
+		if ((half && now - p->since < SETTLE_NS && fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number)) ||
 		    (p->state == FN_PEER_GROUP && fn_shm_offering(fn_fabric.nic, p->number)))
 			return true;
 	}
@@ -480,19 +517,12 @@ void fn_fabric_settle(void)
 
 	if (!fn_engine.fabric)
 		return;
-	fn_engine_lock();
-	if (fn_fabric.nic && fn_fabric_alone()) {
-		for (unsigned i = 0; i < fn_rendezvous_count(); i++)
-			fn_group_come(i);
-		fn_rendezvous_pause();
-	}
-	fn_engine_unlock();
 	for (;;) {
 		now = fn_now();
 		fn_engine_lock();
 		fn_engine_poll(now);
 		fn_dual_check(now);
-		wait = now < until && fn_fabric.nic && fn_fabric_alone() && unsettled(now);
+		wait = now < until && fn_fabric.nic && unsettled(now);
 		pfd.fd = fn_engine.side_epfd;
 		fn_engine_unlock();
 		if (!wait)
@@ -504,8 +534,11 @@ void fn_fabric_settle(void)
 void fn_fabric_fork_prepare(void)
 {
 	fn_rendezvous_fork_prepare();
-	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
 		fn_group_post(i);
+		if (fn_fabric.nic)	/* boards that have just been made */
+			fn_fabric_watch_place(i);
+	}
 }
 
 /* ---- exec ---- */
@@ -553,25 +586,19 @@ void fn_fabric_handover_undo(void)
 /* Who has come to f before it ends, and is not known yet: others may have the listener, or are asking for it. */
 static void last_come(const struct fn_file *f)
 {
-	int place = fn_fabric.nic && fn_fabric_alone() ? fn_rendezvous_place(f) : -1;
+	int place = fn_fabric.nic ? fn_rendezvous_place(f) : -1;
 
 	if (place >= 0)
 		fn_group_come((unsigned)place);
 }
 
-void fn_fabric_unlisten(const struct fn_file *f)
+/* NULL: of all listeners. */
+static void offer_no_more(const struct fn_file *f)
 {
-	last_come(f);
-	fn_rendezvous_close(f);
-	if (f->type == SOCK_DGRAM) {
-		fn_dgram_unlisten(f);
-		return;
-	}
-	fn_known_forget();
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
 
-		if (p->state == FN_PEER_FREE || p->listener != f)
+		if (p->state == FN_PEER_FREE || !p->listener || (f && p->listener != f))
 			continue;
 		p->listener = NULL;
 		if (p->page)
@@ -583,4 +610,21 @@ void fn_fabric_unlisten(const struct fn_file *f)
 		fn_fd_internal_close(p->inbox);
 		p->inbox = -1;
 	}
+}
+
+void fn_fabric_unlisten(const struct fn_file *f)
+{
+	last_come(f);
+	fn_rendezvous_close(f);
+	if (f->type == SOCK_DGRAM) {
+		fn_dgram_unlisten(f);
+		return;
+	}
+	fn_known_forget();
+	offer_no_more(f);
+}
+
+void fn_fabric_offer_nothing(void)
+{
+	offer_no_more(NULL);
 }

@@ -15,6 +15,7 @@
 #include "shim/convert_name.h"
 #include "shim/convert_opt.h"
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/port.h"
@@ -337,11 +338,15 @@ static void sleep_until(uint64_t until, bool nap, struct pollfd *fds, unsigned n
 
 static void run(void)
 {
-	struct pollfd fds[FN_PORT_WAIT_FDS + 3];
+	struct pollfd fds[FN_PORT_WAIT_FDS + 4];
 	struct epoll_event ev[EVENTS];
 	uint64_t since = 0, now, until;
 	int ready = 0, deaths;
 
+	fn_engine_lock();
+	fn_fabric_relay();
+	fn_engine_forget_side();
+	fn_engine_unlock();
 	for (;;) {
 		bool more, nap = false;
 		unsigned n;
@@ -351,6 +356,8 @@ static void run(void)
 		fn_engine.shared->asleep &= ~relay.bit;
 		fn_family_woken(now);
 		fn_ports_awake();
+		fn_fabric_disarm();
+		fn_dual_check(now);
 		take_ready(ev, ready);
 		fn_stack_poll(fn_engine.st, now);
 		take_letters();
@@ -361,13 +368,16 @@ static void run(void)
 			break;
 		n = fn_ports_wait_fds(fds, FN_PORT_WAIT_FDS, &nap);
 		fn_engine.shared->asleep |= relay.bit;
+		fn_fabric_arm();
 		/* armed: look again, for what came meanwhile rings nobody */
-		more |= fn_stack_poll(fn_engine.st, now) || fn_engine.seen != fn_engine.shared->head;
+		more |= fn_stack_poll(fn_engine.st, now) || fn_fabric_pending() || fn_engine.seen != fn_engine.shared->head;
 		until = more ? 0 : fn_engine_deadline();
 		deaths = fn_family_sleep(now, &until);
 		fn_engine_unlock();
 		if (deaths >= 0)
 			fds[n++] = (struct pollfd){ .fd = deaths, .events = POLLIN };
+		if (fn_engine.side_epfd >= 0)
+			fds[n++] = (struct pollfd){ .fd = fn_engine.side_epfd, .events = POLLIN };
 		fds[n++] = (struct pollfd){ .fd = relay.epfd, .events = POLLIN };
 		fds[n++] = (struct pollfd){ .fd = fn_engine.bell, .events = POLLIN };
 		sleep_until(until, nap, fds, n);
@@ -391,10 +401,11 @@ static _Noreturn void relay_main(int bell)
 	fn_robust_bare_child();
 	fn_family_join(FN_RELAY_IMAGE);
 	fn_engine.is_relay = true;
-	fn_engine.image = FN_RELAY_IMAGE;
+	fn_engine_set_image(FN_RELAY_IMAGE);
 	fn_engine.mine = 0;		/* its events come through the shared ring like everybody's: take_events() */
 	fn_engine.seen = fn_engine.shared->head;
 	fn_engine.duals = NULL;
+	fn_engine.watcher = NULL;
 	relay.bit = 1ull << FN_RELAY_IMAGE;
 	relay.conns = NULL;
 	relay.epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
@@ -451,6 +462,7 @@ int fn_relay_need(void)
 	/* there before the relay is: the program may ask at once */
 	relay.opt = fn_relay_opt_open(fn_bell_key());
 	fn_family_expect_relay();
+	fn_fabric_image_born(1ull << FN_RELAY_IMAGE);
 	pid = bell < 0 ? bell : make_process(bell);
 	fn_fd_internal_close(bell);
 	fn_fd_internal_close(relay.opt);

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 
 #include "shim/engine.h"
+#include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
 #include "shim/lock.h"
 #include "shim/peer.h"
@@ -186,6 +187,8 @@ void fn_rendezvous_open(struct fn_file *f, int fd)
 	new.owner = st.st_uid;
 	come = fn_handover_take(new.cookie, &h);
 	fn_engine_lock();
+	if (!fn_fabric_room())	/* since the last tick */
+		fn_rendezvous_pause();
 	p = known(new.cookie) ? NULL : free_place();
 	if (p) {
 		*p = new;
@@ -283,6 +286,7 @@ void fn_rendezvous_leave(void)
 			continue;
 		fn_fd_internal_close(places[i].fd);
 		stop_asking(&places[i]);
+		fn_board_close(&places[i].board);
 		places[i].file = NULL;
 	}
 }
@@ -315,6 +319,8 @@ bool fn_rendezvous_may_have(unsigned i, uint64_t cookie, uid_t uid)
 
 void fn_rendezvous_pause(void)
 {
+	if (paused)
+		return;
 	paused = true;
 	for (unsigned i = 0; i < top; i++) {
 		if (!places[i].file)

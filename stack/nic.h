@@ -91,8 +91,12 @@ struct fn_nic_ops {
 	bool (*full)(const struct fn_nic *nic, const struct fn_pkt *p);
 	/* FN_NIC_NOTES: where socket `index` tells that peer's survivors how far its program has read. NULL: nowhere. */
 	struct fn_read *(*reads)(struct fn_nic *nic, uint16_t peer, uint32_t index);
+	/* Likewise: has whoever has the lock the memory in which that lies? */
+	bool (*has)(const struct fn_nic *nic, uint16_t peer);
 	/* Likewise: p, noted, is not sent yet; a copy where that peer finds it. False: none was needed, or there is no room. */
 	bool (*spill)(struct fn_nic *nic, uint16_t peer, struct fn_pkt *p);
+	/* That peer cannot be sent to by whoever has the lock; fn_tcp_peer_late() is called by one who can. NULL: never so. */
+	bool (*absent)(const struct fn_nic *nic, uint16_t peer);
 	/*
 	 * After a death under the lock (recover.c), both or neither: fn for every descriptor there is, in use or not; then
 	 * what has no FN_PKT_MARK is free, the others are the stack's alone, and the device's own rings are put right.

@@ -172,8 +172,11 @@ static struct fn_pkt *head_pkt(struct shm *s, const struct peer *peer, struct rx
 
 static bool has_room(struct shm *s, struct peer *peer, uint32_t body)
 {
-	int room = fn_ring_room(&peer->tx);
+	int room;
 
+	if (fn_unlikely(!is_here(s, peer)))
+		return false;
+	room = fn_ring_room(&peer->tx);
 	if (fn_unlikely(room < 0)) {
 		peer->broken = true;
 		s->nic.stats.rx_errors++;
@@ -182,7 +185,7 @@ static bool has_room(struct shm *s, struct peer *peer, uint32_t body)
 	return (uint32_t)room > fn_ring_slots(body);	/* and the one behind it */
 }
 
-/* The ring is full: keep the entry. Never more than what was staged when the ring became full (fn_nic_ops.full). */
+/* The ring is full, or another image's: keep the entry. Never more than what was staged when the ring became full (fn_nic_ops.full). */
 static fn_cold bool keep(struct shm *s, struct peer *peer, bool ours, uint8_t arg, const struct fn_ring_piece *piece,
 			 unsigned n)
 {
@@ -351,10 +354,18 @@ static void send_one(struct shm *s, struct fn_pkt *p)
 	struct peer *peer = dst_peer(s, p);
 	bool sent = false;
 
+	/* a page that we have not got: what was posted in it stands; the rest is sent again by who has it (tcp_timer.c) */
 	if (fn_unlikely(peer && peer->mail && !peer->dead)) {
-		peer = fn_shm_mail_post(s, peer, p);
-		sent = !peer;
+		if (is_here(s, peer)) {
+			peer = fn_shm_mail_post(s, peer, p);
+			sent = !peer;
+		} else {
+			summon(s, peer);
+			peer = NULL;
+		}
 	}
+	if (peer && fn_unlikely(!peer->dead && !is_here(s, peer)))
+		summon(s, peer);
 	if (sent)
 		;
 	else if (fn_likely(peer && !peer->dead && !peer->broken))
@@ -381,9 +392,9 @@ static void note_bells(struct shm *s)
 		s->touched[w] &= s->touched[w] - 1;
 		if (!s->touched[w])
 			s->touched_words &= s->touched_words - 1;
-		if (peer->mail)
+		if (peer->mail && is_here(s, peer))
 			fn_shm_mail_ring(s, peer);
-		if (!has_ring(peer) || !fn_ring_sleeper(&peer->tx))
+		if (!has_ring(s, peer) || !fn_ring_sleeper(&peer->tx))
 			continue;
 		if (s->conf.ring)
 			s->conf.ring(s->conf.ctx, (int)number);
@@ -396,6 +407,7 @@ static uint16_t shm_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 {
 	struct shm *s = shm_of(nic);
 
+	fn_shm_mend(s);
 	for (unsigned i = 0; i < n; i++)
 		send_one(s, burst[i]);
 	note_bells(s);
@@ -430,11 +442,13 @@ struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct p
 		step_add_rx(s, r);
 	r->peer = peer;
 	peer->held++;
-	if (fn_unlikely(peer->held > peer->quota) && (copy = fn_shm_copy_in(s, peer, peer->payload, at))) {
-		free_rx(s, r);	/* is returned */
-		return copy;
-	}
-	return &r->p;
+	if (fn_likely(peer->held <= peer->quota && !peer->narrow))
+		return &r->p;
+	copy = fn_shm_copy_in(s, peer, peer->payload, at);
+	if (!copy && !peer->narrow)
+		return &r->p;
+	free_rx(s, r);	/* is returned */
+	return copy;
 }
 
 /* The payload's pieces behind the headers. False: no descriptor was left, the pieces before are given back. */
@@ -613,6 +627,13 @@ static fn_cold void resend(struct shm *s)
 	}
 }
 
+static fn_cold void run_late(struct shm *s, struct peer *peer)
+{
+	peer->late = false;
+	if (s->conf.late)
+		s->conf.late(s->conf.ctx, peer->number);
+}
+
 static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst, uint16_t n)
 {
 	uint16_t got = 0;
@@ -622,6 +643,8 @@ static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst,
 		tell_again(s, peer);
 	if (fn_unlikely(peer->backlog_len))
 		backlog_flush(s, peer);
+	if (fn_unlikely(peer->late))
+		run_late(s, peer);
 	if (peer->returns)
 		send_returns(s, peer);
 	while (got < n && (p = next_frame(s, peer))) {
@@ -646,9 +669,12 @@ static void look_at_pages(struct shm *s)
 
 		if (!peer)
 			continue;
-		if (peer->mail && !peer->dead)
+		if (peer->mail && !peer->dead && is_here(s, peer)) {
 			fn_shm_mail_look(s, peer);
-		if (has_offers(peer)) {
+			if (fn_unlikely(peer->late))
+				run_late(s, peer);
+		}
+		if (has_offers(s, peer)) {
 			/* pairs with fn_page_post(): what it counts is there */
 			peer->posted = atomic_load_explicit(&peer->page->posted, memory_order_acquire);
 			if (s->conf.offered)
@@ -657,13 +683,45 @@ static void look_at_pages(struct shm *s)
 	}
 }
 
+/* What is said in a peer's place is heard by the images that would hear itself. */
+static bool is_heard(const struct shm *s, const struct rxbuf *r)
+{
+	const struct peer *peer = peer_at(s, r->p.peer);
+
+	return !peer || peer->dead || is_here(s, peer);
+}
+
+static fn_cold uint16_t rx_answers(struct shm *s, struct fn_pkt **burst, uint16_t n)
+{
+	struct rxbuf **link = &s->answers, *r;
+	uint16_t got = 0;
+
+	while ((r = *link) && got < n) {
+		if (!is_heard(s, r)) {
+			link = &r->next;
+			continue;
+		}
+		*link = r->next;
+		burst[got++] = &r->p;
+	}
+	return got;
+}
+
+static bool has_answers(const struct shm *s)
+{
+	for (const struct rxbuf *r = s->answers; r; r = r->next)
+		if (is_heard(s, r))
+			return true;
+	return false;
+}
+
 /* The peers in turn, beginning with another one each time: none starves the others. How many there are in the burst then. */
 static uint16_t rx_rings(struct shm *s, struct fn_pkt **burst, uint16_t got, uint16_t n)
 {
 	for (uint32_t i = 0; i < s->peers && got < n; i++) {
 		struct peer *peer = s->peer[1 + (s->turn + i) % s->peers];
 
-		if (peer && peer->used && !peer->dead && peer->ready)
+		if (peer && peer->used && !peer->dead && peer->ready && is_here(s, peer))
 			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
 	}
 	return got;
@@ -674,10 +732,9 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	struct shm *s = shm_of(nic);
 	uint16_t got = 0;
 
-	for (; fn_unlikely(s->answers != NULL) && got < n; got++) {
-		burst[got] = &s->answers->p;
-		s->answers = s->answers->next;
-	}
+	fn_shm_mend(s);
+	if (fn_unlikely(s->answers != NULL))
+		got = rx_answers(s, burst, n);
 	s->burst = burst;
 	s->burst_len = got;
 	/* who has been introduced just now may have said something before: it is there for whoever looks */
@@ -695,6 +752,15 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	return got;
 }
 
+/* Without the lock: .rx is read first, for this may be about to be another peer, which other images have. */
+static bool is_pending(const struct shm *s, const struct peer *peer)
+{
+	struct fn_ring_rx rx = peer->rx;
+
+	atomic_signal_fence(memory_order_seq_cst);
+	return !peer->dead && !peer->broken && peer->ready && is_here(s, peer) && (fn_ring_pending(&rx) || peer->late);
+}
+
 static bool shm_rx_pending(const struct fn_nic *nic)
 {
 	const struct shm *s = shm_of(nic);
@@ -702,12 +768,30 @@ static bool shm_rx_pending(const struct fn_nic *nic)
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		const struct peer *peer = peer_at(s, i);
 
-		if (peer && !peer->dead && !peer->broken && peer->ready && fn_ring_pending(&peer->rx))
-			return true;
-		if (peer && has_offers(peer))
+		if (peer && (is_pending(s, peer) || has_offers(s, peer)))
 			return true;
 	}
-	return s->answers != NULL;
+	return fn_unlikely(s->answers != NULL) && has_answers(s);
+}
+
+static bool shm_has(const struct fn_nic *nic, uint16_t number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), number);
+
+	return !peer || !peer->copies || is_here(shm_of(nic), peer);
+}
+
+/* Is the peer's memory another image's? What is due is its to do. */
+static bool shm_absent(const struct fn_nic *nic, uint16_t number)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, number);
+
+	if (fn_likely(!peer || peer->dead || is_here(s, peer)))
+		return false;
+	peer->late = true;
+	summon(s, peer);
+	return true;
 }
 
 /* ---- life ---- */
@@ -723,7 +807,9 @@ static const struct fn_nic_ops shm_ops = {
 	.reads = fn_shm_reads,
 	.each = fn_shm_each,
 	.reclaim = fn_shm_reclaim,
+	.has = shm_has,
 	.spill = fn_shm_spill,
+	.absent = shm_absent,
 };
 
 struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)

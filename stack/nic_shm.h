@@ -8,6 +8,10 @@
  * NIC is ordered and lossless; a ring that is full holds its peer's packets back (fn_nic_ops.full), and nobody else's.
  *
  * Everything a peer writes is copied and then checked. What cannot be true ends the traffic with it (fn_shm_broken()).
+ *
+ * Of several process images that share the stack, each has the memory of the peers that it has met, and of those that it has
+ * inherited. Nobody else touches it: what another image would send is kept, what it would receive stays in the ring, until
+ * one of them runs, for which it is rung.
  */
 #ifndef FN_NIC_SHM_H
 #define FN_NIC_SHM_H
@@ -46,7 +50,10 @@ struct fn_shm_conf {
 	void (*moved)(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number);
 	/* Back [from, to) of the group's page; false: no memory. NULL: all of it is there. */
 	bool (*back)(void *ctx, int group, size_t from, size_t to);
+	/* What was due on that peer's connections while an image ran that has not got its memory: fn_tcp_peer_late(). */
+	void (*late)(void *ctx, int number);
 	void *ctx;
+	const uint64_t *image;	/* the bit of the image that runs, in memory of its own; NULL: there is only one */
 };
 
 /* What a pair of processes shares, as one of them sees it. */
@@ -79,6 +86,23 @@ void fn_shm_peer_dead(struct fn_nic *nic, int number);
  * unmapped, and its number may become another's; else ask again later.
  */
 bool fn_shm_peer_del(struct fn_nic *nic, int number);
+
+/* ---- the images of a shared stack ---- */
+/* Which of all peers that have come has that number? 0: none. */
+uint32_t fn_shm_life(const struct fn_nic *nic, int number);
+/* Some image has declared it dead, or forgotten it. */
+bool fn_shm_is_dead(const struct fn_nic *nic, int number);
+/* The images (bits) that have the memory of the peer; 0: none, or there is no such peer. */
+uint64_t fn_shm_images(const struct fn_nic *nic, int number);
+/*
+ * A child is about to be forked by image `parent`: it has all that its parent has of peers with which the meeting is over.
+ * Groups, and who is in the middle of it, stay the parent's.
+ */
+void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child);
+/* An image has nothing any more. */
+void fn_shm_image_gone(struct fn_nic *nic, uint64_t image);
+/* The first peer from number `from` on that no image has: it is to be declared dead, and forgotten; 0: none. */
+int fn_shm_orphan(const struct fn_nic *nic, int from);
 
 /* The peer has written what cannot be. */
 bool fn_shm_broken(const struct fn_nic *nic, int number);
@@ -117,6 +141,8 @@ bool fn_shm_beside(const struct fn_nic *nic);
 
 /* Before a sleep: ask all peers for a bell; false: there is something already. And after it. */
 bool fn_shm_arm(struct fn_nic *nic);
+/* That peer has rung: it is to ring again. */
+void fn_shm_rearm(struct fn_nic *nic, int number);
 void fn_shm_disarm(struct fn_nic *nic);
 
 /* ---- shm_frame.c: p is a frame that we have built, its headers in the first buffer ---- */
@@ -149,7 +175,7 @@ int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog)
 /* Peer `number` is a process of that group, and claims under `id`. */
 void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id);
 
-/* And their side: peer `number` offers connections in that page. NULL: no more. */
+/* And their side: peer `number` offers connections in that page. NULL: no more to this image. */
 void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page);
 /* Can one of them be claimed? */
 bool fn_shm_offered(const struct fn_nic *nic, int number);

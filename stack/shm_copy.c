@@ -21,7 +21,7 @@ bool fn_shm_copies_init(struct shm *s, struct peer *peer, struct copies *old, vo
 	peer->pool = c;
 	if (!c || len / FN_SHM_BUF < PLACES_MAX)	/* a frame must fit */
 		return false;
-	*c = (struct copies){ .mem = mem, .bufs = (uint32_t)fn_min(len / FN_SHM_BUF, (size_t)COPY_BUFS), .free = NONE,
+	*c = (struct copies){ .mem = mem, .number = peer->number, .bufs = (uint32_t)fn_min(len / FN_SHM_BUF, (size_t)COPY_BUFS), .free = NONE,
 		.made = 1, .own = 1 };
 	c->backed = s->conf.grow_copies ? 0 : c->bufs;
 	peer->copies = c;
@@ -105,17 +105,20 @@ uint8_t *fn_shm_copy_table(struct shm *s, struct peer *peer)
 
 /* ---- what cannot be sent yet ---- */
 
-void fn_shm_spill_init(struct copies *c, struct fn_page *page)
+void fn_shm_spill_init(struct copies *c, uint16_t number, struct fn_page *page)
 {
-	*c = (struct copies){ .mem = (uint8_t *)page + FN_PAGE_SPILL, .in_page = true, .free = NONE, .made = 1, .own = 1,
+	*c = (struct copies){ .mem = (uint8_t *)page + FN_PAGE_SPILL, .number = number, .in_page = true, .free = NONE, .made = 1, .own = 1,
 		.bufs = (FN_PAGE_SIZE - FN_PAGE_SPILL) / FN_SHM_BUF };
 }
 
-void fn_shm_unspill(struct txbuf *b)
+void fn_shm_unspill(struct shm *s, struct txbuf *b)
 {
 	struct copies *c = b->spilt;
+	const struct peer *peer = peer_at(s, c->number);
 
-	((struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF))->len = 0;
+	/* where the memory is not, a peer has ended, or will soon */
+	if (peer && is_here(s, peer))
+		((struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF))->len = 0;
 	c->next[b->spill] = c->free;
 	c->free = b->spill;
 	c->own--;
@@ -139,7 +142,8 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 	struct txbuf *b = p->priv;
 	struct fn_note *to;
 
-	if (!c || !is_tx(s, p) || (b->spill && b->spilt != c))
+	fn_shm_mend(s);
+	if (!c || !is_here(s, peer) || !is_tx(s, p) || (b->spill && b->spilt != c))
 		return false;
 	if (!b->spill) {
 		b->spill = spill_to(s, peer, c);

@@ -57,7 +57,8 @@ struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index
 	uint32_t i = index / READS;
 	uint8_t **table;
 
-	if (!peer || peer->dead || peer->mail || i >= TABLES)
+	fn_shm_mend(s);
+	if (!peer || peer->dead || peer->mail || !is_here(s, peer) || i >= TABLES)
 		return NULL;
 	table = peer->copies ? &peer->copies->table[i] : &s->table[i];
 	if (!*table)
@@ -68,10 +69,10 @@ struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index
 /* ---- a dead peer's ---- */
 
 /* Its memory that is looked at: payload, or what its page has behind the slots. */
-static const uint8_t *memory_of(const struct peer *peer, const struct fn_left *left)
+static const uint8_t *memory_of(const struct shm *s, const struct peer *peer, const struct fn_left *left)
 {
 	if (left->where == FN_LEFT_PAGE)
-		return peer->page ? (const uint8_t *)peer->page + FN_PAGE_SPILL : NULL;
+		return peer->accepts & image_of(s) ? (const uint8_t *)peer->page + FN_PAGE_SPILL : NULL;
 	return peer->ready ? peer->payload : NULL;
 }
 
@@ -83,7 +84,7 @@ static void begin(const struct peer *peer, struct fn_left *left, const uint8_t *
 	left->bufs = fn_min(atomic_load_explicit(&((const struct region_head *)mem)->made, memory_order_relaxed), most);
 	/* what it called us, or the group to which it offered */
 	if (left->where != FN_LEFT_OURS)
-		left->number = peer->page ? atomic_load_explicit(&peer->page->group, memory_order_relaxed) : 0;
+		left->number = peer->offers_as;
 	else
 		left->number = peer->dead ? 0 : atomic_load_explicit(&peer->tx.mem->number, memory_order_relaxed);
 }
@@ -131,7 +132,7 @@ bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left)
 {
 	struct shm *s = shm_of(nic);
 	struct peer *peer = peer_at(s, (unsigned)number);
-	const uint8_t *mem = peer && !peer->mail && !peer->broken ? memory_of(peer, left) : NULL;
+	const uint8_t *mem = peer && !peer->mail && !peer->broken && is_here(s, peer) ? memory_of(s, peer, left) : NULL;
 	struct fn_note note;
 
 	if (!mem)

@@ -55,12 +55,14 @@ static struct parcel *get_slot(struct mail *m, const struct fn_ip4_hdr *ip, cons
 	return c;
 }
 
-static void put_slot(struct mail *m, struct parcel *c)
+/* clear: in the page too. */
+static void put_slot(struct mail *m, struct parcel *c, bool clear)
 {
 	uint16_t i = (uint16_t)(index_of(m, c) + 1), *link = &m->bucket[bucket_of(c->sport)];
 
 	c->live = false;
-	fn_page_clear(m->page, i - 1u);
+	if (clear)
+		fn_page_clear(m->page, i - 1u);
 	while (*link != i)
 		link = &m->slot[*link - 1].chain;
 	*link = c->chain;
@@ -227,7 +229,7 @@ void fn_shm_mail_ring(struct shm *s, struct peer *group)
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		struct peer *peer = peer_at(s, i);
 
-		if (!peer || peer->group != group->number || peer->dead || !fn_ring_sleeper(&peer->tx))
+		if (!peer || peer->group != group->number || !has_ring(s, peer) || !fn_ring_sleeper(&peer->tx))
 			continue;
 		if (s->conf.ring)
 			s->conf.ring(s->conf.ctx, (int)i);
@@ -282,7 +284,7 @@ static void hand_over(struct shm *s, struct peer *group, struct parcel *c, uint6
 	} else {
 		answer(s, group, c, FN_TCP_RST | FN_TCP_ACK);
 	}
-	put_slot(group->mail, c);
+	put_slot(group->mail, c, true);
 }
 
 void fn_shm_mail_look(struct shm *s, struct peer *group)
@@ -306,7 +308,7 @@ void fn_shm_mail_look(struct shm *s, struct peer *group)
 void fn_shm_mail_leave(struct shm *s, struct peer *peer)
 {
 	struct peer *group = peer_at(s, peer->group);
-	struct mail *m = group ? group->mail : NULL;
+	struct mail *m = group && is_here(s, group) ? group->mail : NULL;	/* else who has it does so (leave_group()) */
 
 	for (uint32_t k = m ? m->count : 0; k-- > 0;) {
 		struct parcel *c = &m->slot[m->used[k]];
@@ -323,14 +325,15 @@ void fn_shm_mail_end(struct shm *s, struct peer *group)
 
 	while (m->count) {
 		struct parcel *c = &m->slot[m->used[m->count - 1]];
-		uint64_t state = fn_page_state(m->page, index_of(m, c));
+		/* what no image has a page for any more is over */
+		uint64_t state = group->images ? fn_page_state(m->page, index_of(m, c)) : FN_PAGE_OPEN;
 
 		if (fn_page_status(state) >= FN_PAGE_TAKEN) {
 			hand_over(s, group, c, state);
 			continue;
 		}
 		answer(s, group, c, FN_TCP_RST | FN_TCP_ACK);
-		put_slot(m, c);
+		put_slot(m, c, group->images);
 	}
 	/* its number may be another group's, of the same processes */
 	for (uint32_t i = 1; i <= s->peers; i++)
@@ -411,7 +414,7 @@ int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog)
 		return -ENOMEM;
 	memset(m, 0, sizeof(*m));
 	m->page = page;
-	fn_shm_spill_init(&m->spill, page);
+	fn_shm_spill_init(&m->spill, peer->number, page);
 	atomic_store_explicit(&page->group, (uint32_t)number, memory_order_relaxed);
 	m->backlog = backlog;
 	m->told = true;
@@ -420,6 +423,8 @@ int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog)
 		m->free = (uint16_t)i;
 	}
 	peer->mail = m;
+	peer->images = image_of(s);
+	peer->life = ++s->lives;
 	peer->used = true;
 	s->mails++;
 	s->peers = fn_max(s->peers, (uint32_t)number);
@@ -438,6 +443,15 @@ void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id)
 
 /* ---- those who accept ---- */
 
+void fn_shm_accepts_no_more(struct shm *s, struct peer *peer, uint64_t images)
+{
+	peer->accepts &= ~images;
+	if (peer->accepts || !peer->page)
+		return;
+	s->pages--;
+	peer->page = NULL;
+}
+
 void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page)
 {
 	struct shm *s = shm_of(nic);
@@ -445,10 +459,15 @@ void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page)
 
 	if (!peer)
 		return;
-	s->pages += !!page;
-	s->pages -= !!peer->page;
-	peer->page = page;
-	peer->posted = 0;
+	if (page) {
+		s->pages += !peer->page;
+		peer->page = page;
+		peer->posted = 0;
+		peer->accepts = image_of(s);
+		peer->offers_as = atomic_load_explicit(&page->group, memory_order_relaxed);
+		return;
+	}
+	fn_shm_accepts_no_more(s, peer, image_of(s));
 }
 
 bool fn_shm_offering(const struct fn_nic *nic, int number)
@@ -462,7 +481,7 @@ bool fn_shm_offered(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
 
-	return peer && peer->page && fn_page_offered(peer->page);
+	return peer && peer->accepts & image_of(shm_of(nic)) && fn_page_offered(peer->page);
 }
 
 /* The SYN as a packet that has passed IP. */
@@ -519,8 +538,9 @@ int fn_shm_claim(struct fn_nic *nic, int number, uint32_t id, struct fn_offer *o
 	uint64_t state = 0;
 	int i;
 
+	fn_shm_mend(s);
 	s->claims_as = id;
-	i = peer && peer->page ? fn_page_claim(peer->page, id, &slot, &state) : -EAGAIN;
+	i = peer && peer->accepts & image_of(s) ? fn_page_claim(peer->page, id, &slot, &state) : -EAGAIN;
 
 	if (i < 0)
 		return i;

@@ -48,6 +48,8 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 	if (number < 0)
 		return number;
 	peer = s->peer[number];
+	peer->images = image_of(s);
+	peer->life = ++s->lives;
 	peer->used = true;
 	if (pair->copies && !fn_shm_copies_init(s, peer, peer->pool, pair->copies, pair->copies_len)) {
 		peer->used = false;
@@ -75,15 +77,27 @@ void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, si
 	peer->ready = true;
 }
 
+/* What it has claimed is its. Its group's page may be another image's, which does it then. */
+static void leave_group(struct shm *s, struct peer *peer)
+{
+	const struct peer *group = peer->group ? peer_at(s, peer->group) : NULL;
+
+	if (group && !group->dead && !is_here(s, group))
+		return;
+	if (group && !group->dead)
+		fn_shm_mail_leave(s, peer);
+	peer->group = 0;
+}
+
 /* What it held of ours is free; what we were to return needs no return. */
 static void bury(struct shm *s, struct peer *peer)
 {
+	/* of one that no image has, nobody knows whether it still reads: what it has is lost, unless it was copied for it */
+	bool lost = !peer->images && !peer->copies;
 	struct rxbuf *r;
 
 	if (peer->mail)
 		fn_shm_mail_end(s, peer);
-	else if (peer->group)
-		fn_shm_mail_leave(s, peer);
 	peer->dead = true;
 	for (uint32_t i = 0; i < s->made; i++) {
 		struct txbuf *b = &s->txbuf[i];
@@ -93,6 +107,10 @@ static void bury(struct shm *s, struct peer *peer)
 		if (!b->lent || b->peer != peer->number)
 			continue;
 		peer->lent -= b->lent;
+		if (lost) {
+			b->peer = 0;
+			continue;
+		}
 		b->lent = 0;
 		if (b->freed)
 			put_tx(s, b);
@@ -117,7 +135,10 @@ void fn_shm_peer_dead(struct fn_nic *nic, int number)
 	struct shm *s = shm_of(nic);
 	struct peer *peer = peer_at(s, (unsigned)number);
 
-	if (peer && !peer->dead)
+	if (!peer)
+		return;
+	leave_group(s, peer);
+	if (!peer->dead)
 		bury(s, peer);
 }
 
@@ -128,11 +149,78 @@ bool fn_shm_peer_del(struct fn_nic *nic, int number)
 	if (!peer)
 		return true;
 	fn_shm_peer_dead(nic, number);
-	if (peer->held)
+	fn_shm_accepts_no_more(shm_of(nic), peer, image_of(shm_of(nic)));
+	if (peer->held || peer->group || peer->accepts)
 		return false;
-	fn_shm_offers(nic, number, NULL);
+	peer->images = 0;
 	peer->used = false;
 	return true;
+}
+
+/* ---- images ---- */
+
+uint32_t fn_shm_life(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer ? peer->life : 0;
+}
+
+bool fn_shm_is_dead(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return !peer || peer->dead;
+}
+
+uint64_t fn_shm_images(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer ? peer->images : 0;
+}
+
+void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child)
+{
+	struct shm *s = shm_of(nic);
+
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (!peer || !(peer->images & parent))
+			continue;
+		if (peer->mail || !peer->ready) {
+			peer->narrow = true;
+			continue;
+		}
+		peer->images |= child;
+		if (peer->accepts & parent)
+			peer->accepts |= child;
+	}
+}
+
+void fn_shm_image_gone(struct fn_nic *nic, uint64_t image)
+{
+	struct shm *s = shm_of(nic);
+
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (!peer)
+			continue;
+		peer->images &= ~image;
+		fn_shm_accepts_no_more(s, peer, image);
+	}
+}
+
+int fn_shm_orphan(const struct fn_nic *nic, int from)
+{
+	const struct shm *s = shm_of(nic);
+
+	for (uint32_t i = (uint32_t)from; i <= s->peers; i++)
+		if (peer_at(s, i) && !s->peer[i]->images)
+			return (int)i;
+	return 0;
 }
 
 bool fn_shm_broken(const struct fn_nic *nic, int number)
@@ -144,9 +232,10 @@ bool fn_shm_broken(const struct fn_nic *nic, int number)
 
 bool fn_shm_drained(const struct fn_nic *nic, int number)
 {
-	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
 
-	return !peer || !has_ring(peer) || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
+	return !peer || !has_ring(s, peer) || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
 }
 
 uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
@@ -158,9 +247,10 @@ uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
 
 void fn_shm_peer_close(struct fn_nic *nic, int number)
 {
-	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
 
-	if (peer && has_ring(peer))
+	if (peer && has_ring(s, peer))
 		fn_ring_close(&peer->rx);
 }
 
@@ -173,7 +263,7 @@ bool fn_shm_takes(struct fn_nic *nic, int number, size_t len)
 	struct peer *peer = peer_at(s, (unsigned)number);
 	uint32_t bufs = len + DATAGRAM_HEAD > INLINE_MAX ? (uint32_t)(len / nic->tx_payload + 1) : 0;
 
-	if (!peer || !has_ring(peer) || !peer->ready || peer->broken || peer->backlog_len || fn_ring_closed(&peer->tx))
+	if (!peer || !has_ring(s, peer) || !peer->ready || peer->broken || peer->backlog_len || fn_ring_closed(&peer->tx))
 		return false;
 	if (bufs && (peer->lent + bufs > s->bufs / DATAGRAM_SHARE ||
 		     (peer->copies && peer->copies->out + bufs > peer->copies->bufs)))
@@ -183,9 +273,10 @@ bool fn_shm_takes(struct fn_nic *nic, int number, size_t len)
 
 bool fn_shm_untaken(const struct fn_nic *nic, int number)
 {
-	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
 
-	return peer && has_ring(peer) && !fn_ring_closed(&peer->tx) && (peer->backlog_len ||
+	return peer && has_ring(s, peer) && !fn_ring_closed(&peer->tx) && (peer->backlog_len ||
 		peer->tx.head != atomic_load_explicit(&peer->tx.mem->taken, memory_order_relaxed));
 }
 
@@ -209,9 +300,18 @@ bool fn_shm_arm(struct fn_nic *nic)
 	struct shm *s = shm_of(nic);
 
 	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && has_ring(s->peer[i]))
+		if (peer_at(s, i) && has_ring(s, s->peer[i]))
 			fn_ring_arm(&s->peer[i]->rx);
 	return !nic->ops->rx_pending(nic);
+}
+
+void fn_shm_rearm(struct fn_nic *nic, int number)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	if (peer && has_ring(s, peer))
+		fn_ring_arm(&peer->rx);
 }
 
 void fn_shm_disarm(struct fn_nic *nic)
@@ -219,7 +319,7 @@ void fn_shm_disarm(struct fn_nic *nic)
 	struct shm *s = shm_of(nic);
 
 	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && has_ring(s->peer[i]))
+		if (peer_at(s, i) && has_ring(s, s->peer[i]))
 			fn_ring_disarm(&s->peer[i]->rx);
 }
 
@@ -236,7 +336,7 @@ void fn_shm_run_on(struct fn_nic *nic, uint32_t cpu)
 		return;
 	s->cpu = cpu + 1;
 	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && has_ring(s->peer[i]))
+		if (peer_at(s, i) && has_ring(s, s->peer[i]))
 			fn_ring_run_on(&s->peer[i]->rx, s->cpu);
 }
 
@@ -246,5 +346,5 @@ bool fn_shm_beside(const struct fn_nic *nic)
 	const struct peer *peer = s->heard;
 
 	/* the ring that is both is our own */
-	return peer && peer->used && !peer->dead && peer->tx.mem != peer->rx.mem && s->cpu && fn_ring_runs_on(&peer->tx) == s->cpu;
+	return peer && peer->used && has_ring(s, peer) && peer->tx.mem != peer->rx.mem && s->cpu && fn_ring_runs_on(&peer->tx) == s->cpu;
 }

@@ -69,6 +69,7 @@ struct kept {
 struct copies {
 	uint8_t *mem;
 	bool in_page;
+	uint16_t number;	/* the peer's */
 	uint32_t bufs, backed;	/* of them, those with memory behind them */
 	uint32_t made;		/* used at some time */
 	uint32_t out;		/* the peer has them */
@@ -140,11 +141,17 @@ struct peer {
 	struct fn_ring_rx rx;
 	const uint8_t *payload;
 	uint32_t bufs;		/* of its payload memory */
+	uint64_t images;	/* of the process: those that have its memory; what follows here is touched by them only */
+	uint64_t accepts;	/* of them, those to which .page is offered */
+	uint32_t life;		/* counts the peers that have come */
 	uint16_t number;
 	bool used, dead, broken;
 	bool ready;		/* its payload memory is known */
 	bool again;		/* it is to be told ENTRY_AGAIN */
 	bool resend;		/* it has told us so */
+	bool narrow;		/* other images have connections with it: what comes is copied */
+	_Atomic(bool) late;	/* something is due that an image without its memory has met */
+	bool mend;		/* after a death under the lock, ring and page are still to be put right */
 	uint32_t held;		/* buffers of its that we hold or have not returned */
 	uint32_t quota;		/* of .held; beyond it data is copied */
 	uint32_t lent;		/* of ours that it holds, or that wait in .backlog to be copied */
@@ -156,6 +163,7 @@ struct peer {
 	uint32_t id;
 	struct fn_page *page;	/* it offers connections to us there; NULL: no */
 	uint32_t posted;	/* of the page's, what we have seen */
+	uint32_t offers_as;	/* and the number of the group to which it does */
 	struct rxbuf *returns;
 	struct kept *backlog;	/* BACKLOG of them, made when first needed */
 	uint32_t backlog_head, backlog_len;
@@ -175,6 +183,8 @@ struct shm {
 	struct rxbuf *answers;	/* resets that dead peers would have sent */
 	uint32_t backlogs;	/* peers whose backlog is not empty */
 	uint32_t peers;		/* highest number in use */
+	uint32_t lives;		/* peers that have come */
+	bool mends;		/* some peer is still to be put right (.mend) */
 	uint32_t turn;		/* the peer that is asked first */
 	uint32_t cpu;		/* ours, plus 1 */
 	struct peer *heard;	/* who sent last */
@@ -207,25 +217,48 @@ fn_inline void note_left(struct shm *s)
 	s->nic.tx_left = ((int64_t)s->bufs - s->bufs / 16 - s->used) * FN_SHM_BUF;
 }
 
-/* Is there a process at the other end of a ring? */
-fn_inline bool has_ring(const struct peer *peer) { return !peer->dead && !peer->mail; }
+/* The image that runs this: a bit. */
+fn_inline uint64_t image_of(const struct shm *s) { return s->conf.image ? *s->conf.image : 1; }
 
-fn_inline bool has_offers(const struct peer *peer)
+/* Has this image the peer's memory? */
+fn_inline bool is_here(const struct shm *s, const struct peer *peer) { return peer->images & image_of(s); }
+
+/* Is there a process at the other end of a ring? */
+fn_inline bool is_ring(const struct peer *peer) { return !peer->dead && !peer->mail; }
+
+/* And have we it? */
+fn_inline bool has_ring(const struct shm *s, const struct peer *peer)
 {
-	return peer->page && atomic_load_explicit(&peer->page->posted, memory_order_relaxed) != peer->posted;
+	return is_ring(peer) && is_here(s, peer);
 }
 
-void fn_shm_unspill(struct txbuf *b);
+/* .page is read first: without the lock, this may be about to be another peer, which has other images */
+fn_inline bool has_offers(const struct shm *s, const struct peer *peer)
+{
+	struct fn_page *page = *(struct fn_page *const volatile *)&peer->page;
+
+	atomic_signal_fence(memory_order_seq_cst);
+	return page && peer->accepts & image_of(s) && atomic_load_explicit(&page->posted, memory_order_relaxed) != peer->posted;
+}
+
+void fn_shm_unspill(struct shm *s, struct txbuf *b);
 
 fn_inline void put_tx(struct shm *s, struct txbuf *b)
 {
 	if (fn_unlikely(b->spill))
-		fn_shm_unspill(b);
+		fn_shm_unspill(s, b);
 	((struct fn_note *)b->p.buf)->len = 0;
 	b->next = s->free_tx;
 	s->free_tx = b;
 	s->used--;
 	note_left(s);
+}
+
+/* Who has the peer's memory is to run. */
+fn_inline void summon(struct shm *s, const struct peer *peer)
+{
+	if (s->conf.ring)
+		s->conf.ring(s->conf.ctx, peer->number);
 }
 
 fn_inline void touch(struct shm *s, const struct peer *peer)
@@ -252,7 +285,7 @@ struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint
 /* fn_nic_ops.spill; and b's copy is not needed any more (also declared above) */
 bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p);
 /* The page's room for what its slots have none for; all of it is free. */
-void fn_shm_spill_init(struct copies *c, struct fn_page *page);
+void fn_shm_spill_init(struct copies *c, uint16_t number, struct fn_page *page);
 
 /* A buffer that the peer sees and is never sent. NULL: there is none. */
 uint8_t *fn_shm_copy_table(struct shm *s, struct peer *peer);
@@ -341,6 +374,15 @@ void fn_shm_mail_end(struct shm *s, struct peer *group);
 /* After a death under the lock: what we know of our slots, anew; and, in a peer's page, what was being claimed is done. */
 void fn_shm_mail_recover(struct shm *s, struct peer *group);
 void fn_shm_page_recover(struct shm *s, struct peer *peer);
+/* Whoever got the lock then had not the memory of these; we have: before anything of it is used. */
+void fn_shm_mend_slow(struct shm *s);
+fn_inline void fn_shm_mend(struct shm *s)
+{
+	if (fn_unlikely(s->mends))
+		fn_shm_mend_slow(s);
+}
+/* Peer `peer` offers nothing to these images any more. */
+void fn_shm_accepts_no_more(struct shm *s, struct peer *peer, uint64_t images);
 /* Process `peer` is about to be: what it has claimed is its. */
 void fn_shm_mail_leave(struct shm *s, struct peer *peer);
 

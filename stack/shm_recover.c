@@ -10,11 +10,12 @@
 
 /* ---- what was being done ---- */
 
-static bool has_happened(const struct step *step, const struct peer *peer)
+/* What only a ring could tell that is another image's is taken as done: at worst a buffer stays the peer's until it ends. */
+static bool has_happened(const struct shm *s, const struct step *step, const struct peer *peer)
 {
 	if (step->what == STEP_TAKE || step->what == STEP_BACK)
 		return peer->rx.pos != step->pos;
-	return peer->tx.head != step->pos || (!step->flush && peer->backlog_len != step->kept);
+	return !is_here(s, peer) || peer->tx.head != step->pos || (!step->flush && peer->backlog_len != step->kept);
 }
 
 static void finish_tx(struct shm *s, const struct step *step, const struct peer *peer, bool happened)
@@ -50,8 +51,8 @@ static void finish_step(struct shm *s)
 	struct peer *peer = peer_at(s, step->peer);
 	bool happened;
 
-	if (step->what && peer && has_ring(peer)) {
-		happened = has_happened(step, peer);
+	if (step->what && peer && is_ring(peer)) {
+		happened = has_happened(s, step, peer);
 		if (step->what == STEP_TAKE || step->what == STEP_RETURN)
 			finish_rx(step, happened);
 		else
@@ -86,20 +87,61 @@ static void drop_backlog(struct shm *s, struct peer *peer)
 	}
 }
 
+/* What lies in the memory that the peer shares with us, which is here. */
+static void settle_shared(struct shm *s, struct peer *peer)
+{
+	if (peer->page && peer->accepts & image_of(s))
+		fn_shm_page_recover(s, peer);
+	if (peer->mail && !peer->dead)
+		fn_shm_mail_recover(s, peer);
+	if (!peer->used || !has_ring(s, peer))
+		return;
+	fn_ring_tell_again(&peer->rx);
+	touch(s, peer);
+}
+
 static void settle_peer(struct shm *s, struct peer *peer)
 {
 	peer->lent = peer->held = 0;
 	peer->returns = NULL;
-	if (peer->page)
-		fn_shm_page_recover(s, peer);
-	if (peer->mail && !peer->dead)
-		fn_shm_mail_recover(s, peer);
-	if (!peer->used || !has_ring(peer))
-		return;
-	drop_backlog(s, peer);
-	fn_ring_tell_again(&peer->rx);
-	touch(s, peer);
-	peer->again = true;
+	if (peer->used && is_ring(peer)) {
+		drop_backlog(s, peer);
+		peer->again = true;
+	}
+	if (is_here(s, peer)) {
+		settle_shared(s, peer);
+	} else if (peer->used) {
+		peer->mend = s->mends = true;
+		summon(s, peer);
+	}
+}
+
+static void settle_copies(struct shm *s, struct peer *peer)
+{
+	if (peer->used && !peer->dead && (peer->mail || peer->copies))
+		fn_shm_copies_recover(s, peer->mail ? &peer->mail->spill : peer->copies);
+}
+
+void fn_shm_mend_slow(struct shm *s)
+{
+	bool more = false;
+
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (!peer || !peer->mend)
+			continue;
+		if (!is_here(s, peer)) {
+			more = true;
+			continue;
+		}
+		if (has_ring(s, peer))
+			fn_ring_put_again(&peer->tx);
+		settle_shared(s, peer);
+		settle_copies(s, peer);
+		peer->mend = false;
+	}
+	s->mends = more;
 }
 
 /* ---- buffers ---- */
@@ -119,7 +161,7 @@ static void settle_txbuf(struct shm *s, struct txbuf *b, uint8_t *mem)
 	if (is_table(s, mem))
 		return;
 	/* what a stranger is sent it has a copy of */
-	if (!peer || !has_ring(peer) || peer->copies)
+	if (!peer || !is_ring(peer) || peer->copies)
 		b->lent = 0;
 	else
 		peer->lent += b->lent;
@@ -183,7 +225,7 @@ void fn_shm_reclaim(struct fn_nic *nic)
 	s->answers = NULL;
 	s->burst_len = 0;
 	for (uint32_t i = 1; i <= s->peers; i++)
-		if (peer_at(s, i) && s->peer[i]->used && has_ring(s->peer[i]))
+		if (peer_at(s, i) && s->peer[i]->used && has_ring(s, s->peer[i]))
 			fn_ring_put_again(&s->peer[i]->tx);
 	finish_step(s);
 	s->mails = s->pages = s->backlogs = 0;
@@ -201,7 +243,7 @@ void fn_shm_reclaim(struct fn_nic *nic)
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		struct peer *peer = peer_at(s, i);
 
-		if (peer && peer->used && !peer->dead && (peer->mail || peer->copies))
-			fn_shm_copies_recover(s, peer->mail ? &peer->mail->spill : peer->copies);
+		if (peer && is_here(s, peer))
+			settle_copies(s, peer);
 	}
 }

@@ -146,6 +146,8 @@ void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
 /* The same for one connection, of a process that has ended before. */
 void fn_tcp_conn_gone(struct fn_sock *sk);
+/* Deadlines that were met while nothing could be sent to it (fn_nic_ops.absent) are kept now. */
+void fn_tcp_peer_late(struct fn_stack *st, uint16_t peer);
 /* A connection's far end is another number of the fabric's now. */
 void fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint16_t peer);
 /* Does any connection still name it? Its number must not become another's before. */

@@ -88,6 +88,16 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer)
 		fn_tcp_end_burst(st);
 }
 
+void fn_tcp_peer_late(struct fn_stack *st, uint16_t peer)
+{
+	for (uint32_t i = 1; i < st->tcp_pool.made; i++) {
+		struct fn_sock *sk = fn_pool_at(&st->tcp_pool, i);
+
+		if (is_its(sk, peer) && !fn_timer_armed(&fn_tcp_sk(sk)->timer))
+			fn_tcp_timer(&fn_tcp_sk(sk)->timer, st->now);
+	}
+}
+
 #define SYNCED		(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_FIN_WAIT2 | \
 			 1u << FN_TCP_CLOSE_WAIT | 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
 

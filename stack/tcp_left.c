@@ -15,7 +15,8 @@ void fn_tcp_told_close(struct fn_tcp *tp)
 {
 	if (!tp->told)
 		return;
-	tp->told->ends.peer = 0;
+	if (tp->path.nic->ops->has(tp->path.nic, tp->sk.remote.peer))
+		tp->told->ends.peer = 0;
 	tp->told = NULL;
 }
 

@@ -333,6 +333,10 @@ void fn_tcp_timer(struct fn_timer *t, uint64_t now)
 	struct fn_tcp *tp = fn_container_of(t, struct fn_tcp, timer);
 	uint64_t next = FN_NEVER;
 
+	/* without a timer until then: its deadlines stay, and are over */
+	if (fn_unlikely(tp->sk.remote.peer) && tp->path.nic && tp->path.nic->ops->absent &&
+	    tp->path.nic->ops->absent(tp->path.nic, tp->sk.remote.peer))
+		return;
 	fn_tcp_busy(tp);
 	if (is_due(tp, FN_DUE_ACK, now))
 		ack_expired(tp);

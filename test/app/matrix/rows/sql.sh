@@ -14,7 +14,6 @@ postgres_at()	# postgres_at HOW DIR: HOW is serve or peer_serve
 }
 
 slow
-known postgres fabric "sometimes all on the kernel: processes that share a stack by fork meet nobody new"
 row postgres "PostgreSQL: initdb, fork per connection; pgbench from the other side, also with -C; cancel, COPY" initdb pgbench psql
 postgres()
 {
@@ -32,7 +31,6 @@ postgres()
 }
 
 slow
-known psql fabric "sometimes all on the kernel: processes that share a stack by fork meet nobody new"
 row psql "psql and pgbench as clients" initdb pgbench psql
 psql()
 {

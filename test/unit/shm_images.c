@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A stack that two process images share, each with peers that the other has not got: image 1 has B. While image 2 runs, B's
+ * memory is not there, so that whoever touches it dies.
+ */
+#include <criterion/criterion.h>
+#include <sys/mman.h>
+
+#include "fixture.h"
+#include "shm_fixture.h"
+#include "stack/net.h"
+#include "stack/nic_shm.h"
+#include "stack/tcp.h"
+
+#define LOOPBACK	fn_be32(0x7f000001)
+#define PORT		fn_be16(8080)
+#define PAYLOAD		(4u << 20)
+#define SLOTS		256
+
+struct side {
+	struct fn_arena *arena;
+	struct fn_stack *st;
+	struct fn_nic *nic;
+	uint8_t *payload;
+	int peer;
+};
+
+static struct side A, B;
+static uint8_t *ring;		/* both */
+static size_t ring_size;
+static uint64_t now = 1000 * FN_NSEC, image = 1;
+static unsigned rung, late;
+
+static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
+{
+}
+
+static void on_ring(void *ctx, int number)
+{
+	rung++;
+}
+
+static void on_late(void *ctx, int number)
+{
+	late++;
+	fn_tcp_peer_late(A.st, (uint16_t)number);
+}
+
+static void *memory(size_t size)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(mem, MAP_FAILED);
+	return mem;
+}
+
+static void make(struct side *s, unsigned seed)
+{
+	static const struct fn_stack_ops ops = { .ready = on_ready };
+	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
+	struct fn_stack_conf sc;
+
+	if (s == &A) {
+		conf.image = &image;
+		conf.ring = on_ring;
+		conf.late = on_late;
+	}
+	fn_stack_conf_init(&sc);
+	sc.seed[0] = (uint8_t)seed;
+	s->arena = test_arena(32u << 20);
+	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
+	conf.payload = s->payload = memory(PAYLOAD);
+	s->nic = fn_shm_create(s->arena, &conf);
+	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
+}
+
+static void meet(struct side *s, void *tx, void *rx, const struct side *other)
+{
+	struct fn_shm_pair pair = { .tx = tx, .rx = rx, .tx_slots = SLOTS, .rx_slots = SLOTS, .payload = other->payload,
+		.payload_len = PAYLOAD };
+
+	s->peer = fn_shm_peer_add(s->nic, &pair);
+	cr_assert_gt(s->peer, 0);
+}
+
+static void setup(void)
+{
+	ring_size = (fn_ring_size(SLOTS) + 4095) & ~4095ul;
+	ring = memory(2 * ring_size);
+	make(&A, 1);
+	make(&B, 2);
+	meet(&A, ring, ring + ring_size, &B);
+	meet(&B, ring + ring_size, ring, &A);
+}
+
+static void teardown(void)
+{
+	munmap(ring, 2 * ring_size);
+	munmap(A.payload, PAYLOAD);
+	munmap(B.payload, PAYLOAD);
+	free(A.arena);
+	free(B.arena);
+}
+
+TestSuite(shm_images, .init = setup, .fini = teardown);
+
+/* From now on A's stack is run by that image. */
+static void run_as(uint64_t bit)
+{
+	int prot = fn_shm_images(A.nic, A.peer) & bit ? PROT_READ | PROT_WRITE : PROT_NONE;
+
+	image = bit;
+	mprotect(ring, 2 * ring_size, prot);
+	mprotect(B.payload, PAYLOAD, prot);
+}
+
+/* Image 2 runs A's stack for a while, and B does not run. */
+static void meanwhile(uint64_t ns)
+{
+	uint64_t end = now + ns;
+
+	run_as(2);
+	for (; now < end; now += FN_MSEC) {
+		fn_stack_poll(A.st, now);
+		fn_shm_arm(A.nic);
+		fn_shm_disarm(A.nic);
+		fn_shm_run_on(A.nic, now / FN_MSEC % 8);
+		cr_assert_not(fn_shm_beside(A.nic));
+		cr_assert_not(A.nic->ops->rx_pending(A.nic));
+	}
+	run_as(1);
+}
+
+static void settle(void)
+{
+	for (unsigned idle = 0, rounds = 0; idle < 2; rounds++) {
+		cr_assert_lt(rounds, 100000u);
+		idle = fn_stack_poll(A.st, now) + fn_stack_poll(B.st, now) ? 0 : idle + 1;
+	}
+}
+
+static void pair_up(struct fn_sock **a, struct fn_sock **b)
+{
+	struct fn_sock *l = fn_sock_open(B.st, FN_SOCK_TCP, &B);
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT }, to = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)A.peer };
+
+	cr_assert(!fn_sock_bind(l, &ep) && !fn_tcp_listen(l, 16));
+	*a = fn_sock_open(A.st, FN_SOCK_TCP, &A);
+	cr_assert_eq(fn_sock_connect(*a, &to), -EINPROGRESS);
+	settle();
+	*b = fn_tcp_accept(l, &B);
+	cr_assert_not_null(*b);
+	fn_sock_close(l);
+}
+
+static size_t drain(struct fn_sock *sk)
+{
+	static uint8_t buf[65536];
+	size_t got = 0;
+
+	for (ssize_t n; (n = get(sk, buf, sizeof(buf))) > 0; got += (size_t)n)
+		settle();
+	return got;
+}
+
+Test(shm_images, what_comes_waits_for_the_image_that_has_the_peer)
+{
+	static uint8_t data[20000];
+	struct fn_sock *a, *b;
+
+	pair_up(&a, &b);
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	fn_stack_poll(B.st, now);
+	meanwhile(FN_NSEC);
+	cr_assert_eq(get(a, data, 1), -EAGAIN);
+	settle();
+	cr_assert_eq(drain(a), sizeof(data));
+}
+
+Test(shm_images, what_another_image_sends_is_kept)
+{
+	struct fn_sock *a, *b;
+	char buf[100];
+
+	pair_up(&a, &b);
+	run_as(2);
+	cr_assert_eq(give(a, "from afar", 9), 9);
+	fn_sock_close(a);
+	fn_stack_flush(A.st);
+	meanwhile(FN_NSEC);
+	cr_expect_gt(rung, 0);
+	settle();
+	cr_assert_eq(get(b, buf, sizeof(buf)), 9);
+	cr_assert_eq(get(b, buf, sizeof(buf)), 0);
+	fn_sock_close(b);
+	settle();
+	cr_expect_eq(A.st->tcp_pool.used, 0);
+}
+
+/* B does not read: probes are due again and again. */
+Test(shm_images, what_is_due_waits_for_the_image_that_has_the_peer)
+{
+	static uint8_t data[4 << 20];
+	struct fn_sock *a, *b;
+	size_t sent = 0, got = 0;
+	ssize_t n;
+
+	pair_up(&a, &b);
+	while ((n = give(a, data, sizeof(data))) > 0) {
+		sent += (size_t)n;
+		settle();
+	}
+	meanwhile(600 * FN_NSEC);
+	cr_expect_gt(rung, 0);
+	cr_expect_eq(late, 0);
+	cr_assert_eq(a->tcp_state, FN_TCP_ESTABLISHED);
+	for (unsigned i = 0; i < 10000 && got < sent; i++) {
+		settle();
+		got += drain(b);
+		now += 10 * FN_MSEC;
+	}
+	cr_expect_eq(got, sent, "%zu of %zu", got, sent);
+	cr_expect_gt(late, 0);
+}
+
+/* Image 2 is forked from 1, and has what 1 has; then 1 goes. */
+Test(shm_images, a_child_has_its_parents_peers)
+{
+	struct fn_sock *a, *b;
+	char buf[100];
+
+	pair_up(&a, &b);
+	fn_shm_image_born(A.nic, 1, 2);
+	cr_assert_eq(fn_shm_images(A.nic, A.peer), 3);
+	fn_shm_image_gone(A.nic, 1);
+	cr_assert_eq(fn_shm_orphan(A.nic, 1), 0);
+	run_as(2);
+	cr_assert_eq(give(a, "still here", 10), 10);
+	settle();
+	cr_assert_eq(get(b, buf, sizeof(buf)), 10);
+}
+
+/* What it has been sent must not be overwritten: it may read on, and nobody hears of it any more. */
+Test(shm_images, the_last_image_of_a_peer_dies)
+{
+	static uint8_t data[20000];
+	struct fn_sock *a, *b;
+	uint32_t lent;
+
+	pair_up(&a, &b);
+	cr_assert_eq(give(a, data, sizeof(data)), sizeof(data));
+	fn_stack_flush(A.st);
+	lent = fn_shm_lent(A.nic, A.peer);
+	cr_assert_gt(lent, 0);
+	fn_shm_image_gone(A.nic, 1);
+	run_as(2);
+	cr_assert_eq(fn_shm_orphan(A.nic, 1), A.peer);
+	fn_shm_peer_dead(A.nic, A.peer);
+	fn_tcp_peer_gone(A.st, (uint16_t)A.peer);
+	fn_stack_poll(A.st, now);
+	fn_sock_close(a);
+	fn_stack_poll(A.st, now);
+	cr_expect_eq(A.st->tcp_pool.used, 0);
+	cr_expect(fn_shm_peer_del(A.nic, A.peer));
+	cr_expect_eq(fn_shm_orphan(A.nic, 1), 0);
+	cr_expect_geq(fn_shm_outstanding(A.nic), lent);
+}
