@@ -231,6 +231,16 @@ void fn_peer_take_left(const struct peer *p)
 	}
 }
 
+/* All that has come of p is read. */
+static void tell_liar(const struct peer *p)
+{
+	if (!fn_shm_broken(fn_fabric.nic, p->number))
+		return;
+	fn_log_limited(FN_LOG_WARNING, "a process of user %u wrote what cannot be into its channel; its connections end",
+		       (unsigned)p->uid);
+	fn_engine.st->stats.fabric_refused++;
+}
+
 /* What a liar goes on publishing is not taken. */
 void fn_peer_bury(struct peer *p)
 {
@@ -255,8 +265,10 @@ void fn_peer_bury(struct peer *p)
 	for (unsigned i = 0; i < FN_PEER_SLOTS && !fn_shm_drained(fn_fabric.nic, p->number); i++)
 		fn_stack_poll(st, st->now);
 	fn_dgram_gone(p);
-	if (!buried)
+	if (!buried) {
+		tell_liar(p);
 		fn_peer_take_left(p);
+	}
 	fn_shm_peer_dead(fn_fabric.nic, p->number);
 	if (!buried)
 		fn_tcp_peer_gone(st, (uint16_t)p->number);
@@ -294,12 +306,8 @@ void fn_fabric_tick(uint64_t now)
 		/* another image has been quicker */
 		if (p->number > 0 && p->state != FN_PEER_GONE && (!lives(p) || fn_shm_is_dead(fn_fabric.nic, p->number)))
 			fn_peer_bury(p);
-		if (p->number > 0 && p->state != FN_PEER_GONE && fn_shm_broken(fn_fabric.nic, p->number)) {
-			fn_log_limited(FN_LOG_WARNING, "a process of user %u wrote what cannot be into its channel; its connections end",
-				       (unsigned)p->uid);
-			fn_engine.st->stats.fabric_refused++;
+		if (p->number > 0 && p->state != FN_PEER_GONE && fn_shm_broken(fn_fabric.nic, p->number))
 			fn_peer_bury(p);
-		}
 		if (said_too_little(p, now)) {
 			fn_engine.st->stats.fabric_refused++;
 			fn_peer_bury(p);
