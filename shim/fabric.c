@@ -33,7 +33,6 @@
 #define BOARD_MARK	0x20000
 #define RENDEZVOUS_MARK	0x10000		/* marks below it are places in peers[] */
 #define TICK_NS		(10 * FN_MSEC)
-#define SINGLE_ASKS	7		/* of two listeners the same one is named to all in 1 of 128 cases */
 #define GREET_NS	(10 * FN_NSEC)
 
 static struct peer peers[FN_SHM_PEERS];
@@ -616,6 +615,14 @@ bool fn_fabric_start(struct fn_stack *st)
 
 /* ---- meeting ---- */
 
+struct peer *fn_peer_self(void)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (peers[i].self)
+			return &peers[i];
+	return NULL;
+}
+
 /* A stack reaches itself by a channel whose one ring is both. */
 int fn_fabric_self(void)
 {
@@ -625,9 +632,9 @@ int fn_fabric_self(void)
 				    .payload_len = fn_config.fabric_memory & ~4095ul };
 	void *mem;
 
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].self)
-			return peers[i].number;
+	p = fn_peer_self();
+	if (p)
+		return p->number;
 	mem = (void *)fn_sys(SYS_mmap, NULL, fn_peer_ring_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	p = (unsigned long)mem > -4096ul ? NULL : fn_peer_new(FN_PEER_UP, -1);
 	if (!p)
@@ -640,73 +647,6 @@ int fn_fabric_self(void)
 	if (number > 0)
 		fn_peer_numbered(p, number);
 	return number;
-}
-
-/* Some number of a file of ours; -1: it has none any more. */
-static int number_of(const struct fn_file *f)
-{
-	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
-		if (fn_fdtable.file[fd] == f)
-			return (int)fd;
-	return -1;
-}
-
-/* Does the kernel name the same listener to whoever asks? Of several (SO_REUSEPORT) each connect is to have its own. */
-static bool is_single(const struct fn_known *known, const struct fn_rendezvous *at)
-{
-	struct fn_rendezvous again;
-
-	for (unsigned i = 0; i < SINGLE_ASKS; i++)
-		if (fn_rendezvous_find(known->ip4, known->port, &again) < 0 || again.cookie != at->cookie)
-			return false;
-	return true;
-}
-
-/* The answer is kept for the next connects. */
-static void note(const struct fn_known *known, int number)
-{
-	fn_engine_lock();
-	if (by_number[number])
-		fn_known_note(known, number, by_number[number]->page);
-	fn_engine_unlock();
-}
-
-/* Whoever of us accepts from sk has the peer that we are to ourselves. */
-static bool is_ours(const struct fn_sock *sk)
-{
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].self && lives(&peers[i]))
-			return !(sk->images & ~fn_shm_images(fn_fabric.nic, peers[i].number));
-	return sk->images == fn_engine.mine;
-}
-
-/* The listener is this image's, and no other image's as far as can be known: its number, or that of the peer that we are
- * to ourselves. 0: neither. */
-static int own(const struct fn_rendezvous *at, const struct fn_known *known)
-{
-	bool forked = false;
-	struct fn_file *f;
-	int fd = -1, ret = 0;
-
-	fn_engine_lock();
-	f = fn_rendezvous_own(at->cookie, &forked);
-	if (f && !f->sk && !forked)
-		fd = number_of(f);
-	if (fd >= 0)
-		fn_file_hold(f);
-	fn_engine_unlock();
-	if (fd >= 0) {
-		fn_listen_attach(f, fd);
-		fn_file_put(f);
-	}
-	fn_engine_lock();
-	f = fn_rendezvous_own(at->cookie, &forked);
-	if (f && f->sk && is_ours(f->sk))
-		ret = fn_fabric_self();
-	if (ret > 0)
-		fn_known_note(known, ret, NULL);
-	fn_engine_unlock();
-	return ret;
 }
 
 int fn_peer_greet(struct peer *p)
@@ -734,65 +674,6 @@ int fn_peer_greet(struct peer *p)
 		fn_fd_internal_close(payload);
 	fn_fd_internal_close(fd);
 	return ret;
-}
-
-static int meet(struct fn_rendezvous *at)
-{
-	int sock = fn_rendezvous_connect(at), ret;
-
-	if (sock < 0)
-		return sock == -ECONNREFUSED ? 0 : sock;
-	if (!fn_engine_start() || !fn_fabric.nic) {
-		fn_fd_internal_close(sock);
-		return -ENOMEM;
-	}
-	fn_engine_lock();
-	ret = fn_group_meet(at, sock);
-	fn_engine_unlock();
-	return ret;
-}
-
-/* The number of the listener at `at`, if it has been met, and is kept for the next connects to it unless another user's. */
-static int met(struct fn_rendezvous *at, const struct fn_known *known)
-{
-	int ret;
-
-	if (!fn_engine.fabric)
-		return 0;
-	fn_engine_lock();
-	ret = fn_group_known(at);
-	fn_engine_unlock();
-	if (ret > 0 && at->uid == fn_uid_own() && is_single(known, at))
-		note(known, ret);
-	return ret;
-}
-
-int fn_fabric_reach(uint32_t ip4, uint16_t port)
-{
-	struct fn_known known;
-	struct fn_rendezvous at;
-	uint64_t now;
-	int ret;
-
-	if (!fn_config.fabric)
-		return 0;
-	if (fn_fabric.closed)
-		return fn_fabric.closed;
-	now = fn_now();
-	fn_engine_lock();
-	if (now >= fn_engine.side_due)	/* who has hung up? */
-		fn_dual_check(now);
-	ret = fn_known_find(ip4, port, now, &known);
-	fn_engine_unlock();
-	if (ret)
-		return ret;
-	ret = fn_rendezvous_find(ip4, port, &at);
-	if (ret < 0)
-		return ret == -ENOENT ? 0 : ret;
-	ret = own(&at, &known);
-	if (!ret)
-		ret = met(&at, &known);
-	return ret ? ret : meet(&at);
 }
 
 /* ---- listeners ---- */

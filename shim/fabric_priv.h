@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between fabric.c and group.c: the table of peers. Everything here with the engine's lock held. */
+/* Between the files of the fabric: the table of peers. Everything here with the engine's lock held. */
 #ifndef FN_FABRIC_PRIV_H
 #define FN_FABRIC_PRIV_H
 
@@ -76,7 +76,9 @@ void fn_peer_numbered(struct peer *p, int number);
 int fn_peer_greet(struct peer *p);
 /* p, which we have called, has answered with its payload memory fd: it is up. False: it cannot be. */
 bool fn_peer_join_called(struct peer *p, int fd);
-/* The number of the peer that we are to ourselves; -errno. */
+/* The peer that we are to ourselves; NULL: there is none yet. */
+struct peer *fn_peer_self(void);
+/* Its number; it is made when there is none; -errno. */
 int fn_fabric_self(void);
 /* It is gone: all that it published is taken, then its connections end. */
 void fn_peer_bury(struct peer *p);
