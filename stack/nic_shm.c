@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#include "wire.h"
-
 /* ---- buffers to send from ---- */
 
 /* A step at a time, half of what there is: 64 buffers, 256 KiB, at least. */
@@ -138,34 +136,6 @@ struct rxbuf *fn_shm_rx_make(struct shm *s, enum rx_kind kind, size_t mem)
 	atomic_signal_fence(memory_order_seq_cst);
 	s->all_rx = r;
 	return r;
-}
-
-static struct rxbuf *get_rx(struct shm *s, bool mem)
-{
-	struct rxbuf **list = mem ? &s->free_head : &s->free_frag, *r = *list;
-
-	if (fn_likely(r != NULL))
-		*list = r->next;
-	else
-		r = fn_shm_rx_make(s, mem ? RX_HEAD : RX_FRAG, mem ? RX_MEM : 0);
-	return r;
-}
-
-/* The fields of a received descriptor; `data` has room for an Ethernet header in front. */
-static struct fn_pkt *head_pkt(struct shm *s, const struct peer *peer, struct rxbuf *r, uint8_t *data, uint32_t len)
-{
-	struct fn_pkt *p = &r->p;
-
-	data -= FN_ETHER_LEN;
-	memcpy(data, s->nic.mac, 6);
-	memset(data + 6, 0, 6);
-	memcpy(data + 12, &(uint16_t){ fn_be16(FN_ETHER_TYPE_IP4) }, 2);
-	fn_pkt_init(p, &s->nic, r->mem, RX_MEM, data, len + FN_ETHER_LEN);
-	p->flags = FN_PKT_IP_CSUM_OK | FN_PKT_L4_CSUM_OK;
-	p->peer = peer->number;
-	p->priv = r;
-	r->peer = NULL;
-	return p;
 }
 
 /* ---- transmit ---- */
@@ -328,27 +298,6 @@ static struct peer *dst_peer(const struct shm *s, const struct fn_pkt *p)
 	return peer_at(s, (unsigned)mac[4] << 8 | mac[5]);
 }
 
-void fn_shm_answer(struct shm *s, const struct peer *peer, const void *ip, uint32_t len)
-{
-	struct rxbuf *r = get_rx(s, true);
-
-	if (!r)
-		return;
-	memcpy(r->mem + 16, ip, len);
-	head_pkt(s, peer, r, r->mem + 16, len);
-	r->next = s->answers;
-	s->answers = r;
-}
-
-/* What the dead peer's kernel would say comes in with the next burst. */
-static fn_cold void answer(struct shm *s, const struct peer *peer, const struct fn_pkt *p)
-{
-	uint8_t ip[FN_SHM_RESET_LEN];
-
-	if (fn_shm_reset(p, ip))
-		fn_shm_answer(s, peer, ip, sizeof(ip));
-}
-
 static void send_one(struct shm *s, struct fn_pkt *p)
 {
 	struct peer *peer = dst_peer(s, p);
@@ -371,7 +320,7 @@ static void send_one(struct shm *s, struct fn_pkt *p)
 	else if (fn_likely(peer && !peer->dead && !peer->broken))
 		sent = p->pkt_len - FN_ETHER_LEN <= INLINE_MAX ? send_inline(s, peer, p) : send_lent(s, peer, p);
 	else if (peer)
-		answer(s, peer, p);
+		fn_shm_answer_for(s, peer, p);
 	if (fn_likely(sent)) {
 		s->nic.stats.tx_packets++;
 		s->nic.stats.tx_bytes += p->pkt_len;
@@ -425,7 +374,7 @@ static bool shm_full(const struct fn_nic *nic, const struct fn_pkt *p)
 
 struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct place *at)
 {
-	struct rxbuf *r = get_rx(s, false);
+	struct rxbuf *r = rx_get(s, false);
 	struct fn_pkt *copy;
 	uint8_t *buf;
 
@@ -489,7 +438,7 @@ static struct fn_pkt *take_frame(struct shm *s, struct peer *peer, struct rxbuf 
 	for (unsigned i = 0; i < n; i++)
 		if (!fn_shm_place_ok(peer->bufs, &place[i]))
 			return bad_entry(s, peer, r);
-	p = head_pkt(s, peer, r, body + skip, head->len - skip);
+	p = rx_head(s, peer, r, body + skip, head->len - skip);
 	if (fn_likely(!n) || add_places(s, peer, p, place, n))
 		return p;
 	s->nic.stats.rx_missed++;
@@ -557,7 +506,7 @@ static struct fn_pkt *next_frame(struct shm *s, struct peer *peer)
 	int len;
 
 	while (!peer->broken && fn_ring_pending(&peer->rx)) {
-		r = get_rx(s, true);
+		r = rx_get(s, true);
 		if (!r)
 			return NULL;	/* it waits in the ring: back-pressure */
 		r->peer = NULL;
@@ -611,20 +560,6 @@ static fn_cold void tell_again(struct shm *s, struct peer *peer)
 	fn_ring_put(&peer->tx, ENTRY_AGAIN, 0, NULL, 0);
 	peer->again = false;
 	touch(s, peer);
-}
-
-static fn_cold void resend(struct shm *s)
-{
-	s->resends = false;
-	for (uint32_t i = 1; i <= s->peers; i++) {
-		struct peer *peer = peer_at(s, i);
-
-		if (!peer || !peer->resend)
-			continue;
-		peer->resend = false;
-		if (s->conf.again && !peer->dead)
-			s->conf.again(s->conf.ctx, (int)i);
-	}
 }
 
 static fn_cold void run_late(struct shm *s, struct peer *peer)
@@ -683,38 +618,6 @@ static void look_at_pages(struct shm *s)
 	}
 }
 
-/* What is said in a peer's place is heard by the images that would hear itself. */
-static bool is_heard(const struct shm *s, const struct rxbuf *r)
-{
-	const struct peer *peer = peer_at(s, r->p.peer);
-
-	return !peer || peer->dead || is_here(s, peer);
-}
-
-static fn_cold uint16_t rx_answers(struct shm *s, struct fn_pkt **burst, uint16_t n)
-{
-	struct rxbuf **link = &s->answers, *r;
-	uint16_t got = 0;
-
-	while ((r = *link) && got < n) {
-		if (!is_heard(s, r)) {
-			link = &r->next;
-			continue;
-		}
-		*link = r->next;
-		burst[got++] = &r->p;
-	}
-	return got;
-}
-
-static bool has_answers(const struct shm *s)
-{
-	for (const struct rxbuf *r = s->answers; r; r = r->next)
-		if (is_heard(s, r))
-			return true;
-	return false;
-}
-
 /* The peers in turn, beginning with another one each time: none starves the others. How many there are in the burst then. */
 static uint16_t rx_rings(struct shm *s, struct fn_pkt **burst, uint16_t got, uint16_t n)
 {
@@ -734,7 +637,7 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 
 	fn_shm_mend(s);
 	if (fn_unlikely(s->answers != NULL))
-		got = rx_answers(s, burst, n);
+		got = fn_shm_rx_answers(s, burst, n);
 	s->burst = burst;
 	s->burst_len = got;
 	/* who has been introduced just now may have said something before: it is there for whoever looks */
@@ -746,7 +649,7 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	} while (fn_unlikely(s->moved) && got < n);
 	s->burst_len = 0;
 	if (fn_unlikely(s->resends))
-		resend(s);
+		fn_shm_resend(s);
 	s->turn++;
 	note_bells(s);
 	return got;
@@ -771,7 +674,7 @@ static bool shm_rx_pending(const struct fn_nic *nic)
 		if (peer && (is_pending(s, peer) || has_offers(s, peer)))
 			return true;
 	}
-	return fn_unlikely(s->answers != NULL) && has_answers(s);
+	return fn_unlikely(s->answers != NULL) && fn_shm_has_answers(s);
 }
 
 static bool shm_has(const struct fn_nic *nic, uint16_t number)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between nic_shm.c, shm_peer.c, shm_copy.c and shm_mail.c: the fabric's records. */
+/* Between nic_shm.c and the shm_*.c: the fabric's records. */
 #ifndef FN_SHM_PRIV_H
 #define FN_SHM_PRIV_H
 
@@ -7,6 +7,7 @@
 
 #include "nic_shm.h"
 #include "shm_page.h"
+#include "wire.h"
 
 enum entry_type {
 	ENTRY_FRAME = 1,	/* arg: pieces of payload; body: struct place each, then the frame from its IP header on */
@@ -297,6 +298,8 @@ void fn_shm_copies_recover(struct shm *s, struct copies *c);
 /* ---- shm_recover.c ---- */
 void fn_shm_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
 void fn_shm_reclaim(struct fn_nic *nic);
+/* Peers have said that they have lost something (peer.resend): it goes out again. */
+fn_cold void fn_shm_resend(struct shm *s);
 
 /* A step is written down, then it is in force; the compiler keeps the order, which is all that a death sees. */
 fn_inline void step_begin(struct shm *s, const struct peer *peer, uint32_t pos)
@@ -355,8 +358,42 @@ fn_inline bool is_tx(const struct shm *s, const struct fn_pkt *p)
 struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct place *at);
 /* A new one with so many bytes; NULL: no memory. */
 struct rxbuf *fn_shm_rx_make(struct shm *s, enum rx_kind kind, size_t mem);
+fn_inline struct rxbuf *rx_get(struct shm *s, bool mem)
+{
+	struct rxbuf **list = mem ? &s->free_head : &s->free_frag, *r = *list;
+
+	if (fn_likely(r != NULL))
+		*list = r->next;
+	else
+		r = fn_shm_rx_make(s, mem ? RX_HEAD : RX_FRAG, mem ? RX_MEM : 0);
+	return r;
+}
+
+/* The fields of a received descriptor; `data` has room for an Ethernet header in front. */
+fn_inline struct fn_pkt *rx_head(struct shm *s, const struct peer *peer, struct rxbuf *r, uint8_t *data, uint32_t len)
+{
+	struct fn_pkt *p = &r->p;
+
+	data -= FN_ETHER_LEN;
+	memcpy(data, s->nic.mac, 6);
+	memset(data + 6, 0, 6);
+	memcpy(data + 12, &(uint16_t){ fn_be16(FN_ETHER_TYPE_IP4) }, 2);
+	fn_pkt_init(p, &s->nic, r->mem, RX_MEM, data, len + FN_ETHER_LEN);
+	p->flags = FN_PKT_IP_CSUM_OK | FN_PKT_L4_CSUM_OK;
+	p->peer = peer->number;
+	p->priv = r;
+	r->peer = NULL;
+	return p;
+}
+
+/* ---- shm_answer.c ---- */
 /* An IPv4 packet of `len` bytes comes in from the peer with the next burst. */
 void fn_shm_answer(struct shm *s, const struct peer *peer, const void *ip, uint32_t len);
+/* So does what the kernel of the dead peer would say to p. */
+fn_cold void fn_shm_answer_for(struct shm *s, const struct peer *peer, const struct fn_pkt *p);
+/* Those that this image is to hear: taken, n at most; is there one? */
+fn_cold uint16_t fn_shm_rx_answers(struct shm *s, struct fn_pkt **burst, uint16_t n);
+bool fn_shm_has_answers(const struct shm *s);
 
 /* ---- shm_peer.c ---- */
 /* A number that is free, and its record at s->peer[], not used yet; -ENOSPC, -ENOMEM. */

@@ -247,3 +247,17 @@ void fn_shm_reclaim(struct fn_nic *nic)
 			settle_copies(s, peer);
 	}
 }
+
+void fn_shm_resend(struct shm *s)
+{
+	s->resends = false;
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		struct peer *peer = peer_at(s, i);
+
+		if (!peer || !peer->resend)
+			continue;
+		peer->resend = false;
+		if (s->conf.again && !peer->dead)
+			s->conf.again(s->conf.ctx, (int)i);
+	}
+}
