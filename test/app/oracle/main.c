@@ -17,6 +17,7 @@ static const struct {
 	{ "fd", t_fd },		  { "file", t_file },	{ "udp", t_udp }, { "frag", t_frag },
 	{ "async", t_async }, { "convert", t_convert }, { "efault", t_efault },
 	{ "clone", t_clone },  { "apart", t_apart }, { "raw", t_raw },
+	{ "names", t_names },	  { "program", t_program }, { "give", t_give },
 };
 
 static void usage(void)
