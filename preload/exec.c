@@ -159,7 +159,7 @@ static int convert_right(int fd)
 
 static int meet_right(int fd)
 {
-	fn_guarded_void(fn_meet(fd));
+	fn_guarded_void(fn_meet(fd, true));
 	return 0;
 }
 

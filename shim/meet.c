@@ -12,6 +12,7 @@
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/listen.h"
+#include "shim/rendezvous.h"
 #include "shim/sockopt.h"
 
 /* Descriptors that are asked where /proc is not to be had. */
@@ -74,7 +75,16 @@ static struct fn_file *install(int fd)
 	return NULL;
 }
 
-static void decide(struct fn_file *f, int fd)
+/*
+ * A listener that came in a message is the sender's as well. One that has no name in the fabric accepts from the kernel
+ * alone: what would come to us by the fabric only, and wait while we do not accept, could never be his.
+ */
+static bool is_kernels(const struct fn_verdict *v, int fd, bool sent)
+{
+	return sent && v->reason == FN_REASON_FABRIC_LISTEN && !fn_rendezvous_is_named(fd);
+}
+
+static void decide(struct fn_file *f, int fd, bool sent)
 {
 	struct sockaddr_storage own;
 	socklen_t len = sizeof(own);
@@ -86,6 +96,10 @@ static void decide(struct fn_file *f, int fd)
 		reason = FN_REASON_OPTION;
 	} else if (fn_sys(SYS_getsockname, fd, &own, &len) == 0) {
 		v = fn_decide(f, fd, FN_POLICY_LISTEN, (void *)&own);
+		if (is_kernels(&v, fd, sent)) {
+			v.stack = false;
+			v.reason = FN_REASON_INHERITED;
+		}
 		if (v.stack) {
 			fn_listen_begin(f, fd, backlog_of(fd));
 			return;
@@ -96,7 +110,7 @@ static void decide(struct fn_file *f, int fd)
 	fn_decide_kernel(f, fd, reason, arg);
 }
 
-void fn_meet(int fd)
+void fn_meet(int fd, bool sent)
 {
 	struct fn_file *f;
 
@@ -109,7 +123,7 @@ void fn_meet(int fd)
 	f = install(fd);
 	if (!f)
 		return;
-	decide(f, fd);
+	decide(f, fd, sent);
 	fn_file_put(f);
 }
 
@@ -129,10 +143,10 @@ void fn_meet_inherited(void)
 	long n;
 
 	for (int fd = 0; dir < 0 && fd < FEW; fd++)
-		fn_meet(fd);
+		fn_meet(fd, false);
 	while (dir >= 0 && (n = fn_sys(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
 		for (long at = 0; at < n; at += ((struct entry *)(buf + at))->len)
-			fn_meet(atoi(((struct entry *)(buf + at))->name));
+			fn_meet(atoi(((struct entry *)(buf + at))->name), false);
 	if (dir >= 0)
 		fn_sys_close(dir);
 }

@@ -7,11 +7,13 @@
 #ifndef FN_MEET_H
 #define FN_MEET_H
 
+#include <stdbool.h>
+
 /*
  * fd has just come into this image: a listener of ours from now on if it listens and the policy wants it. Asks once. A
- * converted connection is noticed too (fn_convert_any).
+ * converted connection is noticed too (fn_convert_any). sent: it came in a message, so that the sender has it as well.
  */
-void fn_meet(int fd);
+void fn_meet(int fd, bool sent);
 
 /* At the start of the image: every descriptor that it was given. */
 void fn_meet_inherited(void);

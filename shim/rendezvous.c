@@ -523,3 +523,19 @@ int fn_rendezvous_connect(struct fn_rendezvous *at)
 	}
 	return fd;
 }
+
+bool fn_rendezvous_is_named(int fd)
+{
+	struct fn_rendezvous at = { 0 };
+	socklen_t len = sizeof(at.cookie);
+	struct stat st;
+	int sock;
+
+	if (fn_sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &at.cookie, &len) < 0 || fn_sys(SYS_fstat, fd, &st) < 0)
+		return false;
+	at.uid = st.st_uid;
+	sock = fn_rendezvous_connect(&at);
+	if (sock >= 0)
+		fn_fd_internal_close(sock);
+	return sock >= 0;
+}

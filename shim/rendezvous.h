@@ -39,6 +39,8 @@ int fn_rendezvous_find_datagram(const struct fn_ep *from, const struct fn_ep *to
 /* An internal descriptor connected to the name of `at`, SO_PASSCRED set. -ECONNREFUSED: no Fastnet process; -EPERM: the
  * name is somebody else's; -errno. */
 int fn_rendezvous_connect(struct fn_rendezvous *at);
+/* Has an image of ours the listener fd by the fabric? */
+bool fn_rendezvous_is_named(int fd);
 /* Does at->speaker's word count for that listener? Only its user's, or root's. */
 bool fn_rendezvous_speaks(const struct fn_rendezvous *at);
 /* The cookie in the name of a descriptor that listens at a rendezvous of our layout; 0: it is something else. */

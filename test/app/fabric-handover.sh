@@ -108,6 +108,32 @@ def take(name):
     u.recv(1)
     served(l, b'new', 22)
 
+# It gave the listener away before it listened: the kernel's connections are all that it will see. The other one listens
+# too, and closes without having accepted what came to both of them.
+def sent_first():
+    l = socket.socket()
+    l.bind(('127.0.0.1', 0))
+    (u, theirs), (r, w) = socket.socketpair(), os.pipe()
+    pid = child(take_sent, theirs, r)
+    u.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [l.fileno()]))])
+    l.listen(100)
+    os.write(w, b'x')
+    u.recv(1)
+    l.settimeout(20)
+    served(l, b'sender', 19)
+    say('sent_first', ended(pid))
+
+def take_sent(u, r):
+    os.read(r, 1)               # until it listens
+    _, anc, _, _ = u.recvmsg(1, socket.CMSG_SPACE(4))
+    l = socket.socket(fileno=array.array('i', anc[0][2])[0])
+    l.listen(100)
+    held = client(l.getsockname(), 20)
+    served(l, b'taker', 1)
+    l.close()
+    u.sendall(b'y')
+    say('sent_first', answers(held))
+
 def go(way):
     r, w = os.pipe()
     r2, w2 = os.pipe()
@@ -126,14 +152,24 @@ if sys.argv[1] == 'serve':
     served(socket.socket(fileno=int(sys.argv[4])), sys.argv[2].encode(), int(sys.argv[3]))
 elif sys.argv[1] == 'take':
     take(sys.argv[2])
+elif sys.argv[1] == 'sent_first':
+    sent_first()
 else:
     go({f.__name__: f for f in (in_place, by_child, in_message)}[sys.argv[1]])
 END
-for way in in_place by_child in_message; do
-	(cd "$LAB_TMP" && lab_exec_client timeout 60 python3 images.py $way) >"$LAB_TMP/kernel" 2>&1 || fail "on the kernel: $(cat "$LAB_TMP/kernel")"
+both_ways()	# WAY
+{
+	(cd "$LAB_TMP" && lab_exec_client timeout 60 python3 images.py "$1") >"$LAB_TMP/kernel" 2>&1 ||
+		fail "on the kernel: $(cat "$LAB_TMP/kernel")"
 	: >"$LAB_TMP/fastnet.log"
-	(cd "$LAB_TMP" && on_fabric timeout 60 python3 images.py $way) >"$LAB_TMP/fabric" 2>&1 || fail "$way: $(cat "$LAB_TMP/fabric")"
-	diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "$way differs from the kernel: $(cat "$LAB_TMP/kernel")"
+	(cd "$LAB_TMP" && on_fabric timeout 60 python3 images.py "$1") >"$LAB_TMP/fabric" 2>&1 ||
+		fail "$1: $(cat "$LAB_TMP/fabric")"
+	diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "$1 differs from the kernel: $(cat "$LAB_TMP/kernel")"
+}
+for way in in_place by_child in_message; do
+	both_ways $way
 	[ "$(wc -l <"$LAB_TMP/fabric")" = 4 ] || fail "$way said too little"
 	[ "$(reason_of FABRIC 'python3[.0-9]*')" = 23 ] || fail "$way: not through shared memory: $(cat "$LAB_TMP/fastnet.log")"
 done
+both_ways sent_first
+[ "$(wc -l <"$LAB_TMP/fabric")" = 2 ] || fail "sent_first said too little"
