@@ -88,6 +88,16 @@ fn_inline struct fn_pkt *fn_nic_alloc(struct fn_nic *nic)
 
 	return fn_likely(p != NULL) ? p : fn_nic_alloc_failed(nic);
 }
+/* The same for `len` bytes of payload, or as many of them as it takes. A large one is not left less than half full: it is
+ * charged, and lent, as a whole. */
+fn_inline struct fn_pkt *fn_nic_alloc_for(struct fn_nic *nic, size_t len)
+{
+	struct fn_pkt *p = NULL;
+
+	if (fn_unlikely(nic->tx_large && len >= nic->tx_large / 2))
+		p = nic->ops->alloc_large(nic);
+	return p ? p : fn_nic_alloc(nic);
+}
 /* A copy of a chain's bytes from .data on, in as many buffers of nic as it takes (.seg); the offloads asked for come
  * along, .l2 to .l4 do not. NULL: no buffers. */
 struct fn_pkt *fn_nic_copy(struct fn_nic *nic, const struct fn_pkt *src);

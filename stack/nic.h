@@ -49,6 +49,7 @@ struct fn_note {
 	uint32_t seq;
 	uint16_t off;		/* of the text, in the buffer */
 	uint16_t len;		/* 0: none */
+	uint32_t units;		/* the NIC's: the next note is so many buffers further, if more than 1 */
 };
 
 /* How far the program has read; see .reads. */
@@ -79,6 +80,9 @@ struct fn_nic_ops {
 	uint16_t (*tx)(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n);
 	/* A buffer to send from: data at buf + FN_PKT_HEADROOM, len 0. NULL when there is none (counted by the caller). */
 	struct fn_pkt *(*alloc)(struct fn_nic *nic);
+	/* The same with room for nic->tx_large bytes; NULL: none now, an ordinary one will do. And: may that peer get one? */
+	struct fn_pkt *(*alloc_large)(struct fn_nic *nic);
+	bool (*takes_large)(const struct fn_nic *nic, uint16_t peer);
 	/* The stack's reference to one buffer (not to its .seg chain) ends. */
 	void (*free)(struct fn_nic *nic, struct fn_pkt *p);
 	/* True while the device may still read the buffer. */
@@ -120,6 +124,7 @@ struct fn_nic {
 	uint32_t caps;			/* enum fn_nic_cap */
 	uint32_t mtu;			/* largest IP packet, bytes */
 	uint32_t tx_payload;		/* bytes a transmit buffer holds behind FN_PKT_HEADROOM */
+	uint32_t tx_large;		/* the same of a buffer from .alloc_large; 0: there are none */
 	int64_t tx_left;		/* bytes of transmit buffers that data may still take (tcp.h); 0 at first: not known */
 	uint32_t tso_max;		/* largest payload with FN_PKT_TX_TSO, below 64 KiB; 0: none (any more) */
 	uint16_t tso_segs;		/* buffers of such a packet at most, the headers' one included */

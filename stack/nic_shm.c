@@ -11,49 +11,7 @@
 
 #include <string.h>
 
-/* ---- buffers to send from ---- */
-
-/* A step at a time, half of what there is: 64 buffers, 256 KiB, at least. */
-static fn_cold bool back_more(struct shm *s)
-{
-	uint32_t want = fn_min(s->backed + fn_max(s->backed / 2, 64u), s->bufs);
-
-	if (s->backed == s->bufs || s->conf.grow(s->conf.ctx, (size_t)want * FN_SHM_BUF))
-		return false;
-	s->backed = want;
-	return true;
-}
-
-static struct txbuf *make_tx(struct shm *s)
-{
-	struct txbuf *b = &s->txbuf[s->made];
-
-	memset(s->payload + (size_t)s->made * FN_SHM_BUF, 0, sizeof(struct fn_note));
-	s->made++;
-	fn_shm_publish_made(s->payload, s->made);
-	return b;
-}
-
-static struct fn_pkt *shm_alloc(struct fn_nic *nic)
-{
-	struct shm *s = shm_of(nic);
-	struct txbuf *b = s->free_tx;
-	uint8_t *mem;
-
-	if (b)
-		s->free_tx = b->next;
-	else if (s->made < s->backed || back_more(s))
-		b = make_tx(s);
-	else
-		return NULL;
-	s->used++;
-	note_left(s);
-	mem = s->payload + (size_t)(b - s->txbuf) * FN_SHM_BUF;
-	fn_pkt_init(&b->p, nic, mem, FN_SHM_BUF, mem + FN_PKT_HEADROOM, 0);
-	b->p.priv = b;
-	b->freed = false;
-	return &b->p;
-}
+/* ---- buffers that are not needed any more ---- */
 
 static void free_rx(struct shm *s, struct rxbuf *r)
 {
@@ -61,7 +19,7 @@ static void free_rx(struct shm *s, struct rxbuf *r)
 	struct rxbuf **list = peer ? &peer->returns : r->kind == RX_COPY ? &s->free_copy : r->kind == RX_HEAD ? &s->free_head : &s->free_frag;
 
 	if (peer && (peer->dead || peer->broken)) {
-		peer->held--;
+		peer->held -= r->units;
 		r->peer = NULL;
 		list = &s->free_frag;
 	}
@@ -383,14 +341,15 @@ struct fn_pkt *fn_shm_place_pkt(struct shm *s, struct peer *peer, const struct p
 	buf = (uint8_t *)peer->payload + (size_t)at->buf * FN_SHM_BUF;
 	/* the buffer ends with the payload: it is the peer's, and nothing may be put behind it */
 	fn_pkt_init(&r->p, &s->nic, buf, at->off + at->len, buf + at->off, at->len);
-	r->p.truesize = FN_SHM_BUF;
+	r->units = (uint32_t)at->off + at->len > FN_SHM_BUF ? LARGE : 1;	/* so much the peer cannot use meanwhile */
+	r->p.truesize = ((uint32_t)at->off + at->len + FN_SHM_BUF - 1) / FN_SHM_BUF * FN_SHM_BUF;
 	r->p.peer = peer->number;
 	r->p.priv = r;
 	r->buf = at->buf;
 	if (fn_likely(s->step.what == STEP_TAKE))
 		step_add_rx(s, r);
 	r->peer = peer;
-	peer->held++;
+	peer->held += r->units;
 	if (fn_likely(peer->held <= peer->quota && !peer->narrow))
 		return &r->p;
 	copy = fn_shm_copy_in(s, peer, peer->payload, at);
@@ -410,9 +369,10 @@ static bool add_places(struct shm *s, struct peer *peer, struct fn_pkt *head, co
 
 		if (!p)
 			return false;
-		head->pkt_len += p->len;
-		*link = p;
-		link = &p->seg;
+		for (*link = p; p; p = p->seg) {
+			head->pkt_len += p->len;
+			link = &p->seg;
+		}
 	}
 	return true;
 }
@@ -543,7 +503,7 @@ static void send_returns(struct shm *s, struct peer *peer)
 			r = s->step.rx[n];
 			peer->returns = r->next;
 			r->peer = NULL;
-			peer->held--;
+			peer->held -= r->units;
 			r->next = s->free_frag;
 			s->free_frag = r;
 		}
@@ -702,7 +662,9 @@ static bool shm_absent(const struct fn_nic *nic, uint16_t number)
 static const struct fn_nic_ops shm_ops = {
 	.rx = shm_rx,
 	.tx = shm_tx,
-	.alloc = shm_alloc,
+	.alloc = fn_shm_alloc,
+	.alloc_large = fn_shm_alloc_large,
+	.takes_large = fn_shm_takes_large,
 	.free = shm_free,
 	.in_flight = shm_in_flight,
 	.rx_pending = shm_rx_pending,
@@ -739,6 +701,7 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 	s->nic.tso_max = 65535 - HEAD_MAX;	/* nobody cuts it: the peer gets it whole */
 	s->nic.tso_segs = PLACES_MAX;
 	s->nic.tx_payload = FN_SHM_BUF - FN_PKT_HEADROOM;
+	s->nic.tx_large = LARGE_PAYLOAD;
 	s->nic.mac[0] = 2;
 	memcpy(s->nic.name, "fabric", 7);
 	return &s->nic;

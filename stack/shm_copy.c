@@ -75,6 +75,7 @@ bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place
 	for (unsigned k = 0; k < n; k++) {
 		uint16_t i = take(c);
 
+		fn_assert(place[k].len <= FN_SHM_BUF - FN_PKT_HEADROOM);	/* fn_shm_takes_large() */
 		step_add_tx(s, i, 0);
 		/* what looks like a note is none */
 		memcpy(c->mem + (size_t)i * FN_SHM_BUF + FN_PKT_HEADROOM,
@@ -143,6 +144,7 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 	struct fn_note *to;
 
 	fn_shm_mend(s);
+	fn_assert(!c || p->buf_len <= FN_SHM_BUF);	/* fn_shm_takes_large() */
 	if (!c || !is_here(s, peer) || !is_tx(s, p) || (b->spill && b->spilt != c))
 		return false;
 	if (!b->spill) {
@@ -216,7 +218,7 @@ void fn_shm_copies_recover(struct shm *s, struct copies *c)
 	}
 }
 
-struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint8_t *mem, const struct place *at)
+static struct fn_pkt *copy_one(struct shm *s, const struct peer *peer, const uint8_t *from, uint32_t len)
 {
 	struct rxbuf *r = s->free_copy;
 
@@ -226,11 +228,29 @@ struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint
 		r = fn_shm_rx_make(s, RX_COPY, FN_SHM_BUF);
 	if (!r)
 		return NULL;
-	memcpy(r->mem, mem + (size_t)at->buf * FN_SHM_BUF + at->off, at->len);
-	fn_pkt_init(&r->p, &s->nic, r->mem, at->len, r->mem, at->len);
+	memcpy(r->mem, from, len);
+	fn_pkt_init(&r->p, &s->nic, r->mem, len, r->mem, len);
 	r->p.truesize = FN_SHM_BUF;
 	r->p.peer = peer->number;
 	r->p.priv = r;
 	r->peer = NULL;
 	return &r->p;
+}
+
+struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint8_t *mem, const struct place *at)
+{
+	const uint8_t *from = mem + (size_t)at->buf * FN_SHM_BUF + at->off;
+	struct fn_pkt *first = NULL, **link = &first;
+
+	for (uint32_t done = 0; done < at->len; done += FN_SHM_BUF) {
+		*link = copy_one(s, peer, from + done, fn_min(at->len - done, (uint32_t)FN_SHM_BUF));
+		if (!*link) {
+			if (first)
+				fn_pkt_free(first);
+			return NULL;
+		}
+		link = &(*link)->seg;
+	}
+	first->pkt_len = at->len;
+	return first;
 }

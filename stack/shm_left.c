@@ -141,17 +141,20 @@ bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left)
 		fn_shm_mail_leave(s, peer);	/* what it has claimed is its, whether we have looked or not */
 	if (!left->buf)
 		begin(peer, left, mem);
-	for (; left->number && left->buf < left->bufs; left->buf++) {
+	while (left->number && left->buf < left->bufs) {
 		const uint8_t *buf = mem + (size_t)left->buf * FN_SHM_BUF;
+		bool found;
 
 		memcpy(&note, buf, sizeof(note));
-		if (note.ends.peer == IS_READS) {
-			if (next_read(peer, left, (const void *)buf))
-				return true;
-		} else if (take_text(s, peer, left, mem, &note)) {
-			left->buf++;
+		if (note.ends.peer != IS_READS)
+			found = take_text(s, peer, left, mem, &note);
+		else if (next_read(peer, left, (const void *)buf))
+			return true;	/* there may be more */
+		else
+			found = false;
+		left->buf += fn_min(fn_max(note.units, 1u), left->bufs - left->buf);
+		if (found)
 			return true;
-		}
 	}
 	return false;
 }

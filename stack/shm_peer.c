@@ -120,7 +120,7 @@ static void bury(struct shm *s, struct peer *peer)
 	while ((r = peer->returns)) {
 		peer->returns = r->next;
 		r->peer = NULL;
-		peer->held--;
+		peer->held -= r->units;
 		r->next = s->free_frag;
 		s->free_frag = r;
 	}

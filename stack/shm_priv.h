@@ -25,6 +25,13 @@ enum entry_type {
 #define RX_MEM		(16 + FN_RING_ENTRY_MAX)
 #define TABLES		1024	/* of how far sockets have read, 169 each */
 #define COPY_BUFS	(FN_SHM_COPIES / FN_SHM_BUF)
+/*
+ * A write of many bytes goes to buffers of so many units: a segment's descriptor, its place and its return are paid for once
+ * in 32 KiB instead of eight times. Twice that is the window a connection begins with (tcp_rcvbuf), and what most programs
+ * that write much write at once is a multiple of it.
+ */
+#define LARGE_PAYLOAD	32768u
+#define LARGE		((LARGE_PAYLOAD + FN_PKT_HEADROOM + FN_SHM_BUF - 1) / FN_SHM_BUF)
 
 _Static_assert(PLACES_MAX * 8 + HEAD_MAX <= FN_RING_ENTRY_MAX, "a frame's places and headers are one entry");
 _Static_assert(BELL_WORDS <= 32, "touched_words has a bit for each");
@@ -35,13 +42,14 @@ struct place {
 	uint16_t off, len;
 };
 
-/* One of our payload buffers. */
+/* One of our payload buffers, or LARGE of them in a row. */
 struct txbuf {
 	struct fn_pkt p;
 	struct txbuf *next;	/* in the free list */
 	uint32_t lent;		/* times that it was sent and has not come back */
 	uint16_t peer;		/* to whom */
 	bool freed;		/* the stack has released it */
+	uint8_t units;		/* buffers that it takes, the ones behind it: 1 or LARGE */
 	uint16_t spill;		/* the copy of it in .spilt; 0: none */
 	struct copies *spilt;
 };
@@ -55,6 +63,7 @@ struct rxbuf {
 	uint8_t kind;		/* enum rx_kind */
 	struct peer *peer;	/* .p's bytes lie in its payload memory; NULL: in .mem */
 	uint32_t buf;
+	uint8_t units;		/* buffers of the peer's that it keeps, from .buf on */
 	uint8_t mem[];		/* RX_HEAD: RX_MEM bytes, RX_COPY: FN_SHM_BUF */
 };
 
@@ -178,7 +187,7 @@ struct shm {
 	uint32_t backed;	/* of bufs: those with memory behind them */
 	struct fn_shm_conf conf;
 	struct txbuf *txbuf;	/* bufs of them */
-	struct txbuf *free_tx;
+	struct txbuf *free_tx, *free_large;
 	struct rxbuf *free_head, *free_frag, *free_copy;
 	uint8_t *table[TABLES];	/* shm_left.c: how far our programs have read */
 	struct rxbuf *answers;	/* resets that dead peers would have sent */
@@ -246,12 +255,14 @@ void fn_shm_unspill(struct shm *s, struct txbuf *b);
 
 fn_inline void put_tx(struct shm *s, struct txbuf *b)
 {
+	struct txbuf **list = b->units == 1 ? &s->free_tx : &s->free_large;
+
 	if (fn_unlikely(b->spill))
 		fn_shm_unspill(s, b);
 	((struct fn_note *)b->p.buf)->len = 0;
-	b->next = s->free_tx;
-	s->free_tx = b;
-	s->used--;
+	b->next = *list;
+	*list = b;
+	s->used -= b->units;
 	note_left(s);
 }
 
@@ -281,7 +292,7 @@ bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place
 /* The peer has buffer i of its memory; and it has given it back. */
 bool fn_shm_copy_is_lent(const struct peer *peer, uint32_t i);
 void fn_shm_copy_back(struct peer *peer, uint32_t i);
-/* A copy of what the peer has there, in its memory at `mem`, which is then the peer's again. NULL: no memory. */
+/* A copy of what the peer has there, in its memory at `mem`: a chain of buffers; it is then the peer's again. NULL: no memory. */
 struct fn_pkt *fn_shm_copy_in(struct shm *s, const struct peer *peer, const uint8_t *mem, const struct place *at);
 /* fn_nic_ops.spill; and b's copy is not needed any more (also declared above) */
 bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p);
@@ -341,11 +352,16 @@ void fn_shm_publish_made(uint8_t *mem, uint32_t made);
 /* fn_nic_ops.reads */
 struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index);
 
+/* ---- shm_buf.c: fn_nic_ops.alloc, .alloc_large, .takes_large ---- */
+struct fn_pkt *fn_shm_alloc(struct fn_nic *nic);
+struct fn_pkt *fn_shm_alloc_large(struct fn_nic *nic);
+bool fn_shm_takes_large(const struct fn_nic *nic, uint16_t number);
+
 /* ---- nic_shm.c ---- */
 /* Payload of a peer's that stays where it is: is there such a place, of `bufs`, and a packet of it; NULL: no descriptor. */
 fn_inline bool fn_shm_place_ok(uint32_t bufs, const struct place *at)
 {
-	return at->buf < bufs && at->len && at->off <= FN_SHM_BUF && at->len <= FN_SHM_BUF - at->off;
+	return at->buf < bufs && at->len && (uint32_t)at->off + at->len <= (uint64_t)(bufs - at->buf) * FN_SHM_BUF;
 }
 /* p is in a buffer that shm_alloc() gave; the place of its bytes does not tell: what we sent ourselves is in our payload
  * memory too. */

@@ -165,7 +165,8 @@ static void settle_txbuf(struct shm *s, struct txbuf *b, uint8_t *mem)
 		b->lent = 0;
 	else
 		peer->lent += b->lent;
-	s->used++;
+	((struct fn_note *)mem)->units = b->units;
+	s->used += b->units;
 	b->freed = !(b->p.flags & FN_PKT_MARK);
 	if (!b->freed)
 		return;
@@ -185,7 +186,7 @@ static void settle_rxbuf(struct shm *s, struct rxbuf *r)
 	if (r->peer && !kept && (r->peer->dead || r->peer->broken))
 		r->peer = NULL;
 	if (r->peer)
-		r->peer->held++;
+		r->peer->held += r->units;
 	if (kept)
 		return;
 	if (r->peer)
@@ -196,9 +197,9 @@ static void settle_rxbuf(struct shm *s, struct rxbuf *r)
 
 static void settle_buffers(struct shm *s)
 {
-	s->free_tx = NULL;
+	s->free_tx = s->free_large = NULL;
 	s->used = 0;
-	for (uint32_t i = s->made; i-- > 1;)
+	for (uint32_t i = 1; i < s->made; i += s->txbuf[i].units)
 		settle_txbuf(s, &s->txbuf[i], s->payload + (size_t)i * FN_SHM_BUF);
 	note_left(s);
 	s->free_head = s->free_frag = s->free_copy = NULL;
@@ -212,7 +213,7 @@ void fn_shm_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), vo
 {
 	struct shm *s = shm_of(nic);
 
-	for (uint32_t i = 1; i < s->made; i++)
+	for (uint32_t i = 1; i < s->made; i += s->txbuf[i].units)
 		fn(ctx, &s->txbuf[i].p);
 	for (struct rxbuf *r = s->all_rx; r; r = r->all)
 		fn(ctx, &r->p);

@@ -187,6 +187,7 @@ struct fn_tcp {
 	uint32_t window_clamp;
 	uint32_t ts_off;
 	uint16_t mss;			/* payload of a full segment now */
+	uint16_t mss_plain;		/* the same, as far as an ordinary buffer takes it; Nagle's full segment */
 	uint16_t mss_clamp;		/* what the peer takes */
 	uint16_t advmss, user_mss;
 	uint16_t urg_data;
@@ -614,10 +615,10 @@ int fn_tcp_retransmit(struct fn_tcp *tp, struct fn_pkt *p);
 int fn_tcp_probe(struct fn_tcp *tp);
 /* The program will write no more: a FIN behind what is unsent, and send (state FIN_WAIT1 or LAST_ACK is set). */
 void fn_tcp_send_fin(struct fn_tcp *tp);
-/* A transmit buffer for tp's queue, charged to it; NULL: none. */
-fn_inline struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp)
+/* A transmit buffer for tp's queue and `len` bytes, or as many of them as it takes, charged to tp; NULL: none. */
+fn_inline struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp, size_t len)
 {
-	struct fn_pkt *p = fn_nic_alloc(tp->path.nic);
+	struct fn_pkt *p = fn_nic_alloc_for(tp->path.nic, len);
 
 	if (fn_likely(p != NULL))
 		tp->sk.tx_charged += p->truesize;
@@ -627,9 +628,9 @@ fn_inline struct fn_pkt *fn_tcp_tx_alloc(struct fn_tcp *tp)
  * The same for what the program writes. A NIC's buffers are shared by all: no connection may hold more than are left over,
  * so that n of them that nobody reads leave an n-th for the others, and ACKs find one always.
  */
-fn_inline struct fn_pkt *fn_tcp_data_alloc(struct fn_tcp *tp)
+fn_inline struct fn_pkt *fn_tcp_data_alloc(struct fn_tcp *tp, size_t len)
 {
-	return fn_unlikely((int64_t)tp->sk.tx_charged > tp->path.nic->tx_left) ? NULL : fn_tcp_tx_alloc(tp);
+	return fn_unlikely((int64_t)tp->sk.tx_charged > tp->path.nic->tx_left) ? NULL : fn_tcp_tx_alloc(tp, len);
 }
 /* Give it back. */
 fn_inline void fn_tcp_tx_free(struct fn_tcp *tp, struct fn_pkt *p)
@@ -651,7 +652,7 @@ int fn_tcp_send_now(struct fn_tcp *tp, struct fn_pkt *p);
 bool fn_tcp_may_run(const struct fn_tcp *tp);
 /*
  * First transmission of the first n > 1 segments of sndq, in one packet, after fn_tcp_may_run(): all but the last are .mss
- * long, so that what the device cuts are these segments. Then they stand in rtxq; -E*: they are where they were.
+ * long, so that what the device cuts are these segments, or it cuts nothing (lossless). Then they stand in rtxq; -E*: they are where they were.
  */
 int fn_tcp_send_run(struct fn_tcp *tp, unsigned n);
 /* Put headers before p's payload and send it again; p stays in its queue. */

@@ -12,7 +12,7 @@
 void fn_tcp_grow_sndbuf(struct fn_tcp *tp)
 {
 	const struct fn_stack_conf *conf = &tp->sk.st->conf;
-	uint32_t per = tp->path.nic->tx_payload + FN_PKT_HEADROOM + FN_PKT_PRIV_SIZE;
+	uint32_t per = fn_max(tp->path.nic->tx_payload, (uint32_t)tp->mss) + FN_PKT_HEADROOM + FN_PKT_PRIV_SIZE;
 	uint64_t window = fn_max(tp->cwnd, (uint32_t)FN_TCP_INIT_CWND * tp->mss), want;
 
 	if (tp->sk.opts & FN_SO_SNDBUF_LOCKED || tp->sk.sndbuf >= conf->sndbuf_max)

@@ -33,9 +33,19 @@ void fn_tcp_pred_update(struct fn_tcp *tp)
 /* ---- is it the one? ---- */
 
 struct fast {
-	const uint8_t *data;		/* payload */
+	const uint8_t *data;		/* payload, in p's first buffer or in the one behind it */
 	uint32_t ack, len, tsval, tsecr;
 };
+
+/* The payload has a buffer of its own, the only one. */
+static __attribute__((noinline)) bool is_apart(const struct fn_pkt *p, struct fast *fs)
+{
+	if (fs->data != p->data + p->len || p->seg->seg || p->seg->len != p->pkt_len - p->len)
+		return false;
+	fs->data = p->seg->data;
+	fs->len = p->seg->len;
+	return true;
+}
 
 /* True when nothing but to take the payload, or the ACK, or both, is to be done. The header lies within p's first buffer
  * up to th + 1 at least, and nothing stands behind the segment. */
@@ -43,7 +53,7 @@ fn_inline bool is_predicted(const struct fn_tcp *tp, const struct fn_pkt *p, con
 {
 	const uint8_t *end = p->data + p->len;
 
-	if (pred_word(th) != tp->pred || fn_be32(th->seq) != tp->rcv_nxt || p->seg)
+	if (pred_word(th) != tp->pred || fn_be32(th->seq) != tp->rcv_nxt)
 		return false;
 	fs->ack = fn_be32(th->ack);
 	if (!fn_seq_between(fs->ack, tp->snd_una, tp->snd_nxt))
@@ -64,9 +74,12 @@ fn_inline bool is_predicted(const struct fn_tcp *tp, const struct fn_pkt *p, con
 		fs->tsval = fs->tsecr = 0;
 	}
 	fs->len = (uint32_t)(end - fs->data);
+	if (fn_unlikely(p->seg != NULL) && !is_apart(p, fs))
+		return false;
 	if (!fs->len)
 		return fs->ack != tp->snd_una;	/* else: a duplicate, a window update or a probe */
-	return fs->len <= fn_tcp_receive_window(tp) && tp->sk.rx_charged + p->truesize <= tp->sk.rcvbuf;
+	return fs->len <= fn_tcp_receive_window(tp) &&
+	       tp->sk.rx_charged + (fn_unlikely(p->seg != NULL) ? p->seg : p)->truesize <= tp->sk.rcvbuf;
 }
 
 /* ---- what it does ---- */
@@ -121,10 +134,21 @@ fn_inline void rx_queue(struct fn_tcp *tp, struct fn_pkt *p, uint32_t len)
 	tp->sk.rxq = (struct fn_pktq){ .head = p, .tail = p, .count = 1, .bytes = len };
 }
 
+static __attribute__((noinline)) struct fn_pkt *without_head(struct fn_pkt *p)
+{
+	struct fn_pkt *body = p->seg;
+
+	p->seg = NULL;
+	fn_pkt_free(p);
+	return body;
+}
+
 fn_inline void take_data(struct fn_tcp *tp, struct fn_pkt *p, const struct fast *fs)
 {
 	uint32_t len = fs->len;
 
+	if (fn_unlikely(p->seg != NULL))
+		p = without_head(p);
 	p->data = (uint8_t *)fs->data;
 	p->len = p->pkt_len = len;
 	p->seq = tp->rcv_nxt;
@@ -184,7 +208,8 @@ fn_inline uint32_t load32(const uint8_t *at)
 /* Only a frame that the link carries, with room for the headers, is looked into. */
 fn_inline bool length_right(const struct fn_nic *nic, const struct fn_pkt *p)
 {
-	return p->len - (TCP_AT + FN_TCP_LEN) <= nic->mtu - (FN_IP4_LEN + FN_TCP_LEN) && !p->seg;
+	return p->len - (TCP_AT + FN_TCP_LEN) <= nic->mtu - (FN_IP4_LEN + FN_TCP_LEN) &&
+	       (fn_likely(!p->seg) || p->pkt_len <= nic->mtu + FN_ETHER_LEN);
 }
 
 /*
@@ -209,7 +234,7 @@ fn_inline struct fn_tcp *same_conn(const struct fn_stack *st, const struct fn_ni
 
 	if (fn_unlikely(!tp || tp->path.nic != nic || tp->sk.remote.peer != p->peer))
 		return NULL;
-	return differs(tp->rx_mac, f, p->len) | (load64(f + IP_AT + 12) ^ tp->rx_addrs) | (load32(f + TCP_AT) ^ tp->rx_ports) ?
+	return differs(tp->rx_mac, f, p->pkt_len) | (load64(f + IP_AT + 12) ^ tp->rx_addrs) | (load32(f + TCP_AT) ^ tp->rx_ports) ?
 	       NULL : tp;
 }
 
@@ -233,7 +258,7 @@ static __attribute__((noinline)) struct fn_tcp *frame_conn(struct fn_stack *st, 
 	struct fn_sock *sk;
 
 	memcpy(&mac, nic->mac, sizeof(nic->mac));
-	if (differs(mac, p->data, p->len))
+	if (differs(mac, p->data, p->pkt_len))
 		return NULL;
 	sk = fn_demux_last(st, ip->src, ip->dst, th->sport, th->dport, p->peer);
 	if (!sk)

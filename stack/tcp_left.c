@@ -68,7 +68,7 @@ void fn_tcp_spill(struct fn_tcp *tp)
 static void take_text(struct fn_tcp *tp, struct fn_pkt *p, uint32_t seq)
 {
 	struct fn_tcp_hdr th = { .flags = FN_TCP_ACK };
-	struct fn_tcp_seg seg = { .th = &th, .seq = seq, .end_seq = seq + p->len, .len = p->len, .flags = FN_TCP_ACK,
+	struct fn_tcp_seg seg = { .th = &th, .seq = seq, .end_seq = seq + p->pkt_len, .len = p->pkt_len, .flags = FN_TCP_ACK,
 		.ack = tp->snd_una, .win = tp->snd_wnd >> tp->snd_wscale };
 	uint32_t rcvbuf = tp->sk.rcvbuf;
 
@@ -84,7 +84,7 @@ static void take_text(struct fn_tcp *tp, struct fn_pkt *p, uint32_t seq)
 static bool wanted(const struct fn_tcp *tp, const struct fn_left *left)
 {
 	return RECEIVES >> tp->sk.tcp_state & 1 && !tp->dead && !tp->fin_rcvd &&
-	       fn_seq_gt(left->seq + left->text->len, tp->rcv_nxt);
+	       fn_seq_gt(left->seq + left->text->pkt_len, tp->rcv_nxt);
 }
 
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)

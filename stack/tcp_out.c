@@ -243,7 +243,7 @@ fn_inline void note_sent(struct fn_tcp *tp, struct fn_pkt *p, uint64_t now)
 	p->time = p->first_time = now;
 	fn_pktq_push(&tp->rtxq, p);
 	tp->snd_nxt = p->end_seq;
-	if (p->len < tp->mss)
+	if (p->len < tp->mss_plain)
 		tp->snd_sml = p->end_seq;
 	tp->sk.st->stats.tcp_bytes_out += p->len;
 	tp->f.prr_out += fn_pkt_span(p);
@@ -356,10 +356,14 @@ void fn_tcp_add_flags(struct fn_pkt *p, uint8_t flags)
 
 int fn_tcp_transmit_copy(struct fn_tcp *tp, const struct fn_pkt *p)
 {
-	struct fn_pkt *q = fn_nic_alloc(tp->path.nic);
+	struct fn_pkt *q = fn_nic_alloc_for(tp->path.nic, p->len);
 
 	if (!q)
 		return -ENOBUFS;
+	if (fn_pkt_tailroom(q) < p->len) {
+		fn_pkt_free(q);
+		return -ENOBUFS;
+	}
 	memcpy(q->data, p->data, p->len);
 	q->len = q->pkt_len = p->len;
 	q->hash = p->hash;

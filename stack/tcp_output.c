@@ -20,9 +20,13 @@ static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32
 
 	if (p->flags & FN_PKT_QUEUED)
 		return false;
-	rest = fn_tcp_tx_alloc(tp);
+	rest = fn_tcp_tx_alloc(tp, p->len - n);
 	if (!rest)
 		return false;
+	if (fn_pkt_tailroom(rest) < p->len - n) {
+		fn_tcp_tx_free(tp, rest);
+		return false;
+	}
 	rest->len = rest->pkt_len = p->len - n;
 	memcpy(rest->data, p->data + n, rest->len);
 	rest->seq = p->seq + n;
@@ -44,18 +48,27 @@ static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32
 
 /* ---- segment size ---- */
 
+/* A large buffer's bytes, if the peer gets one; where the window has room for two, it does. */
+static uint32_t large_for(const struct fn_tcp *tp)
+{
+	const struct fn_nic *nic = tp->path.nic;
+
+	return nic->tx_large && !tp->path.local && nic->ops->takes_large(nic, tp->sk.remote.peer) ? nic->tx_large : 0;
+}
+
 void fn_tcp_sync_mss(struct fn_tcp *tp)
 {
 	uint32_t mss = fn_min(tp->path.mtu - FN_IP4_LEN - FN_TCP_LEN, (uint32_t)tp->mss_clamp);
 	uint32_t half = tp->max_window > FN_TCP_MSS_DEFAULT ? tp->max_window / 2 : tp->max_window;
+	uint32_t plain = tp->path.nic->tx_payload, stamp = tp->feat & FN_TCP_F_TS ? 12 : 0;
 
-	mss = fn_min(mss, tp->path.nic->tx_payload);
+	/* the headers stand in front of what a buffer takes */
+	mss = fn_min(fn_max(mss, (uint32_t)FN_TCP_SND_MSS_MIN) - stamp, fn_max(plain, fn_min(large_for(tp), half)));
 	/* RFC 9293 3.8.6.2.1 (3): of a window that never held a full segment, half is worth sending */
-	if (half && mss > tp->max_window)
-		mss = fn_max(half, 68u - FN_TCP_LEN);
-	if (tp->feat & FN_TCP_F_TS)
-		mss -= fn_min(mss, 12u);
-	tp->mss = (uint16_t)fn_max(mss, (uint32_t)FN_TCP_SND_MSS_MIN - 12);
+	if (half && mss + stamp > tp->max_window)
+		mss = fn_max(half, 68u - FN_TCP_LEN) - stamp;
+	tp->mss = (uint16_t)fn_max(mss, FN_TCP_SND_MSS_MIN - stamp);
+	tp->mss_plain = (uint16_t)fn_min((uint32_t)tp->mss, plain);
 }
 
 /* ---- new data ---- */
@@ -64,7 +77,7 @@ void fn_tcp_sync_mss(struct fn_tcp *tp)
  * acknowledged. */
 static bool nagle_allows(const struct fn_tcp *tp, const struct fn_pkt *p, uint8_t nonagle, bool idle)
 {
-	if (p->len >= tp->mss || p->next || p->tcp_flags & FN_TCP_FIN)
+	if (p->len >= tp->mss_plain || p->next || p->tcp_flags & FN_TCP_FIN)
 		return true;
 	if (nonagle & FN_NAGLE_PUSH || tp->snd_up != tp->snd_una)
 		return true;
@@ -104,7 +117,8 @@ fn_inline bool fits_cwnd(const struct fn_tcp *tp, const struct fn_pkt *p)
 
 /*
  * How many of the first segments of sndq may leave together: the first one may leave, and all but the last of them are full.
- * So each segment that the device makes is one of rtxq's, and loss recovery needs to know nothing of TSO.
+ * So each segment that the device makes is one of rtxq's, and loss recovery needs to know nothing of TSO. A lossless one
+ * cuts nothing, and there they are as long as they are.
  */
 static unsigned run_length(const struct fn_tcp *tp, uint8_t nonagle)
 {
@@ -118,7 +132,7 @@ static unsigned run_length(const struct fn_tcp *tp, uint8_t nonagle)
 	for (p = tp->sndq.head; p && n + 1u < nic->tso_segs; p = p->next, n++) {
 		if (p->len > tp->mss || fn_pkt_span(p) > left || !p->len)
 			return n;
-		if (p->len < tp->mss)
+		if (p->len < tp->mss && !(tp->lossless && p->next))
 			return n + nagle_allows(tp, p, nonagle, false);
 		left -= fn_pkt_span(p);
 	}
@@ -128,7 +142,7 @@ static unsigned run_length(const struct fn_tcp *tp, uint8_t nonagle)
 /* For a device that cuts: the first segment of sndq, which may leave, and in the same packet what may leave with it. */
 static __attribute__((noinline)) int send_some(struct fn_tcp *tp, struct fn_pkt *p, uint8_t nonagle)
 {
-	unsigned n = p->next && p->len == tp->mss && fn_tcp_may_run(tp) ? run_length(tp, nonagle) : 1;
+	unsigned n = p->next && (p->len == tp->mss || tp->lossless) && fn_tcp_may_run(tp) ? run_length(tp, nonagle) : 1;
 
 	return n > 1 ? fn_tcp_send_run(tp, n) : send_new(tp, p);
 }
@@ -161,7 +175,7 @@ static bool queue_fin(struct fn_tcp *tp)
 	if (!p && fin_on_staged(tp))
 		return true;
 	if (!p) {
-		p = fn_tcp_tx_alloc(tp);
+		p = fn_tcp_tx_alloc(tp, 0);
 		if (!p)
 			return false;
 		p->seq = p->end_seq = tp->write_seq;

@@ -48,7 +48,7 @@ static fn_cold struct fn_pkt *no_buffer(struct fn_tcp *tp)
 }
 
 /* A fresh buffer at the end of what is written, in no queue; NULL: the send buffer is full, or there is none. */
-static struct fn_pkt *new_pkt(struct fn_tcp *tp)
+static struct fn_pkt *new_pkt(struct fn_tcp *tp, size_t want)
 {
 	struct fn_pkt *p;
 
@@ -56,7 +56,7 @@ static struct fn_pkt *new_pkt(struct fn_tcp *tp)
 		tp->sk.nospace = true;
 		return NULL;
 	}
-	p = fn_tcp_data_alloc(tp);
+	p = fn_tcp_data_alloc(tp, fn_min(want, (size_t)tp->mss));
 	if (fn_unlikely(!p))
 		return no_buffer(tp);
 	p->seq = p->end_seq = tp->write_seq;
@@ -65,14 +65,14 @@ static struct fn_pkt *new_pkt(struct fn_tcp *tp)
 	return p;
 }
 
-/* The buffer that the next bytes go to. */
-static struct fn_pkt *tail_pkt(struct fn_tcp *tp)
+/* The buffer that the next `want` bytes go to, or the first of them. */
+static struct fn_pkt *tail_pkt(struct fn_tcp *tp, size_t want)
 {
 	struct fn_pkt *p = tp->sndq.tail;
 
 	if (tail_room(tp, p))
 		return p;
-	p = new_pkt(tp);
+	p = new_pkt(tp, want);
 	if (p)
 		fn_pktq_push(&tp->sndq, p);
 	return p;
@@ -121,7 +121,7 @@ static size_t append_iov(struct fn_tcp *tp, const uint8_t *from, size_t len)
 	size_t done = 0;
 
 	while (done < len) {
-		struct fn_pkt *p = tail_pkt(tp);
+		struct fn_pkt *p = tail_pkt(tp, len - done);
 		uint32_t n;
 
 		if (!p)
@@ -213,11 +213,11 @@ fn_inline bool may_leave(const struct fn_tcp *tp, uint32_t len)
 	if (tp->sndq.head || fn_seq_gt(tp->snd_nxt + len, fn_tcp_wnd_end(tp)))
 		return false;
 	if (fn_likely(tp->snd_una == tp->snd_nxt))
-		return fn_likely(!(tp->nonagle & FN_NAGLE_CORK)) || len == tp->mss;
+		return fn_likely(!(tp->nonagle & FN_NAGLE_CORK)) || len == tp->mss_plain;
 	pipe = fn_tcp_pipe(tp);
 	if (pipe >= tp->cwnd || tp->cwnd - pipe < len)
 		return false;
-	return len == tp->mss || (tp->nonagle & (FN_NAGLE_CORK | FN_NAGLE_OFF)) == FN_NAGLE_OFF;
+	return len == tp->mss_plain || (tp->nonagle & (FN_NAGLE_CORK | FN_NAGLE_OFF)) == FN_NAGLE_OFF;
 }
 
 /* One small write that may leave at once, in a buffer that is in no queue before. */
@@ -244,10 +244,10 @@ ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov)
 	struct fn_tcp *tp = fn_tcp_sk(sk);
 	struct fn_pkt *p;
 
-	if (fn_unlikely(iov->iov_len - 1 >= tp->mss || !may_write(tp) || !may_leave(tp, (uint32_t)iov->iov_len) ||
+	if (fn_unlikely(iov->iov_len - 1 >= tp->mss_plain || !may_write(tp) || !may_leave(tp, (uint32_t)iov->iov_len) ||
 			sk->tx_charged >= sk->sndbuf))
 		return send_any(tp, iov, 1, 0, 0);
-	p = fn_tcp_data_alloc(tp);
+	p = fn_tcp_data_alloc(tp, 0);
 	if (fn_unlikely(!p))
 		return send_any(tp, iov, 1, 0, 0);
 	return send_one(tp, p, iov->iov_base, (uint32_t)iov->iov_len);
@@ -306,7 +306,7 @@ struct fn_pkt *fn_tcp_reserve(struct fn_sock *sk, size_t want, struct iovec *iov
 		return NULL;
 	}
 	while (want && n < *iovcnt && sk->tx_charged < sk->sndbuf) {
-		struct fn_pkt *p = fn_tcp_data_alloc(tp);
+		struct fn_pkt *p = fn_tcp_data_alloc(tp, fn_min(want, (size_t)tp->mss));
 
 		if (!p) {
 			no_buffer(tp);

@@ -231,10 +231,97 @@ Test(nic_shm, bulk_both_ways)
 
 	pair_up(&l, &a, &b);
 	bulk(a, b, 8u << 20);
-	/* several buffers of 4 KiB travel as one packet */
-	cr_expect_gt(A.st->stats.tcp_tso_segs, 4 * A.st->stats.tcp_tso);
-	cr_expect_gt(A.st->stats.tcp_tso, 100);
+	/* the program's writes are of 50,000 bytes; acknowledgements are packets too */
+	cr_expect_gt(A.nic->stats.tx_bytes, 10000 * A.nic->stats.tx_packets);
 	close_all(l, a, b);
+}
+
+/* What is written at once travels in large segments, each in one buffer, and the receiver predicts them. */
+Test(nic_shm, large_writes_are_large_segments)
+{
+	static uint8_t data[65536];
+	struct fn_sock *l, *a, *b;
+	uint64_t fast;
+
+	pair_up(&l, &a, &b);
+	give(a, "x", 1);	/* the answer tells of the window */
+	settle();
+	get(b, data, 1);
+	pass(FN_NSEC);
+	fast = B.st->stats.tcp_fast;
+	cr_assert_eq(give(a, data, sizeof(data)), (ssize_t)sizeof(data));
+	settle();
+	cr_expect_eq(b->rxq.bytes, sizeof(data));
+	cr_expect_eq(b->rxq.count, 2, "%u buffers", b->rxq.count);
+	cr_expect_eq(B.st->stats.tcp_fast - fast, 2, "%u", (unsigned)(B.st->stats.tcp_fast - fast));
+	cr_assert_eq(get(b, data, sizeof(data)), (ssize_t)sizeof(data));
+	close_all(l, a, b);
+}
+
+/* What would leave most of a large one empty is not charged, nor lent, as one. */
+Test(nic_shm, middling_writes_are_not_charged_as_large_ones)
+{
+	static uint8_t data[8192];
+	struct fn_sock *l, *a, *b;
+
+	pair_up(&l, &a, &b);
+	give(a, "x", 1);
+	settle();
+	get(b, data, 1);
+	pass(FN_NSEC);
+	cr_assert_eq(give(a, data, sizeof(data)), (ssize_t)sizeof(data));
+	cr_expect_leq(a->tx_charged, 3u * FN_SHM_BUF, "%u", a->tx_charged);
+	settle();
+	cr_assert_eq(get(b, data, sizeof(data)), (ssize_t)sizeof(data));
+	close_all(l, a, b);
+}
+
+/* Of a window that has no room for two large ones they would be sent one at a time. */
+Test(nic_shm, segments_are_small_where_the_window_is)
+{
+	static uint8_t data[65536];
+	struct fn_sock *l = listener(&B, LOOPBACK), *a, *b;
+
+	fn_sock_setopt(l, FN_OPT_RCVBUF, 20000);
+	a = connect_from(&A);
+	settle();
+	b = fn_tcp_accept(l, &B);
+	cr_assert_not_null(b);
+	give(a, data, sizeof(data));
+	settle();
+	cr_expect_leq(2 * fn_tcp_sk(a)->mss, fn_tcp_sk(a)->max_window);
+	while (get(b, data, sizeof(data)) > 0)
+		pass(FN_MSEC);
+	close_all(l, a, b);
+}
+
+/* Memory that was large buffers serves as ordinary ones when those are wanting. */
+Test(nic_shm, large_buffers_are_broken_up)
+{
+	static struct fn_pkt *all[PAYLOAD / FN_SHM_BUF];
+	const struct fn_nic_ops *ops = A.nic->ops;
+	unsigned n = 0, large;
+
+	while ((all[n] = ops->alloc_large(A.nic)))
+		n++;
+	large = n;
+	cr_expect_gt(large, 100);
+	cr_expect_gt(PAYLOAD / FN_SHM_BUF - fn_shm_outstanding(A.nic), PAYLOAD / FN_SHM_BUF / 16, "the rest is for what is no data");
+	while (n)
+		ops->free(A.nic, all[--n]);
+	cr_expect_eq(fn_shm_outstanding(A.nic), 0);
+	for (n = 0; n < fn_array_size(all) - 1; n++) {	/* the first one tells of the others */
+		all[n] = ops->alloc(A.nic);
+		cr_assert_not_null(all[n], "buffer %u", n);
+		memset(all[n]->data, (int)n, fn_pkt_tailroom(all[n]));
+	}
+	cr_expect_null(ops->alloc(A.nic));
+	while (n--) {
+		for (unsigned i = 0; i < fn_pkt_tailroom(all[n]); i++)
+			cr_assert_eq(all[n]->data[i], (uint8_t)n, "buffer %u is another's too", n);
+		ops->free(A.nic, all[n]);
+	}
+	cr_expect_eq(fn_shm_outstanding(A.nic), 0);
 }
 
 /* Both write to each other until nothing more is taken, and nobody reads: ACKs still find a buffer, and a new connection. */
@@ -707,6 +794,23 @@ Test(nic_shm, places_outside_the_payload_memory_break_the_peer)
 	fn_stack_poll(A.st, now);
 	cr_assert(fn_shm_broken(A.nic, A.peer));
 	cr_assert_gt(A.nic->stats.rx_errors, 0);
+}
+
+/* A place may be larger than a buffer, but its last byte is the memory's last one at most. */
+Test(nic_shm, a_place_that_ends_behind_the_payload_memory_breaks_the_peer)
+{
+	uint32_t place[2] = { PAYLOAD / FN_SHM_BUF - 2, 2 * FN_SHM_BUF << 16 };	/* the last two buffers */
+	uint8_t ip[40] = { 0x45 };
+	struct fn_ring_piece piece[2] = { { place, sizeof(place) }, { ip, sizeof(ip) } };
+	struct fn_ring_tx r = liar();
+
+	fn_ring_put(&r, 1, 1, piece, 2);
+	fn_stack_poll(A.st, now);
+	cr_assert(!fn_shm_broken(A.nic, A.peer));
+	place[1]++;	/* one byte further */
+	fn_ring_put(&r, 1, 1, piece, 2);
+	fn_stack_poll(A.st, now);
+	cr_assert(fn_shm_broken(A.nic, A.peer));
 }
 
 Test(nic_shm, returns_of_what_was_not_lent_are_counted)

@@ -240,6 +240,26 @@ Test(shm_left, what_was_staged_only)
 	expect(5100, 0);
 }
 
+/* A large buffer's inside is text, whatever it looks like. */
+Test(shm_left, what_the_program_writes_is_no_note)
+{
+	const struct fn_tcp *tp = fn_tcp_sk(side[0].sk);
+	struct fn_note forged = { .ends = { tp->rx_addrs, tp->rx_ports, side[0].sk->remote.peer, 0 }, .off = FN_PKT_HEADROOM, .len = 100 };
+
+	give(side[0].sk, "x", 1);	/* the answer tells of the window */
+	settle();
+	cr_assert_eq(get(side[1].sk, in, 1), 1);
+	now += FN_NSEC;
+	settle();
+	forged.seq = tp->write_seq + 32768;
+	for (uint32_t at = FN_SHM_BUF - FN_PKT_HEADROOM; at + sizeof(forged) <= 32768; at += FN_SHM_BUF)
+		memcpy(out + at, &forged, sizeof(forged));
+	cr_assert_eq(give(side[0].sk, out, 32768), 32768);
+	cr_assert_eq(tp->rtxq.count + tp->sndq.count, 1, "in one buffer");
+	dies();
+	expect(32768, 0);
+}
+
 Test(shm_left, half_of_it_was_read_before)
 {
 	uint32_t sent = fill(30000), got = 0;

@@ -19,10 +19,13 @@
 #define LOOPBACK	fn_be32(0x7f000001)
 #define PORT		fn_be16(8080)
 #define PAYLOAD		(4u << 20)
+#define SCARCE		(1u << 20)	/* large buffers are broken up */
+#define PLENTY		(16u << 20)
 #define COPIES		(1u << 20)
 #define SLOTS		64u		/* full now and then */
 #define FLOWS		5
 #define CHUNK		20000u
+#define CHUNK_MAX	70000u
 #define DEATHS		1200u
 
 static struct side {
@@ -42,7 +45,8 @@ static struct flow {
 
 static struct fn_sock *listener;
 static uint64_t now = 1000 * FN_NSEC;
-static uint8_t bytes[CHUNK];
+static uint8_t bytes[CHUNK_MAX];
+static uint32_t chunk = CHUNK, payload = PAYLOAD;
 static int user[FLOWS + 1];
 
 static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
@@ -57,15 +61,15 @@ static void again(void *ctx, int number)
 static void make(struct side *s)
 {
 	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .again = again, .ctx = s };
+	struct fn_shm_conf conf = { .payload_len = payload, .again = again, .ctx = s };
 	struct fn_stack_conf sc;
 
 	fn_stack_conf_init(&sc);
 	sc.seed[0] = s == &A;
 	s->arena = test_arena(64u << 20);
 	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
-	conf.payload = s->payload = mmap(NULL, PAYLOAD + COPIES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	s->copies = s->payload + PAYLOAD;
+	conf.payload = s->payload = mmap(NULL, payload + COPIES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	s->copies = s->payload + payload;
 	s->ring = aligned_alloc(64, fn_ring_size(SLOTS));
 	memset(s->ring, 0, fn_ring_size(SLOTS));
 	s->nic = fn_shm_create(s->arena, &conf);
@@ -75,7 +79,7 @@ static void make(struct side *s)
 static void meet(struct side *s, const struct side *other, bool strangers)
 {
 	struct fn_shm_pair pair = { .tx = s->ring, .rx = other->ring, .tx_slots = SLOTS, .rx_slots = SLOTS,
-		.payload = strangers ? other->copies : other->payload, .payload_len = strangers ? COPIES : PAYLOAD,
+		.payload = strangers ? other->copies : other->payload, .payload_len = strangers ? COPIES : payload,
 		.copies = strangers ? s->copies : NULL, .copies_len = COPIES };
 
 	s->peer = fn_shm_peer_add(s->nic, &pair);
@@ -103,7 +107,7 @@ static void compare(unsigned i, bool to_a, uint32_t at, ssize_t n)
 
 static uint32_t piece(void)
 {
-	return 1 + draw(draw(2) ? 300 : CHUNK - 1);
+	return 1 + draw(draw(2) ? 300 : chunk - 1);
 }
 
 /* ---- B, which lives ---- */
@@ -300,6 +304,24 @@ static void nothing_is_left(struct side *s, const char *who)
 	cr_expect_eq(s->nic->stats.rx_errors, 0, "%s: %u errors", who, (unsigned)s->nic->stats.rx_errors);
 }
 
+/* Every buffer that there is can be had, and is nobody else's. */
+static void all_can_be_had(struct side *s, const char *who)
+{
+	static struct fn_pkt *all[PLENTY / FN_SHM_BUF];
+	const struct shm *shm = shm_of(s->nic);
+	unsigned n = 0, want = payload / FN_SHM_BUF - 1;	/* the first one tells of the others */
+
+	for (unsigned i = 0; i < fn_array_size(shm->table); i++)
+		want -= !!shm->table[i];
+	for (; n < fn_array_size(all) && (all[n] = fn_shm_alloc(s->nic)); n++)
+		memset(all[n]->data, (int)n, FN_SHM_BUF - FN_PKT_HEADROOM);
+	cr_expect_eq(n, want, "%s: %u buffers of %u", who, n, want);
+	while (n--) {
+		cr_assert_eq(all[n]->data[0], (uint8_t)n, "%s: buffer %u is another's too", who, n);
+		fn_pkt_free(all[n]);
+	}
+}
+
 static void run(uint64_t seed, bool strangers)
 {
 	struct fn_ep at = { .port = PORT };
@@ -332,6 +354,8 @@ static void run(uint64_t seed, bool strangers)
 	idle(400 * FN_NSEC);
 	nothing_is_left(&A, "A");
 	nothing_is_left(&B, "B");
+	all_can_be_had(&A, "A");
+	all_can_be_had(&B, "B");
 }
 
 Test(shm_recover, killed_at_any_instruction, .timeout = 120)
@@ -342,4 +366,72 @@ Test(shm_recover, killed_at_any_instruction, .timeout = 120)
 Test(shm_recover, killed_beside_another_user, .timeout = 120)
 {
 	run(2, true);
+}
+
+Test(shm_recover, killed_with_large_buffers, .timeout = 120)
+{
+	chunk = CHUNK_MAX;
+	run(3, false);
+}
+
+Test(shm_recover, killed_with_large_buffers_that_are_broken_up, .timeout = 120)
+{
+	chunk = CHUNK_MAX;
+	payload = SCARCE;
+	run(4, false);
+}
+
+/* ---- a large buffer is broken up ---- */
+
+static void alloc_one(void *unused)
+{
+	fn_shm_alloc(A.nic);
+}
+
+/* What a survivor reads: from note to note, and the last one ends where the buffers do. None of them tells of a text. */
+static void notes_are_right(void)
+{
+	const struct shm *s = shm_of(A.nic);
+	struct fn_note note;
+	uint32_t i;
+
+	for (i = 1; i < s->made; i += fn_max(note.units, 1u)) {
+		memcpy(&note, A.payload + (size_t)i * FN_SHM_BUF, sizeof(note));
+		cr_assert(!note.len && note.units <= LARGE, "buffer %u of %u: %u bytes, %u units", i, s->made, note.len, note.units);
+	}
+	cr_assert_eq(i, s->made);
+}
+
+Test(shm_recover, killed_while_a_large_buffer_is_broken_up)
+{
+	struct fn_pkt *all[PLENTY / FN_SHM_BUF / LARGE];
+	unsigned large = 0, died = 0, broken = 0;
+	const struct shm *s;
+
+	rng = 5;
+	payload = PLENTY;
+	death_init();
+	make(&A);
+	s = shm_of(A.nic);
+	while ((all[large] = fn_shm_alloc_large(A.nic)))
+		memset(all[large++]->data, 0xff, LARGE_PAYLOAD);	/* what a program writes looks like anything */
+	while (large)
+		fn_pkt_free(all[--large]);
+	for (unsigned n = 0; n < 300; n++) {
+		const struct txbuf *first;
+
+		while (s->free_tx || s->made < s->bufs)
+			fn_shm_alloc(A.nic);
+		first = s->free_large;
+		cr_assert_not_null(first);
+		died += dies(alloc_one, NULL, 1 + n % 30);
+		notes_are_right();
+		fn_stack_recover(A.st);
+		broken += first->units == 1;
+		cr_assert_eq(fn_shm_outstanding(A.nic), 0);
+	}
+	cr_expect_geq(died, 100, "%u deaths", died);
+	cr_expect(broken > 30 && broken < 300, "%u broken up", broken);
+	notes_are_right();
+	all_can_be_had(&A, "A");
 }
