@@ -402,13 +402,22 @@ static int take_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bo
 	return ok ? 1 : -EPROTO;
 }
 
-/* A bell for a thread that sleeps, whoever of us has read it; in another image it may not have been heard. */
+/*
+ * A bell for a thread that sleeps, whoever of us has read it; in another image it may not have been heard. It may have been
+ * for an offer, which is made once: who does not listen any more does not see it, and those who do are told.
+ */
 static void rung(const struct peer *p)
 {
+	uint64_t accepting;
+
 	if (fn_engine.watcher)
 		fn_thread_ring(fn_engine.watcher);
-	if (fn_unlikely(fn_engine.shared->asleep & ~fn_engine.bit) && lives(p))
-		fn_shm_rearm(fn_fabric.nic, p->number);
+	if (fn_likely(!(fn_engine.shared->asleep & ~fn_engine.bit)) || !lives(p))
+		return;
+	fn_shm_rearm(fn_fabric.nic, p->number);
+	accepting = fn_shm_accepting(fn_fabric.nic, p->number);
+	if (!(accepting & fn_engine.bit))
+		fn_bell_ring(accepting);
 }
 
 void fn_peer_event(struct peer *p, bool to_up)
@@ -430,7 +439,7 @@ void fn_peer_event(struct peer *p, bool to_up)
 			continue;
 		if (to_up)	/* in the middle of something; the end is seen again */
 			fn_engine.side_due = 0;
-		else
+		else if (p->state != FN_PEER_GROUP || !fn_group_hung_up(p))
 			fn_peer_bury(p);
 		return;
 	}

@@ -40,7 +40,8 @@ struct peer {
 	bool calls;			/* we have called it, for datagrams */
 	uid_t speaker;			/* who made the name of that listener */
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
-	int page_fd;			/* MET, and of one that no board tells of: internal; -1 */
+	int page_fd;			/* MET, of one that no board tells of, and of a group, to leave it again: internal; -1 */
+	unsigned tries;			/* group: how often that was done in the second after .since */
 	uint64_t notice;		/* on the listener's board; 0: none */
 	int inbox;			/* internal: where it hears from us; open as long as we may accept; -1 */
 	uint32_t us;			/* under which number we claim them: ours, or of the image from which we have the peer */
@@ -106,6 +107,8 @@ bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool
 int fn_group_known(struct fn_rendezvous *at);
 /* Offer ourselves to it by a socket that is connected to its rendezvous, and is closed: its number, or -errno. */
 int fn_group_meet(struct fn_rendezvous *at, int sock);
+/* Nobody has the inbox of that group any more. True: it has been left again, for somebody who listens. */
+bool fn_group_hung_up(struct peer *p);
 /* Somebody has come to that place of the rendezvous' table. */
 void fn_group_come(unsigned place);
 /* Notices on that place's board are read. */

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "shim/bell.h"
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
@@ -75,49 +76,97 @@ static int make_page(struct peer *p)
 	return ret ? ret : -ENOMEM;
 }
 
-/* Page and inbox go into the rendezvous; both messages lie there before anybody can accept half of them. */
-static int offer(struct peer *p, const struct fn_rendezvous *at, int sock, int inbox)
+/* Page and inbox go into the rendezvous that sock is connected to; p->sock is the inbox' other end. */
+static int leave(struct peer *p, int sock)
 {
-	int fd = make_page(p), ret;
+	int end[2], ret = pair(end);
 
-	if (fd < 0)
-		return fd;
-	ret = fn_shm_group_add(fn_fabric.nic, p->page, at->backlog);
-	if (ret > 0) {
-		fn_peer_numbered(p, ret);
-		ret = fn_peer_send(sock, FN_PEER_PAGE, at->cookie, 0, fd);
-	}
+	if (ret < 0)
+		return ret;
+	ret = fn_peer_send(sock, FN_PEER_PAGE, p->cookie, 0, p->page_fd);
 	if (ret >= 0)
-		ret = fn_peer_send(sock, FN_PEER_INBOX, at->cookie, 0, inbox);
-	fn_fd_internal_close(fd);
+		ret = fn_peer_send(sock, FN_PEER_INBOX, p->cookie, 0, end[1]);
+	fn_fd_internal_close(end[1]);
+	if (ret < 0) {
+		fn_fd_internal_close(end[0]);
+		return ret;
+	}
+	fn_fd_internal_close(p->sock);
+	p->sock = end[0];
+	fn_fd_internal_track(&p->sock);
+	fn_peer_watch(p);
+	return 0;
+}
+
+#define AGAIN_MAX	16	/* times a second: who refuses us, or lies, closes what we have left, too */
+
+/*
+ * Until somebody has claimed it an offer is ours, and whoever took it from the rendezvous had only a copy: one who closes the
+ * listener, or is killed, before he has told the others of us takes nothing with him. The name is the same user's as before.
+ */
+static int leave_again(struct peer *p)
+{
+	struct fn_rendezvous at = { .cookie = p->cookie, .uid = p->speaker };
+	int sock, ret = -ECONNREFUSED;
+	uint64_t now = fn_now();
+
+	if (now - p->since >= FN_NSEC) {
+		p->since = now;
+		p->tries = 0;
+	}
+	while (p->tries++ < AGAIN_MAX && !fn_fabric.closed) {
+		sock = fn_rendezvous_connect(&at);
+		if (sock < 0)
+			return sock;
+		ret = leave(p, sock);
+		fn_fd_internal_close(sock);
+		if (ret != -EPIPE && ret != -ECONNRESET)
+			return ret;
+	}
 	return ret;
+}
+
+bool fn_group_hung_up(struct peer *p)
+{
+	fn_known_forget();
+	return p->cookie && fn_shm_offering(fn_fabric.nic, p->number) && leave_again(p) == 0;
+}
+
+static int offer(struct peer *p, const struct fn_rendezvous *at, int sock)
+{
+	int ret;
+
+	p->cookie = at->cookie;
+	p->speaker = at->speaker;
+	p->page_fd = make_page(p);
+	if (p->page_fd < 0)
+		return p->page_fd;
+	fn_fd_internal_track(&p->page_fd);
+	ret = fn_shm_group_add(fn_fabric.nic, p->page, at->backlog);
+	if (ret < 0)
+		return ret;
+	fn_peer_numbered(p, ret);
+	ret = leave(p, sock);
+	return ret == -EPIPE || ret == -ECONNRESET ? leave_again(p) : ret;
 }
 
 static int meet(struct fn_rendezvous *at, int sock)
 {
-	uid_t speaker = at->speaker;
-	int end[2], ret = fn_group_known(at);
+	int ret = fn_group_known(at);
 	struct peer *p;
 
 	if (ret)
 		return ret;
 	if (!fn_fabric_room())
 		return -EBUSY;
-	ret = pair(end);
-	if (ret < 0)
-		return ret;
-	p = fn_peer_new(FN_PEER_GROUP, end[0]);
-	ret = p ? offer(p, at, sock, end[1]) : -ENOSPC;
-	fn_fd_internal_close(end[1]);
-	if (ret < 0) {
-		if (p)
-			fn_peer_bury(p);
-		return ret;
-	}
-	p->cookie = at->cookie;
-	p->speaker = speaker;
-	fn_peer_watch(p);
-	return p->number;
+	p = fn_peer_new(FN_PEER_GROUP, -1);
+	if (!p)
+		return -ENOSPC;
+	ret = offer(p, at, sock);
+	if (ret >= 0)
+		return p->number;
+	fn_peer_bury(p);
+	return ret;
 }
 
 int fn_group_meet(struct fn_rendezvous *at, int sock)
@@ -592,6 +641,16 @@ static void last_come(const struct fn_file *f)
 		fn_group_come((unsigned)place);
 }
 
+/* An offer whose bell we have read, and no other image has heard, is theirs. */
+static void offer_nothing(const struct peer *p)
+{
+	bool offered = fn_shm_offered(fn_fabric.nic, p->number);
+
+	fn_shm_offers(fn_fabric.nic, p->number, NULL);
+	if (offered)
+		fn_bell_ring(fn_shm_accepting(fn_fabric.nic, p->number));
+}
+
 /* NULL: of all listeners. */
 static void offer_no_more(const struct fn_file *f)
 {
@@ -604,11 +663,15 @@ static void offer_no_more(const struct fn_file *f)
 		if (p->page)
 			fn_page_leave(p->page);
 		if (p->number > 0)
-			fn_shm_offers(fn_fabric.nic, p->number, NULL);
+			offer_nothing(p);
 		fn_peer_unmap(p->page, FN_PAGE_SIZE);
 		p->page = NULL;
 		fn_fd_internal_close(p->inbox);
 		p->inbox = -1;
+		if (p->state == FN_PEER_MET) {	/* it may still be met by another image; the place is freed (fn_fabric_tick()) */
+			fn_fd_internal_close(p->sock);
+			p->sock = -1;
+		}
 	}
 }
 

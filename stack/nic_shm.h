@@ -179,6 +179,8 @@ void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id);
 void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page);
 /* Can one of them be claimed? */
 bool fn_shm_offered(const struct fn_nic *nic, int number);
+/* The images (bits) to which it offers them; 0: it offers none. */
+uint64_t fn_shm_accepting(const struct fn_nic *nic, int number);
 /* What we offer to that group, and nobody has claimed yet, or we have not seen it. */
 bool fn_shm_offering(const struct fn_nic *nic, int number);
 /* Claim one under `id`, ours in that group, for fn_tcp_claim(). 0, -EAGAIN: there is none; -EPROTO: what was there is none. */

@@ -477,6 +477,13 @@ bool fn_shm_offering(const struct fn_nic *nic, int number)
 	return group && group->mail && group->mail->count;
 }
 
+uint64_t fn_shm_accepting(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer ? peer->accepts : 0;
+}
+
 bool fn_shm_offered(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);

@@ -10,6 +10,7 @@
 #include "shm_fixture.h"
 #include "stack/net.h"
 #include "stack/nic_shm.h"
+#include "stack/shm_page.h"
 #include "stack/tcp.h"
 
 #define LOOPBACK	fn_be32(0x7f000001)
@@ -238,6 +239,23 @@ Test(shm_images, a_child_has_its_parents_peers)
 	cr_assert_eq(give(a, "still here", 10), 10);
 	settle();
 	cr_assert_eq(get(b, buf, sizeof(buf)), 10);
+}
+
+/* Who does not listen any more, and hears the bell for an offer, tells these. */
+Test(shm_images, what_is_offered_to_its_parent_is_offered_to_a_child)
+{
+	struct fn_page *page = memory(sizeof(*page));
+
+	cr_assert_eq(fn_shm_accepting(A.nic, A.peer), 0);
+	fn_shm_offers(A.nic, A.peer, page);
+	fn_shm_image_born(A.nic, 1, 2);
+	cr_assert_eq(fn_shm_accepting(A.nic, A.peer), 3);
+	image = 2;
+	fn_shm_offers(A.nic, A.peer, NULL);
+	cr_assert_eq(fn_shm_accepting(A.nic, A.peer), 1);
+	fn_shm_image_gone(A.nic, 1);
+	cr_assert_eq(fn_shm_accepting(A.nic, A.peer), 0);
+	munmap(page, sizeof(*page));
 }
 
 /* What it has been sent must not be overwritten: it may read on, and nobody hears of it any more. */
