@@ -132,11 +132,11 @@ void fn_engine_give(struct fn_file *f, struct fn_sock *sk)
 #define SELF_ROUNDS 4	/* data, its acknowledgement, a window update or the reset of a closed end */
 
 /* What other processes have sent is here, as over the kernel's loopback: whoever closes without reading it resets. */
-static void take_sent(void)
+static void take_sent(const struct fn_sock *sk)
 {
 	struct fn_stack *st = fn_engine.st;
 
-	if (fn_likely(!fn_engine.fabric))
+	if (fn_likely(!fn_engine.fabric) || fn_fabric_has_all(sk))
 		return;
 	if (fn_fabric_half_met())
 		fn_dual_check(fn_now());
@@ -154,7 +154,7 @@ void fn_engine_drop(struct fn_file *f)
 	sk->images &= ~fn_engine.mine;
 	if (sk->images)
 		return;
-	take_sent();
+	take_sent(sk);
 	fn_sock_close(sk);
 }
 

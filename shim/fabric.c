@@ -554,6 +554,13 @@ void fn_fabric_catch_up(const struct fn_sock *sk)
 	}
 }
 
+bool fn_fabric_has_all(const struct fn_sock *sk)
+{
+	const struct peer *p = sk->remote.peer && fn_fabric.nic ? by_number[sk->remote.peer] : NULL;
+
+	return p && p->state == FN_PEER_UP && !p->self && fn_shm_drained(fn_fabric.nic, sk->remote.peer);
+}
+
 bool fn_fabric_source_ok(const struct fn_sock *sk)
 {
 	const struct peer *p = by_number[sk->remote.peer];

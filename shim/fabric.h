@@ -60,6 +60,8 @@ bool fn_fabric_claim(const struct fn_file *f);
  * depends on it: on Linux what was sent has arrived. Connections of any kind. With the lock held.
  */
 void fn_fabric_catch_up(const struct fn_sock *sk);
+/* There is nothing of that kind to be had for sk: its peer is met, and what it has sent is here. With the lock held. */
+bool fn_fabric_has_all(const struct fn_sock *sk);
 
 /* May the peer of sk, which has been accepted, have that address and port? With the lock held. */
 bool fn_fabric_source_ok(const struct fn_sock *sk);

@@ -497,7 +497,8 @@ int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to, bool 
 	err = fn_sock_connect(f->sk, to);
 	if (err == -EINPROGRESS || !err) {
 		f->sk->conn = FN_CONN_BUSY;
-		fn_fabric_catch_up(f->sk);
+		if (f->sk->tcp_state == FN_TCP_SYN_SENT)
+			fn_fabric_catch_up(f->sk);
 	}
 	fn_engine_kick();
 	fn_engine_unlock();

@@ -68,6 +68,8 @@ struct fn_left {
 	uint32_t buf, bufs, entry, number;	/* nic_shm.h's; 0 at first */
 };
 
+struct fn_tcp_hdr;
+
 struct fn_nic_ops {
 	/* Up to n received packets into burst; the stack owns them. Never blocks. */
 	uint16_t (*rx)(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n);
@@ -101,6 +103,11 @@ struct fn_nic_ops {
 	bool (*spill)(struct fn_nic *nic, uint16_t peer, struct fn_pkt *p);
 	/* That peer cannot be sent to by whoever has the lock; fn_tcp_peer_late() is called by one who can. NULL: never so. */
 	bool (*absent)(const struct fn_nic *nic, uint16_t peer);
+	/*
+	 * `syn`, from src to that peer at dst, opens a connection without a segment: the number of its SYN-ACK, which said what
+	 * a struct fn_offer says. False: the SYN is to be sent. NULL: always so.
+	 */
+	bool (*open)(struct fn_nic *nic, uint16_t peer, uint32_t src, uint32_t dst, const struct fn_tcp_hdr *syn, uint32_t *isn);
 	/*
 	 * After a death under the lock (recover.c), both or neither: fn for every descriptor there is, in use or not; then
 	 * what has no FN_PKT_MARK is free, the others are the stack's alone, and the device's own rings are put right.

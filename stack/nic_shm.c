@@ -560,9 +560,9 @@ static uint16_t rx_peer(struct shm *s, struct peer *peer, struct fn_pkt **burst,
 static void look_at_pages(struct shm *s)
 {
 	for (uint32_t i = 1; i <= s->peers; i++) {
-		struct peer *peer = peer_at(s, i);
+		struct peer *peer = s->peer[i];
 
-		if (!peer)
+		if (!peer || !(peer->mail || peer->page) || !peer->used)
 			continue;
 		if (peer->mail && !peer->dead && is_here(s, peer)) {
 			fn_shm_mail_look(s, peer);
@@ -578,13 +578,23 @@ static void look_at_pages(struct shm *s)
 	}
 }
 
+/* Most of many have none. */
+fn_inline bool has_work(const struct peer *peer)
+{
+	return fn_ring_pending(&peer->rx) || peer->returns || peer->backlog_len || peer->again || peer->late;
+}
+
 /* The peers in turn, beginning with another one each time: none starves the others. How many there are in the burst then. */
 static uint16_t rx_rings(struct shm *s, struct fn_pkt **burst, uint16_t got, uint16_t n)
 {
-	for (uint32_t i = 0; i < s->peers && got < n; i++) {
-		struct peer *peer = s->peer[1 + (s->turn + i) % s->peers];
+	uint64_t image = image_of(s);
 
-		if (peer && peer->used && !peer->dead && peer->ready && is_here(s, peer))
+	for (uint32_t k = 0, i = s->turn; k < s->peers && got < n; k++) {
+		struct peer *peer;
+
+		i = i < s->peers ? i + 1 : 1;
+		peer = s->peer[i];
+		if (peer && peer->used && !peer->dead && peer->ready && peer->images & image && has_work(peer))
 			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
 	}
 	return got;
@@ -602,36 +612,39 @@ static uint16_t shm_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	s->burst_len = got;
 	/* who has been introduced just now may have said something before: it is there for whoever looks */
 	do {
-		s->moved = false;
+		s->introduced = false;
 		got = rx_rings(s, burst, got, n);
 		if (s->mails || s->pages)
 			look_at_pages(s);
-	} while (fn_unlikely(s->moved) && got < n);
+	} while (fn_unlikely(s->introduced) && got < n);
 	s->burst_len = 0;
 	if (fn_unlikely(s->resends))
 		fn_shm_resend(s);
-	s->turn++;
+	s->turn = s->turn < s->peers ? s->turn + 1 : 0;
 	note_bells(s);
 	return got;
 }
 
 /* Without the lock: .rx is read first, for this may be about to be another peer, which other images have. */
-static bool is_pending(const struct shm *s, const struct peer *peer)
+static bool is_pending(const struct peer *peer, uint64_t image)
 {
 	struct fn_ring_rx rx = peer->rx;
 
 	atomic_signal_fence(memory_order_seq_cst);
-	return !peer->dead && !peer->broken && peer->ready && is_here(s, peer) && (fn_ring_pending(&rx) || peer->late);
+	return !peer->dead && !peer->broken && peer->ready && peer->images & image && (fn_ring_pending(&rx) || peer->late);
 }
 
 static bool shm_rx_pending(const struct fn_nic *nic)
 {
 	const struct shm *s = shm_of(nic);
 
-	for (uint32_t i = 1; i <= s->peers; i++) {
-		const struct peer *peer = peer_at(s, i);
+	uint64_t image = image_of(s);
 
-		if (peer && (is_pending(s, peer) || has_offers(s, peer)))
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		const struct peer *peer = s->peer[i];
+
+		/* a group has neither ring nor offers */
+		if (peer && peer->used && !peer->mail && (is_pending(peer, image) || has_offers(s, peer)))
 			return true;
 	}
 	return fn_unlikely(s->answers != NULL) && fn_shm_has_answers(s);
@@ -675,6 +688,7 @@ static const struct fn_nic_ops shm_ops = {
 	.has = shm_has,
 	.spill = fn_shm_spill,
 	.absent = shm_absent,
+	.open = fn_shm_open,
 };
 
 struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)

@@ -10,7 +10,6 @@
 
 #include "wire.h"
 
-#define SEG_MSS		(65535 - FN_IP4_LEN - FN_TCP_LEN)
 #define BACK_STEP	4096u	/* bytes of a slot that get memory at once */
 
 _Static_assert(FN_PAGE_BYTES == FN_OFFER_WINDOW, "what a SYN-ACK offers is what fits");
@@ -85,7 +84,7 @@ static void answer(struct shm *s, const struct peer *group, const struct parcel 
 		b.seq = c->isn;
 		b.win = FN_OFFER_WINDOW;
 	}
-	fn_shm_answer(s, group, ip, fn_shm_bare(&b, SEG_MSS, FN_OFFER_WSCALE, ip));
+	fn_shm_answer(s, group, ip, fn_shm_bare(&b, FN_OFFER_MSS, FN_OFFER_WSCALE, ip));
 }
 
 /* ---- frames to a group ---- */
@@ -104,21 +103,17 @@ static bool back(struct shm *s, const struct peer *group, struct parcel *c, uint
 	return true;
 }
 
-static void post_syn(struct shm *s, struct peer *group, const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
+/* NULL: as of a listener whose queue is full; the SYN comes again (tcp_listen.c). */
+static struct parcel *post_syn(struct peer *group, const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
 {
 	struct mail *m = group->mail;
 	struct parcel *c = find(m, ip, th);
 	struct fn_page_slot slot = { .src = ip->src, .dst = ip->dst };
 
-	if (c && c->syn == fn_be32(th->seq)) {	/* our SYN-ACK waits to be taken */
-		answer(s, group, c, FN_TCP_SYN | FN_TCP_ACK);
-		return;
-	}
-	/* as a listener whose queue is full: the SYN comes again (tcp_listen.c) */
-	if (m->count > m->backlog || !(c = get_slot(m, ip, th))) {
-		s->nic.stats.tx_full++;
-		return;
-	}
+	if (c && c->syn == fn_be32(th->seq))	/* our SYN-ACK waits to be taken */
+		return c;
+	if (m->count > m->backlog || !(c = get_slot(m, ip, th)))
+		return NULL;
 	c->syn = fn_be32(th->seq);
 	c->next = c->syn + 1;
 	/* who may claim it could end it in any case: the number need not be hard to guess */
@@ -127,7 +122,23 @@ static void post_syn(struct shm *s, struct peer *group, const struct fn_ip4_hdr 
 	c->live = true;
 	c->state = fn_page_post(m->page, index_of(m, c), c->use, &slot);
 	m->told = false;
-	answer(s, group, c, FN_TCP_SYN | FN_TCP_ACK);
+	return c;
+}
+
+bool fn_shm_open(struct fn_nic *nic, uint16_t number, uint32_t src, uint32_t dst, const struct fn_tcp_hdr *syn, uint32_t *isn)
+{
+	struct fn_ip4_hdr ip = { .src = src, .dst = dst };
+	struct shm *s = shm_of(nic);
+	struct peer *group = peer_at(s, number);
+	struct parcel *c;
+
+	fn_shm_mend(s);
+	c = group && group->mail && !group->dead && is_here(s, group) ? post_syn(group, &ip, syn) : NULL;
+	if (!c)
+		return false;
+	*isn = c->isn;
+	fn_shm_mail_ring(s, group);
+	return true;
 }
 
 static void copy_text(uint8_t *to, const struct fn_pkt *p, uint32_t skip)
@@ -177,6 +188,7 @@ static struct peer *claimer(struct shm *s, const struct peer *group, uint64_t st
 	if (!peer && s->conf.introduce) {
 		s->conf.introduce(s->conf.ctx, group->number);
 		peer = member(s, group, fn_page_id(state));
+		s->introduced = true;
 	}
 	return peer;
 }
@@ -192,7 +204,11 @@ struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn
 	if (ip->proto != FN_IPPROTO_TCP)
 		return NULL;
 	if (th->flags & FN_TCP_SYN) {
-		post_syn(s, group, ip, th);
+		c = post_syn(group, ip, th);
+		if (c)
+			answer(s, group, c, FN_TCP_SYN | FN_TCP_ACK);
+		else
+			s->nic.stats.tx_full++;
 		return NULL;
 	}
 	c = find(group->mail, ip, th);
@@ -277,7 +293,6 @@ static void hand_over(struct shm *s, struct peer *group, struct parcel *c, uint6
 	struct fn_ep local = { c->src, c->sport, 0 }, remote = { c->dst, c->dport, group->number };
 
 	if (to) {
-		s->moved = true;
 		readdress(s, group, c, to->number);
 		if (s->conf.moved)
 			s->conf.moved(s->conf.ctx, &local, &remote, to->number);

@@ -152,6 +152,10 @@ struct peer {
 	const uint8_t *payload;
 	uint32_t bufs;		/* of its payload memory */
 	uint64_t images;	/* of the process: those that have its memory; what follows here is touched by them only */
+	struct rxbuf *returns;	/* with what each round asks of every peer */
+	struct mail *mail;	/* it is no process, but a group */
+	struct fn_page *page;	/* it offers connections to us there; NULL: no */
+	uint32_t backlog_len;
 	uint64_t accepts;	/* of them, those to which .page is offered */
 	uint32_t life;		/* counts the peers that have come */
 	uint16_t number;
@@ -167,16 +171,13 @@ struct peer {
 	uint32_t lent;		/* of ours that it holds, or that wait in .backlog to be copied */
 	struct copies *copies;	/* of another user: what it may see of us; NULL: .payload of struct shm */
 	struct copies *pool;	/* memory for .copies; stays with the number */
-	struct mail *mail;	/* it is no process, but a group */
 	struct mail *office;	/* memory for .mail; stays with the number */
 	uint16_t group;		/* one of that group's processes, which claims under .id */
 	uint32_t id;
-	struct fn_page *page;	/* it offers connections to us there; NULL: no */
 	uint32_t posted;	/* of the page's, what we have seen */
 	uint32_t offers_as;	/* and the number of the group to which it does */
-	struct rxbuf *returns;
 	struct kept *backlog;	/* BACKLOG of them, made when first needed */
-	uint32_t backlog_head, backlog_len;
+	uint32_t backlog_head;
 };
 
 struct shm {
@@ -205,7 +206,7 @@ struct shm {
 	uint32_t claims_as;	/* under which we have claimed last */
 	struct fn_pkt **burst;	/* answers that this round's burst begins with */
 	uint16_t burst_len;
-	bool moved;			/* a connection has gone to who has claimed it, in this round */
+	bool introduced;		/* who has claimed something has become known in this round */
 	uint64_t bell[BELL_WORDS];
 	uint64_t touched[BELL_WORDS];	/* peers that were sent something and have not been asked yet whether they sleep */
 	uint32_t touched_words;		/* of .touched, those with a bit */
@@ -418,6 +419,8 @@ int fn_shm_number(struct shm *s);
 /* ---- shm_mail.c ---- */
 /* A frame to a group: the process to whose ring it goes. NULL: it lies in the page now, or nobody wants it. */
 struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn_pkt *p);
+/* fn_nic_ops.open: to a group. */
+bool fn_shm_open(struct fn_nic *nic, uint16_t number, uint32_t src, uint32_t dst, const struct fn_tcp_hdr *syn, uint32_t *isn);
 /* Connections that have been claimed are their claimers' from now on. */
 void fn_shm_mail_look(struct shm *s, struct peer *group);
 /* Whoever sleeps is to hear of what was put there. */

@@ -135,7 +135,7 @@ struct fn_sock *fn_tcp_accept(struct fn_sock *listener, void *user);
 
 /*
  * A connection that somebody else has answered for us (the fabric, nic_shm.h): the SYN as it was sent, our number in the
- * SYN-ACK, what came behind. The SYN-ACK had FN_OFFER_WINDOW, the window scale FN_OFFER_WSCALE and no further option.
+ * SYN-ACK, what came behind. The SYN-ACK had FN_OFFER_WINDOW, the window scale FN_OFFER_WSCALE, FN_OFFER_MSS and no further option.
  */
 struct fn_offer {
 	struct fn_pkt *syn;		/* .l3 at its IPv4 header, .data at TCP's */
@@ -146,6 +146,7 @@ struct fn_offer {
 };
 #define FN_OFFER_WINDOW	65535
 #define FN_OFFER_WSCALE	7
+#define FN_OFFER_MSS	(65535 - 40)	/* what an IPv4 packet takes behind two headers */
 
 /* The connection goes through a listener's steps, into its queue. Takes all packets. 0, -ENOENT: not for that listener, -EEXIST:
  * its ends are in use, -ENOBUFS. */

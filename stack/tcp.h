@@ -482,6 +482,8 @@ bool fn_tcp_oow_limited(const struct fn_stack *st, const struct fn_tcp_seg *seg,
 
 /* ---- tcp_syn.c: SYN_SENT ---- */
 int fn_tcp_syn_sent(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg);
+/* In SYN-SENT, with nothing sent yet: where the NIC can open it (fn_nic_ops.open) it is open. False: send the SYN. */
+bool fn_tcp_open_at_once(struct fn_tcp *tp);
 /* Take over the options of a SYN or SYN-ACK. */
 void fn_tcp_take_syn_opts(struct fn_tcp *tp, const struct fn_tcp_seg *seg);
 
@@ -665,6 +667,8 @@ void fn_tcp_add_flags(struct fn_pkt *p, uint8_t flags);
 int fn_tcp_send_bare(struct fn_tcp *tp, uint8_t flags, uint32_t seq);
 void fn_tcp_send_ack(struct fn_tcp *tp);
 int fn_tcp_send_syn(struct fn_tcp *tp);
+/* The same without a segment: fn_nic_ops.open has taken it, and the SYN-ACK had that number. False: it is to be sent. */
+bool fn_tcp_offer_syn(struct fn_tcp *tp, uint32_t *isn);
 /* For no connection: RST as RFC 9293 3.10.7.1 builds it (never in answer to an RST). */
 void fn_tcp_send_rst_for(struct fn_stack *st, const struct fn_pkt *p, const struct fn_tcp_seg *seg);
 /* A segment without a connection: SYN-ACK, ACK of a slim object. opts: already laid out. */

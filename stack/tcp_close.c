@@ -119,6 +119,11 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 	err = fn_path_to(st, &path, remote, sk->opts & FN_SO_BOUND_ADDR ? sk->local.ip4 : 0, FN_IPPROTO_TCP);
 	if (err)
 		return err;
+	/* what would leave before the SYN leaves before: the port may have been another connection's */
+	if (path.nic->ops->open && path.nic->txq_len) {
+		fn_stack_flush_staged(st);
+		fn_tcp_busy(tp);
+	}
 	shut = sk->shut;
 	forget(tp);
 	sk->shut = shut;	/* what shutdown() has said before stays (tcp_v4_connect) */
@@ -135,8 +140,10 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 	fn_tcp_set_state(tp, FN_TCP_SYN_SENT);
 	fn_demux_add_conn(st, sk);
 	st->stats.tcp_active_open++;
-	fn_tcp_rearm_rto(tp);
-	fn_tcp_send_syn(tp);	/* lost is lost: the timer sends it again */
+	if (!fn_tcp_open_at_once(tp)) {
+		fn_tcp_rearm_rto(tp);
+		fn_tcp_send_syn(tp);	/* lost is lost: the timer sends it again */
+	}
 	return -EINPROGRESS;
 }
 

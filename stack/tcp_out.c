@@ -398,6 +398,20 @@ void fn_tcp_send_ack(struct fn_tcp *tp)
 
 /* ---- segments without a full connection, and SYNs ---- */
 
+static void put_bare(struct fn_tcp_hdr *th, const struct fn_tcp_bare *b)
+{
+	th->sport = b->local->port;
+	th->dport = b->remote->port;
+	th->seq = fn_be32(b->seq);
+	th->ack = fn_be32(b->ack);
+	th->off = (uint8_t)((FN_TCP_LEN + b->opt_len) << 2);
+	th->flags = b->flags;
+	th->win = fn_be16(b->win);
+	th->urg = 0;
+	if (b->opt_len)
+		memcpy(th + 1, b->opts, b->opt_len);
+}
+
 int fn_tcp_emit(struct fn_stack *st, const struct fn_path *path, const struct fn_tcp_bare *b)
 {
 	struct fn_pkt *p = fn_nic_alloc(path->nic);
@@ -407,16 +421,7 @@ int fn_tcp_emit(struct fn_stack *st, const struct fn_path *path, const struct fn
 	if (!p)
 		return -ENOBUFS;
 	th = fn_pkt_push(p, hlen);
-	th->sport = b->local->port;
-	th->dport = b->remote->port;
-	th->seq = fn_be32(b->seq);
-	th->ack = fn_be32(b->ack);
-	th->off = (uint8_t)(hlen << 2);
-	th->flags = b->flags;
-	th->win = fn_be16(b->win);
-	th->urg = 0;
-	if (b->opt_len)
-		memcpy(th + 1, b->opts, b->opt_len);
+	put_bare(th, b);
 	p->l4 = (uint16_t)(p->data - p->buf);
 	put_cksum(path, p, th, hlen, 0, 0);
 	st->stats.tcp_out++;
@@ -434,18 +439,17 @@ int fn_tcp_emit_routed(struct fn_stack *st, const struct fn_tcp_bare *b)
 	return fn_tcp_emit(st, &path, b);
 }
 
-int fn_tcp_send_syn(struct fn_tcp *tp)
+/* The options go to `opts`, which has room for 40 bytes. */
+static struct fn_tcp_bare syn_of(const struct fn_tcp *tp, uint8_t *opts)
 {
 	bool synack = tp->sk.tcp_state == FN_TCP_SYN_RCVD;
-	struct fn_stack *st = tp->sk.st;
 	struct fn_tcp_syn_opts so = {
-		.tsval = fn_tcp_clock(st) + tp->ts_off,
+		.tsval = fn_tcp_clock(tp->sk.st) + tp->ts_off,
 		.tsecr = synack ? tp->ts_recent : 0,
 		.mss = tp->advmss,
 		.feat = tp->feat,
 		.wscale = tp->rcv_wscale,
 	};
-	uint8_t opts[40];
 	struct fn_tcp_bare b = {
 		.local = &tp->sk.local, .remote = &tp->sk.remote,
 		.seq = tp->snd_una, .ack = synack ? tp->rcv_nxt : 0,
@@ -453,13 +457,37 @@ int fn_tcp_send_syn(struct fn_tcp *tp)
 		.flags = synack ? FN_TCP_SYN | FN_TCP_ACK : FN_TCP_SYN,
 		.opts = opts,
 	};
-	int err;
 
 	b.opt_len = (uint8_t)fn_tcp_put_syn_opts(opts, &so);
-	err = fn_tcp_emit(st, &tp->path, &b);
+	return b;
+}
+
+int fn_tcp_send_syn(struct fn_tcp *tp)
+{
+	uint8_t opts[40];
+	struct fn_tcp_bare b = syn_of(tp, opts);
+	int err = fn_tcp_emit(tp->sk.st, &tp->path, &b);
+
 	if (!err)
 		tp->segs_out++;
 	return err;
+}
+
+bool fn_tcp_offer_syn(struct fn_tcp *tp, uint32_t *isn)
+{
+	struct fn_nic *nic = tp->path.nic;
+	struct {
+		struct fn_tcp_hdr th;
+		uint8_t opts[40];
+	} syn;
+	uint8_t opts[40];
+	struct fn_tcp_bare b;
+
+	if (!nic->ops->open || tp->path.local || nic->txq_len)
+		return false;
+	b = syn_of(tp, opts);
+	put_bare(&syn.th, &b);
+	return nic->ops->open(nic, tp->sk.remote.peer, tp->sk.local.ip4, tp->sk.remote.ip4, &syn.th, isn);
 }
 
 /* RFC 9293 3.10.7.1 and 3.5.2: the reset takes its numbers from the segment that it answers. */

@@ -34,21 +34,36 @@ static void take_syn(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
 	tp->snd_wnd = tp->max_window = seg->win;	/* RFC 7323 2.2: not scaled in a SYN */
 }
 
-/* SYN and ACK: the connection is open. Text and FIN that came along are processed like any (6th step and on). */
-static int established(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
+/* Our SYN is acknowledged. */
+static void begin(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
 {
-	struct fn_stack *st = tp->sk.st;
-
 	take_syn(tp, seg);
 	tp->snd_una = seg->ack;
 	if (!tp->retransmits)
-		fn_tcp_rtt_sample(tp, st->now - tp->lsndtime);
+		fn_tcp_rtt_sample(tp, tp->sk.st->now - tp->lsndtime);
 	fn_tcp_start(tp);
 	fn_tcp_rearm_rto(tp);
 	fn_tcp_set_state(tp, FN_TCP_ESTABLISHED);
+	fn_sock_ready(&tp->sk, FN_POLL_STATE | POLLOUT | POLLWRNORM);
+}
+
+bool fn_tcp_open_at_once(struct fn_tcp *tp)
+{
+	struct fn_tcp_seg seg = { .ack = tp->snd_nxt, .win = FN_OFFER_WINDOW, .mss = FN_OFFER_MSS, .has_wscale = true,
+		.wscale = FN_OFFER_WSCALE };
+
+	if (!fn_tcp_offer_syn(tp, &seg.seq))
+		return false;
+	begin(tp, &seg);
+	return true;
+}
+
+/* SYN and ACK: the connection is open. Text and FIN that came along are processed like any (6th step and on). */
+static int established(struct fn_tcp *tp, struct fn_pkt *p, struct fn_tcp_seg *seg)
+{
+	begin(tp, seg);
 	tp->ack |= FN_ACK_SCHED | FN_ACK_NOW;
 	fn_tcp_burst_add(tp, FN_BURST_ACK);
-	fn_sock_ready(&tp->sk, FN_POLL_STATE | POLLOUT | POLLWRNORM);
 	if (!seg->len && !(seg->flags & FN_TCP_FIN)) {
 		fn_pkt_free(p);
 		return 0;

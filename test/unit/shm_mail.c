@@ -230,6 +230,51 @@ Test(shm_mail, complete_before_anybody_is_there)
 	nothing_left(&W[0]);
 }
 
+/* connect() puts the SYN into the page and has its answer: no packet, no round. Who waits for it is rung. */
+Test(shm_mail, opened_by_a_word_in_the_page)
+{
+	struct fn_sock *a = fn_sock_open(A.st, FN_SOCK_TCP, &A), *b;
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)group };
+
+	attach(&W[0]);
+	introduce(&W[0]);
+	cr_assert(fn_shm_arm(W[0].nic));
+	cr_assert_eq(fn_sock_connect(a, &ep), -EINPROGRESS);
+	cr_expect_eq(a->tcp_state, FN_TCP_ESTABLISHED);
+	cr_expect_eq(A.nic->txq_len, 0);
+	cr_expect_eq(A.nic->stats.tx_packets, 0);
+	cr_expect_eq(fn_shm_bell(A.nic), W[0].number);
+	b = accept_by(&W[0]);
+	cr_assert_not_null(b);
+	cr_assert_eq(give(b, "first", 5), 5);
+	poll_all();
+	expect(a, "first");
+	cr_assert_eq(give(a, "second", 6), 6);
+	poll_all();
+	expect(b, "second");
+}
+
+/* The end of the one before has left when the next one is offered: whoever claims that finds the port free. */
+Test(shm_mail, what_was_staged_leaves_before_the_next_is_offered)
+{
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)group };
+	struct fn_sock *a, *b;
+
+	attach(&W[0]);
+	a = connect_a();
+	b = accept_by(&W[0]);
+	poll_all();
+	cr_assert_eq(a->remote.peer, W[0].number);
+	fn_sock_close(a);
+	cr_assert_gt(A.nic->txq_len, 0, "its FIN is staged");
+	cr_assert_eq(fn_sock_connect(fn_sock_open(A.st, FN_SOCK_TCP, &A), &ep), -EINPROGRESS);
+	cr_expect_eq(A.nic->txq_len, 0);
+	cr_expect_not(fn_shm_drained(W[0].nic, W[0].client));
+	fn_stack_poll(W[0].st, now);
+	cr_expect_eq(b->tcp_state, FN_TCP_CLOSE_WAIT);
+	cr_expect_not_null(accept_by(&W[0]));
+}
+
 /* One accepts, the other is there and does nothing: nobody waits for it, and each connection is somebody's once. */
 Test(shm_mail, whoever_accepts_has_the_next_one)
 {
