@@ -529,7 +529,7 @@ void fn_convert_catch_up(void)
 {
 }
 
-void fn_meet(int fd)
+void fn_meet(int fd, bool sent)
 {
 	state.met = fd;
 }
