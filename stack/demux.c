@@ -184,11 +184,6 @@ static uint32_t hash_of(const struct fn_stack *st, const struct fn_sock *sk)
 	return fn_hash4(st, sk->remote.ip4, sk->local.ip4, sk->remote.port, sk->local.port);
 }
 
-void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk)
-{
-	fn_demux_add_hashed(st, sk, hash_of(st, sk));
-}
-
 void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash)
 {
 	struct port *port = port_make(st, sk->kind, sk->local.port);

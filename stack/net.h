@@ -155,8 +155,7 @@ fn_inline struct fn_sock *fn_demux_last(const struct fn_stack *st, uint32_t src,
 	return sk && sk->remote.ip4 == src && sk->remote.port == sport && sk->remote.peer == peer &&
 	       sk->local.port == dport && sk->local.ip4 == dst ? sk : NULL;
 }
-void fn_demux_add_conn(struct fn_stack *st, struct fn_sock *sk);	/* sk->hash is set here */
-void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash);	/* its hash is known */
+void fn_demux_add_hashed(struct fn_stack *st, struct fn_sock *sk, uint32_t hash);	/* sk->hash is set here */
 void fn_demux_del_conn(struct fn_stack *st, struct fn_sock *sk);
 /* sk, with the ends of old, takes its place. */
 void fn_demux_replace_conn(struct fn_stack *st, struct fn_sock *old, struct fn_sock *sk);

@@ -74,7 +74,14 @@ static int oldest(const struct fn_page *page)
 
 bool fn_page_offered(const struct fn_page *page)
 {
-	return oldest(page) >= 0;
+	for (unsigned w = 0; w < fn_array_size(page->open); w++) {
+		uint64_t bits = atomic_load_explicit(&page->open[w], memory_order_acquire);
+
+		for (; bits; bits &= bits - 1)
+			if (fn_page_status(fn_page_state(page, w * 64 + (unsigned)__builtin_ctzll(bits))) == FN_PAGE_OPEN)
+				return true;
+	}
+	return false;
 }
 
 int fn_page_claim(struct fn_page *page, uint32_t id, struct fn_page_slot *slot, uint64_t *state)

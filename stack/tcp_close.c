@@ -11,7 +11,7 @@
 
 /* ---- connect ---- */
 
-/* Bind what bind() left open, or see whether the 4-tuple is free. -EADDRNOTAVAIL as Linux. */
+/* Bind what bind() left open, or see whether the 4-tuple is free; .hash is its. -EADDRNOTAVAIL as Linux. */
 static int pick_port(struct fn_tcp *tp, uint32_t laddr, const struct fn_ep *remote)
 {
 	struct fn_sock *sk = &tp->sk, *other;
@@ -39,6 +39,7 @@ static int pick_port(struct fn_tcp *tp, uint32_t laddr, const struct fn_ep *remo
 		fn_tcp_tw_free(sk->st, tw);
 	}
 	sk->local = local;
+	sk->hash = hash;
 	return 0;
 }
 
@@ -138,7 +139,7 @@ int fn_tcp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 	sk->remote = *remote;
 	init_syn(tp);
 	fn_tcp_set_state(tp, FN_TCP_SYN_SENT);
-	fn_demux_add_conn(st, sk);
+	fn_demux_add_hashed(st, sk, sk->hash);
 	st->stats.tcp_active_open++;
 	if (!fn_tcp_open_at_once(tp)) {
 		fn_tcp_rearm_rto(tp);
