@@ -95,22 +95,34 @@ int fn_bell_send(unsigned image, const struct fn_letter *l, int fd)
 		msg.msg_control = control;
 		msg.msg_controllen = sizeof(control);
 	}
-	ret = (int)fn_sys(SYS_sendmsg, fn_engine.bell, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (ret < 0)
-		return ret;
+	/* before it is: a letter that nobody is told of, because we die here, would lie there and end every sleep at once */
 	fn_engine.shared->rung |= 1ull << image;
-	return 0;
+	ret = (int)fn_sys(SYS_sendmsg, fn_engine.bell, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return ret < 0 ? ret : 0;
 }
 
 static const struct fn_letter ring = { .kind = FN_LETTER_RING };
 
+/*
+ * An image counts as asleep until its letter is there: whoever dies in between leaves it to be rung by who inherits the
+ * lock, instead of asleep for ever. One whose bell is full has letters enough.
+ */
+static bool ring_asleep(unsigned image)
+{
+	int ret = fn_bell_send(image, &ring, -1);
+
+	if (ret < 0 && ret != -EAGAIN)
+		return false;
+	fn_engine.shared->asleep &= ~(1ull << image);
+	return true;
+}
+
 void fn_bell_ring(uint64_t images)
 {
 	images &= fn_engine.shared->asleep;
-	fn_engine.shared->asleep &= ~images;
 	for (unsigned i = 0; images; i++, images >>= 1)
 		if (images & 1)
-			fn_bell_send(i, &ring, -1);
+			ring_asleep(i);
 }
 
 void fn_bell_ring_one(void)
@@ -118,10 +130,8 @@ void fn_bell_ring_one(void)
 	struct fn_shared *sh = fn_engine.shared;
 
 	for (unsigned i = 0; i < FN_IMAGES; i++)
-		if (i != fn_engine.image && sh->asleep >> i & 1 && fn_bell_send(i, &ring, -1) == 0) {
-			sh->asleep &= ~(1ull << i);
+		if (i != fn_engine.image && sh->asleep >> i & 1 && ring_asleep(i))
 			return;
-		}
 }
 
 /* Whoever could look into this process anyway. A sender's PID tells nothing: it may have gone on to another program. */

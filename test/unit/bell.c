@@ -2,11 +2,13 @@
 /* Bells and letters, on a double of the descriptors that are the library's own. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "shim/bell.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "test/unit/traced.h"
 
 struct fn_engine fn_engine;
 static struct fn_shared shared;
@@ -87,4 +89,61 @@ Test(bell, nobody_and_a_full_one_are_told_apart, .init = setup)
 	for (int i = 0; i < 100000 && ret == 0; i++)
 		ret = fn_bell_send(1, &l, -1);
 	cr_assert_eq(ret, -EAGAIN);
+}
+
+/* ---- death ---- */
+
+static struct fn_shared *lasting;	/* what its members' deaths leave as it was */
+
+static void ring_both(void)
+{
+	fn_bell_need();
+	fn_bell_ring(1 << 1 | 1 << 2);
+}
+
+/* Killed after so many stops: whoever has no letter is still known to be asleep, so that somebody else rings it. */
+static bool dies_at(unsigned stops, const int bell[3])
+{
+	struct fn_letter l;
+	bool alive = true;
+	pid_t pid;
+	int fd;
+
+	lasting->asleep = 1 << 1 | 1 << 2;
+	lasting->rung = 0;
+	pid = traced_child(ring_both);
+	if (pid < 0)
+		cr_skip_test("a child may not be traced here");
+	for (unsigned i = 0; i < stops && alive; i++) {
+		traced_go_on(pid);
+		alive = traced_stops(pid);
+	}
+	if (alive) {
+		kill(pid, SIGKILL);
+		cr_assert_not(traced_stops(pid));
+	}
+	for (unsigned i = 1; i <= 2; i++) {
+		bool has = take_from(bell[i], &l, &fd);
+
+		cr_assert(has || lasting->asleep >> i & 1, "after %u stops image %u sleeps for ever", stops, i);
+		cr_assert(!has || lasting->rung >> i & 1, "after %u stops image %u does not look for its letter", stops, i);
+		cr_assert(alive || (has && !(lasting->asleep >> i & 1)));
+	}
+	return alive;
+}
+
+Test(bell, who_dies_while_it_rings_leaves_nobody_asleep, .init = setup, .timeout = 30)
+{
+	int bell[3];
+	unsigned stops = 0;
+
+	lasting = mmap(NULL, sizeof(*lasting), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq(lasting, MAP_FAILED);
+	fn_engine.shared = lasting;
+	bell[1] = fn_bell_make(1);
+	bell[2] = fn_bell_make(2);
+	cr_assert(bell[1] >= 0 && bell[2] >= 0);
+	while (dies_at(stops, bell))
+		stops++;
+	cr_assert_geq(stops, 4u, "two letters are two system calls");
 }
