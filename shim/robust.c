@@ -127,6 +127,13 @@ fn_inline int attempt(struct fn_robust *l, uint32_t waiters)
 	return -EBUSY;
 }
 
+/*
+ * Who is woken may be killed before it has the lock, and the next wake-up with it, when somebody else took the lock
+ * meanwhile: that one knows of no sleeper, and the kernel, which wakes another for the dead one only if it finds the lock
+ * free (handle_futex_death), finds it held. So nobody sleeps without looking again.
+ */
+static const struct timespec look_again = { .tv_nsec = 20000000 };
+
 static fn_cold int wait_for(struct fn_robust *l)
 {
 	int ret = -EBUSY;
@@ -142,7 +149,7 @@ static fn_cold int wait_for(struct fn_robust *l)
 		    ((old & FUTEX_WAITERS) ||
 		     atomic_compare_exchange_strong_explicit(&l->word, &old, old | FUTEX_WAITERS, memory_order_relaxed,
 							     memory_order_relaxed)))
-			fn_sys_futex((uint32_t *)&l->word, FUTEX_WAIT, old | FUTEX_WAITERS, NULL);
+			fn_sys_futex((uint32_t *)&l->word, FUTEX_WAIT, old | FUTEX_WAITERS, &look_again);
 		ret = attempt(l, FUTEX_WAITERS);
 	}
 	return ret;

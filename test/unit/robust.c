@@ -2,15 +2,19 @@
 /* The robust lock: processes that have it die, exec, wait for it and die; libc's robust mutexes stand in the same list. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "shim/robust.h"
+#include "test/unit/traced.h"
 
 static struct page {
 	struct fn_robust lock, other;
@@ -38,6 +42,7 @@ static pid_t child(void (*run)(void))
 	cr_assert_geq(pid, 0);
 	if (pid)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	fn_robust_child();
 	run();
 	_exit(0);
@@ -174,6 +179,76 @@ Test(robust, a_bare_child)
 	cr_assert_eq((page->lock.word & FUTEX_TID_MASK), (uint32_t)pid);
 	end((pid_t)pid);
 	cr_assert_eq(fn_robust_lock(&page->lock), -EOWNERDEAD);
+}
+
+/* ---- a wake-up that dies with whom it woke ---- */
+
+/* What the kernel says of it: R, S (sleeps), t (stands still, traced) ... */
+static char state_of(pid_t pid)
+{
+	char path[64], text[512] = "";
+	const char *end;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY);
+	cr_assert_geq(fd, 0);
+	cr_assert_gt(read(fd, text, sizeof(text) - 1), 0);
+	close(fd);
+	end = strrchr(text, ')');
+	return end ? end[2] : 0;
+}
+
+static void await_sleep(pid_t pid)
+{
+	char state;
+
+	/* 't': it has slept, and looks again */
+	while ((state = state_of(pid)) != 'S' && state != 't')
+		sched_yield();
+}
+
+static void take_once(void)
+{
+	fn_robust_child();
+	fn_robust_lock(&page->lock);
+	page->step++;
+	fn_robust_unlock(&page->lock);
+}
+
+/* Until it sleeps in the call that waits for the lock. */
+static void sleep_traced(pid_t pid)
+{
+	do {
+		traced_go_on(pid);
+		cr_assert(traced_stops(pid));
+	} while (!(page->lock.word & FUTEX_WAITERS));
+	traced_go_on(pid);
+	await_sleep(pid);
+}
+
+/*
+ * Two sleep, one is woken, and before it has run somebody else takes the lock. Killed now, it takes with it what the other
+ * sleeper was to hear.
+ */
+Test(robust, who_is_woken_and_killed_leaves_nobody_asleep, .timeout = 30)
+{
+	pid_t woken, other;
+
+	cr_assert_eq(fn_robust_lock(&page->lock), 0);
+	woken = traced_child(take_once);
+	if (woken < 0)
+		cr_skip_test("a child may not be traced here");
+	sleep_traced(woken);
+	other = child(take_once);
+	await_sleep(other);
+	fn_robust_unlock(&page->lock);
+	cr_assert(traced_stops(woken));
+	cr_assert_eq(fn_robust_lock(&page->lock), 0);
+	end(woken);
+	fn_robust_unlock(&page->lock);
+	cr_assert_eq(waitpid(other, NULL, 0), other);
+	cr_assert_eq(page->step, 1u);
 }
 
 /* ---- many ---- */
