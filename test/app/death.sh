@@ -10,10 +10,14 @@ kills=60
 [ -z "$LONG" ] || kills=1000
 under_fastnet python3 "$TOP/test/app/death/server.py"
 lab_await_port 8000 || fail "the server does not answer"
-lab_exec_client timeout 280 python3 "$TOP/test/app/death/client.py" $kills 10.9.0.2 >"$LAB_TMP/said" 2>&1 ||
+pid=$LAB_SERVER_PID
+cat >"$LAB_TMP/tell" <<-END
+	ss -Htno dport = :8000 | tr -s ' '
+	ip netns exec $LAB_SERVER_NS $STAT $pid | grep -E '(tcp|lock|images|polls|[rt]x)_'
+END
+lab_exec_client timeout 280 python3 "$TOP/test/app/death/client.py" $kills 10.9.0.2 bash "$LAB_TMP/tell" >"$LAB_TMP/said" 2>&1 ||
 	fail "the client says: $(cat "$LAB_TMP/said")"
 cat "$LAB_TMP/said"
-pid=$LAB_SERVER_PID
 kernel_has_no_connection 8000
 killed=$(awk '{ print $2 }' "$LAB_TMP/said") lost=$(awk '{ print $4 + $6 }' "$LAB_TMP/said")
 at_least "$pid" images_died $((killed * 9 / 10))
