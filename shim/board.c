@@ -20,13 +20,14 @@
 #define NAP_NS	100000
 #define NAPS	50
 
-#define FN_BOARD_MAGIC	0x6472616f62666e32ull	/* and layout */
+#define FN_BOARD_MAGIC	0x6472616f62666e33ull	/* and layout */
 #define BOARD_SIZE	4096
 _Static_assert(sizeof(struct fn_board_shared) <= BOARD_SIZE, "one page");
 
 struct text {
 	uint64_t serial;
-	uint64_t uid;
+	uint32_t uid;
+	uint32_t half;
 };
 
 static uint64_t cookie_of(int sock)
@@ -203,13 +204,18 @@ static void drop(const int fd[2])
 			fn_sys_close(fd[i]);
 }
 
-/* Without descriptors (EMFILE when it was read) nothing is known of it: it stays. */
-static bool has_ended(const int fd[2])
+/* Without descriptors (EMFILE when it was read) nothing is known of it: it stays. A client may leave something, and hang up. */
+static bool has_ended(const struct text *t, const int fd[2])
 {
 	struct pollfd pfd = { .fd = fd[1] };
 	struct timespec zero = { 0, 0 };
+	char byte;
 
-	return fd[0] < 0 || fd[1] < 0 || (fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 && pfd.revents & POLLHUP);
+	if (fd[0] < 0 || fd[1] < 0)
+		return true;
+	if (fn_sys_ppoll(&pfd, 1, &zero, NULL) <= 0 || !(pfd.revents & POLLHUP))
+		return false;
+	return !t->half || fn_sys(SYS_recvfrom, fd[1], &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0;
 }
 
 /* Notices of those who have ended are taken down. */
@@ -222,7 +228,7 @@ static void tidy(struct fn_board *b)
 
 	sh->tidied++;
 	for (sh->notices = 0; n-- > 0 && !get(b, &t, fd, 0); drop(fd))
-		if (!has_ended(fd) && !put(b, &t, fd))
+		if (!has_ended(&t, fd) && !put(b, &t, fd))
 			sh->notices++;
 }
 
@@ -248,7 +254,7 @@ int fn_board_post(struct fn_board *b, struct fn_notice *n, unsigned live, bool k
 {
 	struct fn_board_shared *sh = b->shared;
 	int fd[2] = { n->page, n->inbox }, ret;
-	struct text t = { .uid = n->uid };
+	struct text t = { .uid = n->uid, .half = n->half };
 	bool locked = lock(b);
 
 	if (locked && sh->notices > TIDY_AT + 2 * live)
@@ -283,7 +289,7 @@ static int look(struct fn_board *b, struct fn_notice *n)
 		b->next++;
 		if (!is_new(b, t.serial) || fd[0] < 0 || fd[1] < 0)
 			continue;
-		*n = (struct fn_notice){ fd[0], fd[1], (uid_t)t.uid, t.serial };
+		*n = (struct fn_notice){ fd[0], fd[1], t.half, t.uid, t.serial };
 		return 1;
 	}
 }

@@ -38,9 +38,10 @@ struct fn_board {
 	uint32_t stuck;			/* who had the lock and did not go on; 0: nobody */
 };
 
-/* A client has been here. */
+/* A client has been here; or is: what it leaves will be found in the rendezvous' socket, by one of those who have that. */
 struct fn_notice {
 	int page, inbox;		/* the caller's, not moved out of the program's way yet */
+	bool half;			/* both are that socket */
 	uid_t uid;
 	uint64_t serial;		/* of this board's */
 };

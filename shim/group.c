@@ -4,6 +4,10 @@
  * (a socket pair, one end of which it keeps), and leaves both with the listener's rendezvous; it waits for nobody. Who
  * accepts from the listener takes them there, and introduces himself through the inbox: a socket pair of his own, over which
  * the two then speak as peers do (peer.h). The inbox's other end is open as long as anybody may accept.
+ *
+ * Page and inbox are one message, and what is offered there is its maker's until it is claimed: who hears his inbox hang up
+ * before leaves it again. A board (board.h) gives to all who accept what one of them has taken: the client's socket while it
+ * has said nothing, then page and inbox. So none of them has anything alone, whatever becomes of him, but for a moment.
  */
 #include <errno.h>
 #include <poll.h>
@@ -76,14 +80,17 @@ static int make_page(struct peer *p)
 	return ret ? ret : -ENOMEM;
 }
 
-/* Page and inbox go into the rendezvous that sock is connected to; p->sock is the inbox' other end. */
+/*
+ * The inbox, in which the page lies, goes into the rendezvous that sock is connected to: whoever takes that one message has
+ * all. p->sock is the inbox' other end.
+ */
 static int leave(struct peer *p, int sock)
 {
 	int end[2], ret = pair(end);
 
 	if (ret < 0)
 		return ret;
-	ret = fn_peer_send(sock, FN_PEER_PAGE, p->cookie, 0, p->page_fd);
+	ret = fn_peer_send(end[0], FN_PEER_PAGE, p->cookie, 0, p->page_fd);
 	if (ret >= 0)
 		ret = fn_peer_send(sock, FN_PEER_INBOX, p->cookie, 0, end[1]);
 	fn_fd_internal_close(end[1]);
@@ -247,6 +254,24 @@ static bool too_many(uid_t uid)
 	       (fn_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) == 0 && n >= lim.rlim_cur / 4);
 }
 
+static unsigned clients_of(const struct fn_file *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		n += fn_peer_at(i)->listener == f && fn_peer_at(i)->state != FN_PEER_GONE;
+	return n;
+}
+
+/* It has not left anything yet. Whoever of us is there when it does takes it: we may be busy, or gone, then. */
+static void post_half(struct peer *p, struct fn_board *board)
+{
+	struct fn_notice n = { .page = p->sock, .inbox = p->sock, .uid = p->uid, .half = true };
+
+	if (board && p->sock >= 0 && !p->notice && fn_board_post(board, &n, clients_of(p->listener), true) == 0)
+		p->notice = n.serial;
+}
+
 void fn_group_come(unsigned place)
 {
 	int listener = fn_rendezvous_watched(place), fd, on = 1;
@@ -274,16 +299,9 @@ void fn_group_come(unsigned place)
 		p->listener = fn_rendezvous_file(place);
 		fn_peer_watch(p);
 		fn_peer_event(p, false);
+		if (p->state == FN_PEER_MET)
+			post_half(p, fn_rendezvous_board(place));
 	}
-}
-
-static unsigned clients_of(const struct fn_file *f)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < fn_peers_top(); i++)
-		n += fn_peer_at(i)->listener == f && fn_peer_at(i)->state != FN_PEER_GONE;
-	return n;
 }
 
 /* Page and inbox are there. The rendezvous' socket has done its work: a pair of our own takes its place. */
@@ -358,6 +376,8 @@ void fn_group_post(unsigned place)
 	for (unsigned i = 0; f && i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
 
+		if (p->listener == f && p->state == FN_PEER_MET)
+			post_half(p, board);
 		if (p->listener == f && p->page_fd >= 0 && (p->state == FN_PEER_GREETED || p->state == FN_PEER_UP))
 			post_known(p, board);
 	}
@@ -375,19 +395,35 @@ static int share(unsigned i, struct fn_handover *h)
 	return 0;
 }
 
-/* Another image has got the listener. Who is refused sees that we hang up, as who has been answered does. */
+/* Another image has got the listener. Who is refused sees that we hang up, as who has been answered does: for all of us. */
 static bool asked(struct peer *p, const struct fn_peer_msg *m)
 {
 	int place = fn_rendezvous_place(p->listener);
+	bool ok = place >= 0 && fn_rendezvous_may_have((unsigned)place, m->cookie, p->uid);
 	struct fn_handover h;
 
-	if (place < 0 || !fn_rendezvous_may_have((unsigned)place, m->cookie, p->uid))
-		return false;
-	if (share((unsigned)place, &h) == 0)
+	if (ok && share((unsigned)place, &h) == 0)
 		fn_handover_send(p->sock, &h);
+	if (!ok)
+		return false;
+	fn_sys(SYS_shutdown, p->sock, SHUT_RDWR);
 	fn_fd_internal_close(p->sock);
 	p->sock = -1;		/* it is freed (fn_peer_event()) */
 	return true;
+}
+
+/* The first message in the inbox. */
+static bool take_page(struct peer *p)
+{
+	struct fn_peer_msg m;
+	uid_t uid;
+	int fd, ret = fn_peer_recv(p->inbox, &m, &fd, &uid);
+
+	if (fd >= 0 && ret == 1 && m.version == FN_PEER_VERSION && m.type == FN_PEER_PAGE)
+		p->page = fn_peer_map_shared(fd, FN_PAGE_SIZE);
+	p->page_fd = fd >= 0 ? fn_fd_internal(fd) : -1;
+	fn_fd_internal_track(&p->page_fd);
+	return p->page != NULL;
 }
 
 static bool met_message(struct peer *p, const struct fn_peer_msg *m, int *fd)
@@ -396,21 +432,12 @@ static bool met_message(struct peer *p, const struct fn_peer_msg *m, int *fd)
 		return false;
 	if (m->type == FN_PEER_JOIN)
 		return asked(p, m);
-	if (*fd < 0)
-		return false;
-	if (m->type == FN_PEER_PAGE && !p->page) {
-		p->page = fn_peer_map_shared(*fd, FN_PAGE_SIZE);
-		p->page_fd = fn_fd_internal(*fd);
-		*fd = -1;
-		fn_fd_internal_track(&p->page_fd);
-		return p->page != NULL;
-	}
-	if (m->type != FN_PEER_INBOX || !p->page)
+	if (m->type != FN_PEER_INBOX || *fd < 0)
 		return false;
 	p->inbox = fn_fd_internal(*fd);
 	*fd = -1;
 	fn_fd_internal_track(&p->inbox);
-	return p->inbox >= 0 && (posted(p) || attach(p));
+	return p->inbox >= 0 && take_page(p) && (posted(p) || attach(p));
 }
 
 /* We have put it up ourselves, or have it from our parent. */
@@ -420,6 +447,22 @@ static bool is_known(const struct fn_file *f, uint64_t notice)
 		if (fn_peer_at(i)->listener == f && fn_peer_at(i)->notice == notice)
 			return true;
 	return false;
+}
+
+/* A client that is about to leave something: whoever of us sees that first has it, and puts up the rest. */
+static void take_half(const struct fn_file *f, const struct fn_notice *n)
+{
+	int sock = fn_fd_internal(n->inbox);
+	struct peer *p = sock < 0 ? NULL : fn_peer_new(FN_PEER_MET, sock);
+
+	fn_sys_close(n->page);
+	if (!p)
+		return;
+	p->uid = n->uid;
+	p->listener = f;
+	p->notice = n->serial;
+	fn_peer_watch(p);
+	fn_peer_event(p, false);
 }
 
 static void take_notice(const struct fn_file *f, const struct fn_notice *n)
@@ -448,7 +491,7 @@ void fn_group_read(unsigned place)
 	struct fn_notice n;
 
 	while (board && fn_board_next(board, &n) > 0)
-		take_notice(fn_rendezvous_file(place), &n);
+		(n.half ? take_half : take_notice)(fn_rendezvous_file(place), &n);
 }
 
 void fn_group_again(const struct peer *p)
@@ -468,8 +511,12 @@ void fn_group_look_again(void)
 
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)
 {
-	if (p->state == FN_PEER_MET)
-		return met_message(p, m, fd);
+	if (p->state == FN_PEER_MET) {
+		if (met_message(p, m, fd))
+			return true;
+		fn_sys(SYS_shutdown, p->sock, SHUT_RDWR);	/* others of us, or the board, may have it */
+		return false;
+	}
 	if (m->version != FN_PEER_VERSION || m->type != FN_PEER_ATTACH || *fd < 0 || !m->cookie || m->cookie > FN_PAGE_ID_MAX)
 		return true;	/* whoever it was, others accept from that listener too */
 	introduced(p, (uint32_t)m->cookie, *fd, to_up);

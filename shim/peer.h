@@ -3,7 +3,7 @@
  * What two processes of the fabric hand each other over the socket by which they met: messages with one descriptor each,
  * and the bell, a message of one byte. Owns the memory files and the checks of what the other side sends. Knows no stack.
  *
- * The one who connects leaves PAGE and INBOX with the listener's rendezvous (group.c). The one who accepts sends ATTACH to the
+ * The one who connects leaves INBOX with the listener's rendezvous, and in the inbox PAGE (group.c). The one who accepts sends ATTACH to the
  * inbox, with a socket; over that HELLO with the channel (both rings), and PAYLOAD with its payload memory. The first one's
  * answer is WELCOME, with its own or the reason why not. Payload memory is what all peers of our own user map,
  * or, for one of another user, memory that it alone gets; what a user is the kernel says.
@@ -17,7 +17,7 @@
 #include "stack/compiler.h"
 
 /* Of the layout of ring and payload memory; processes of different versions meet in the kernel. */
-#define FN_PEER_VERSION	6
+#define FN_PEER_VERSION	7
 #define FN_PEER_MAGIC	0x66617374u
 #define FN_PEER_SLOTS	1024	/* of each ring: 64 KiB */
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
-# A worker that has a client from the rendezvous and has not heard all of it closes the listener, is killed, or is killed
+# A worker that has a client from the rendezvous and has not heard all of it closes the listener, is busy, is killed, or is killed
 # before it has read what was left there: the client is served by another worker, over the fabric. strace stops the client
 # once it is connected to the rendezvous, or the worker once it has accepted there.
 # And the bell for an offer: a child that does not listen any more hears it while its parent, which does, is stopped.
@@ -11,7 +11,7 @@ cat >"$LAB_TMP/server.py" <<'END'
 import os, select, socket, sys
 
 def worker(l, r, who):
-    """Commands: w, look at the listener, too; a, accept and serve one; c, close the listener."""
+    """Commands: w, look at the listener, too; a, accept and serve one; c, close the listener; b, be busy."""
     look = [r]
     while True:
         ready = select.select(look, [], [])[0]
@@ -29,6 +29,10 @@ def worker(l, r, who):
             look = [r]
             l.close()
             print('closed', flush=True)
+        elif what == b'b':
+            look = [r]
+            print('busy', flush=True)
+            os.read(r, 1)
         elif not what:
             sys.exit()
 
@@ -95,6 +99,9 @@ def case(what, stopped):
     if what == 'closes':
         tell('1c')
         assert server.stdout.readline() == 'closed\n'
+    elif what == 'is busy':
+        tell('1b')
+        assert server.stdout.readline() == 'busy\n'
     else:
         os.kill(one, signal.SIGKILL)
     os.kill(pid, signal.SIGCONT)
@@ -108,6 +115,7 @@ def case(what, stopped):
 
 if __name__ == '__main__':
     case('closes', 'client')
+    case('is busy', 'client')
     case('dies', 'client')
     case('dies', 'worker')
 END
@@ -183,8 +191,8 @@ client.wait()
 END
 lab_exec_client timeout 90 /usr/bin/python3 "$LAB_TMP/half.py" "$RUN" "$LAB_TMP" /usr/bin/python3 >"$LAB_TMP/out" 2>&1 ||
 	fail "$(cat "$LAB_TMP/out")"
-[ "$(grep -c '2 has read me$' "$LAB_TMP/out")" = 3 ] || fail "$(cat "$LAB_TMP/out")"
-[ "$(reason_of FABRIC python3)" = 3 ] || fail "not all went over the fabric: $(cat "$LAB_TMP/fastnet.log")"
+[ "$(grep -c '2 has read me$' "$LAB_TMP/out")" = 4 ] || fail "$(cat "$LAB_TMP/out")"
+[ "$(reason_of FABRIC python3)" = 4 ] || fail "not all went over the fabric: $(cat "$LAB_TMP/fastnet.log")"
 lab_exec_client timeout 90 /usr/bin/python3 "$LAB_TMP/bell.py" "$RUN" "$LAB_TMP" /usr/bin/python3 >"$LAB_TMP/out" 2>&1 ||
 	fail "$(cat "$LAB_TMP/out")"
 [ "$(grep -c '^served$' "$LAB_TMP/out")" = 4 ] || fail "$(cat "$LAB_TMP/out")"

@@ -209,7 +209,8 @@ def take(c):
             sys.exit("no descriptor")
 def serve(s, lie, again):
     c = s.accept()[0]
-    page, inbox = take(c), socket.socket(fileno=take(c))
+    inbox = socket.socket(fileno=take(c))
+    page = take(inbox)
     c.close()
     try:
         lie(inbox, mmap.mmap(page, os.fstat(page).st_size))

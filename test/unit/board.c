@@ -108,6 +108,34 @@ Test(board, those_of_the_dead_are_taken_down)
 	cr_assert_geq(left, 6);
 }
 
+/* What a client has left stays, though it has hung up, until somebody has taken it. */
+Test(board, half_of_a_client_is_there_until_it_is_taken)
+{
+	struct fn_notice n;
+	int end[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, end), 0);
+	n = (struct fn_notice){ .page = end[1], .inbox = end[1], .half = true, .uid = 7 };
+	cr_assert_eq(fn_board_post(&board, &n, 0, true), 0);
+	cr_assert_eq(write(end[0], "page", 4), 4);
+	close(end[0]);
+	for (unsigned i = 0; i < 2; i++) {
+		for (unsigned k = 0; k < 60; k++) {	/* others come and go */
+			struct fn_notice m = { .page = 0, .inbox = end[1] };
+
+			fn_board_post(&board, &m, 0, true);
+		}
+		fn_board_forked(&board);
+		for (memset(&n, 0, sizeof(n)); fn_board_next(&board, &n) > 0 && !n.half;)
+			;
+		cr_assert_eq(n.half, !i);
+		if (i)
+			break;
+		cr_assert_eq(n.uid, 7);
+		cr_assert_eq(read(n.inbox, &(char[9]){ 0 }, 9), 4);
+	}
+}
+
 /* The others go on, and when it goes on itself nothing has been lost. */
 Test(board, one_that_is_stopped_with_the_lock_holds_up_nobody)
 {
