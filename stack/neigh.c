@@ -243,10 +243,9 @@ void fn_neigh_recover(struct fn_stack *st)
 		n->ether.type = fn_be16(FN_ETHER_TYPE_IP4);
 		memcpy(n->ether.src, n->nic->mac, 6);
 		n->probes = 0;
-		if (!mac_known(st, n->nic, n->ip4, n->ether.dst)) {
-			n->state = FN_NEIGH_FAILED;
-			n->fresh_until = 0;
-		}
+		/* one that was being made has no state yet */
+		n->state = mac_known(st, n->nic, n->ip4, n->ether.dst) ? FN_NEIGH_STATIC : FN_NEIGH_FAILED;
+		n->fresh_until = n->state == FN_NEIGH_STATIC ? FN_NEVER : 0;
 		n->next = *bucket;
 		*bucket = n;
 	}

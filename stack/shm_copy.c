@@ -51,19 +51,21 @@ static bool have(struct shm *s, const struct peer *peer, struct copies *c, unsig
 	return true;
 }
 
-static uint16_t take(struct copies *c)
+static uint16_t next_free(const struct copies *c)
 {
-	uint16_t i = c->free;
+	return c->free == NONE ? (uint16_t)c->made : c->free;
+}
 
-	if (i == NONE) {
-		i = (uint16_t)c->made++;
+/* i is next_free(). Who dies before it is marked has not taken it. */
+static void take(struct copies *c, uint16_t i, uint16_t mark)
+{
+	if (c->free == NONE) {
+		c->made++;
 		fn_shm_publish_made(c->mem, c->made);
 	} else {
 		c->free = c->next[i];
 	}
-	c->next[i] = LENT;
-	c->out++;
-	return i;
+	c->next[i] = mark;
 }
 
 bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place, unsigned n)
@@ -73,10 +75,12 @@ bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place
 	if (!have(s, peer, c, n))
 		return false;
 	for (unsigned k = 0; k < n; k++) {
-		uint16_t i = take(c);
+		uint16_t i = next_free(c);
 
 		fn_assert(place[k].len <= FN_SHM_BUF - FN_PKT_HEADROOM);	/* fn_shm_takes_large() */
 		step_add_tx(s, i, 0);
+		take(c, i, LENT);
+		c->out++;
 		/* what looks like a note is none */
 		memcpy(c->mem + (size_t)i * FN_SHM_BUF + FN_PKT_HEADROOM,
 		       s->payload + (size_t)place[k].buf * FN_SHM_BUF + place[k].off, place[k].len);
@@ -89,10 +93,9 @@ bool fn_shm_copy_out(struct shm *s, const struct peer *peer, struct place *place
 /* A buffer that is never sent. */
 static uint16_t take_own(struct copies *c)
 {
-	uint16_t i = take(c);
+	uint16_t i = next_free(c);
 
-	c->next[i] = KEPT;
-	c->out--;
+	take(c, i, KEPT);
 	c->own++;
 	return i;
 }

@@ -115,6 +115,7 @@ enum step_what {
 	STEP_TAKE,		/* .rx are held */
 	STEP_RETURN,		/* an entry is put: .rx are not held any more */
 	STEP_DROP,		/* the backlog's last entry goes: .tx have come back */
+	STEP_UNDO,		/* .undone has not happened: .tx have come back */
 };
 struct step {
 	uint8_t what;		/* enum step_what */
@@ -178,6 +179,7 @@ struct peer {
 	uint32_t offers_as;	/* and the number of the group to which it does */
 	struct kept *backlog;	/* BACKLOG of them, made when first needed */
 	uint32_t backlog_head;
+	struct step undone;	/* with .mend: what its ring will tell whether it has happened */
 };
 
 struct shm {

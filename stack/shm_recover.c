@@ -10,12 +10,49 @@
 
 /* ---- what was being done ---- */
 
-/* What only a ring could tell that is another image's is taken as done: at worst a buffer stays the peer's until it ends. */
-static bool has_happened(const struct shm *s, const struct step *step, const struct peer *peer)
+/* The number of our buffer that entry k names there. */
+static uint32_t place_of(const struct kept *k, unsigned n)
+{
+	struct place at;
+
+	memcpy(&at, k->body + n * sizeof(at), sizeof(at));
+	return at.buf;
+}
+
+/*
+ * Whether an entry was put into a ring that is another image's is not seen here: until one looks that has it (undo()), what
+ * was lent counts as lent, and what was to be returned is still to be.
+ */
+static void put_off(const struct shm *s, const struct step *step, struct peer *peer)
+{
+	struct step *later = &peer->undone;
+
+	*later = *step;
+	later->what = STEP_NONE;
+	if (step->flush && step->what == STEP_LEND) {	/* they had been lent when the entry was kept */
+		const struct kept *k = &peer->backlog[step->head];
+
+		for (later->n = 0; later->n < k->arg; later->n++)
+			later->tx[later->n].buf = place_of(k, later->n);
+	}
+	atomic_signal_fence(memory_order_seq_cst);
+	later->what = step->what;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static bool has_happened(const struct shm *s, const struct step *step, struct peer *peer)
 {
 	if (step->what == STEP_TAKE || step->what == STEP_BACK)
 		return peer->rx.pos != step->pos;
-	return !is_here(s, peer) || peer->tx.head != step->pos || (!step->flush && peer->backlog_len != step->kept);
+	if (step->what == STEP_DROP || step->what == STEP_UNDO || (!step->flush && peer->backlog_len != step->kept))
+		return true;
+	if (is_here(s, peer))
+		return peer->tx.head != step->pos;
+	/* no image that has it has been here since; what is for a copy of its own was kept, or not */
+	if (peer->mend || (peer->copies && step->what == STEP_LEND))
+		return false;
+	put_off(s, step, peer);
+	return step->what != STEP_RETURN;
 }
 
 static void finish_tx(struct shm *s, const struct step *step, const struct peer *peer, bool happened)
@@ -25,7 +62,7 @@ static void finish_tx(struct shm *s, const struct step *step, const struct peer 
 
 		if (step->what == STEP_LEND)
 			s->txbuf[buf].lent = was + happened;
-		else if (step->what == STEP_DROP)
+		else if (step->what == STEP_DROP || step->what == STEP_UNDO)
 			s->txbuf[buf].lent = was - 1;
 		else if (step->what == STEP_COPY)
 			fn_shm_copy_set(peer->copies, buf, happened);
@@ -61,6 +98,8 @@ static void finish_step(struct shm *s)
 			peer->backlog_head = (step->head + 1) % BACKLOG;
 		if ((step->flush && happened) || step->what == STEP_DROP)
 			peer->backlog_len = step->kept - 1;
+		if (step->what == STEP_UNDO)
+			peer->undone.what = STEP_NONE;
 	}
 	step_is(s, STEP_NONE);
 }
@@ -76,12 +115,8 @@ static void drop_backlog(struct shm *s, struct peer *peer)
 		const struct kept *k = &peer->backlog[(peer->backlog_head + peer->backlog_len - 1) % BACKLOG];
 
 		step_begin(s, peer, peer->tx.head);
-		for (unsigned n = 0; n < k->arg; n++) {
-			struct place at;
-
-			memcpy(&at, k->body + n * sizeof(at), sizeof(at));
-			step_add_tx(s, at.buf, s->txbuf[at.buf].lent);
-		}
+		for (unsigned n = 0; n < k->arg; n++)
+			step_add_tx(s, place_of(k, n), s->txbuf[place_of(k, n)].lent);
 		step_is(s, STEP_DROP);
 		finish_step(s);
 	}
@@ -122,6 +157,58 @@ static void settle_copies(struct shm *s, struct peer *peer)
 		fn_shm_copies_recover(s, peer->mail ? &peer->mail->spill : peer->copies);
 }
 
+/* The entry was not put: what was lent with it is back. */
+static void undo_lend(struct shm *s, struct peer *peer)
+{
+	const struct step *undone = &peer->undone;
+
+	step_begin(s, peer, peer->tx.head);
+	for (unsigned i = 0; i < undone->n; i++)
+		step_add_tx(s, undone->tx[i].buf, s->txbuf[undone->tx[i].buf].lent);
+	step_is(s, STEP_UNDO);
+	for (unsigned i = 0; i < undone->n; i++) {
+		struct txbuf *b = &s->txbuf[undone->tx[i].buf];
+
+		peer->lent--;
+		if (!--b->lent && b->freed)
+			put_tx(s, b);
+	}
+}
+
+/* It was: they are the peer's. */
+static void finish_return(struct shm *s, struct peer *peer)
+{
+	struct rxbuf **link = &peer->returns, *r;
+
+	finish_rx(&peer->undone, true);
+	while ((r = *link)) {
+		if (r->peer) {
+			link = &r->next;
+			continue;
+		}
+		*link = r->next;
+		peer->held -= r->units;
+		r->next = s->free_frag;
+		s->free_frag = r;
+	}
+}
+
+/* What put_off() has left open: an entry that was put is seen now. */
+static void undo(struct shm *s, struct peer *peer)
+{
+	const struct step *undone = &peer->undone;
+	bool happened = peer->tx.head != undone->pos;
+
+	if (undone->what == STEP_LEND && !happened)
+		undo_lend(s, peer);
+	else if (undone->what == STEP_RETURN && happened)
+		finish_return(s, peer);
+	else if (undone->what == STEP_COPY)
+		finish_tx(s, undone, peer, happened);
+	peer->undone.what = STEP_NONE;
+	step_is(s, STEP_NONE);
+}
+
 void fn_shm_mend_slow(struct shm *s)
 {
 	bool more = false;
@@ -135,8 +222,10 @@ void fn_shm_mend_slow(struct shm *s)
 			more = true;
 			continue;
 		}
-		if (has_ring(s, peer))
+		if (has_ring(s, peer)) {
 			fn_ring_put_again(&peer->tx);
+			undo(s, peer);
+		}
 		settle_shared(s, peer);
 		settle_copies(s, peer);
 		peer->mend = false;
@@ -225,6 +314,8 @@ void fn_shm_reclaim(struct fn_nic *nic)
 
 	s->answers = NULL;
 	s->burst_len = 0;
+	s->touched_words = 0;
+	memset(s->touched, 0, sizeof(s->touched));
 	for (uint32_t i = 1; i <= s->peers; i++)
 		if (peer_at(s, i) && s->peer[i]->used && has_ring(s, s->peer[i]))
 			fn_ring_put_again(&s->peer[i]->tx);

@@ -2,7 +2,8 @@
 /*
  * Death under the lock of a stack that talks through the fabric, in the midst of it too: A's calls are left at any
  * instruction, B lives. Connections go on, byte for byte, or are reset; what the two have of each other is counted in the
- * end, and nothing is left over. B is of A's user, or of another one.
+ * end, and nothing is left over. B is of A's user, or of another one. Of two images that share A's stack one has met B; the
+ * other one, which has not got B's memory, finds the lock as the first has left it, drives, and dies as well.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <sys/socket.h>
 
 #include "death.h"
-#include "fixture.h"
 #include "shm_fixture.h"
 #include "stack/net.h"
 #include "stack/shm_priv.h"
@@ -22,6 +22,7 @@
 #define SCARCE		(1u << 20)	/* large buffers are broken up */
 #define PLENTY		(16u << 20)
 #define COPIES		(1u << 20)
+#define ARENA		(64u << 20)
 #define SLOTS		64u		/* full now and then */
 #define FLOWS		5
 #define CHUNK		20000u
@@ -44,7 +45,8 @@ static struct flow {
 } flow[FLOWS];
 
 static struct fn_sock *listener;
-static uint64_t now = 1000 * FN_NSEC;
+static uint64_t now = 1000 * FN_NSEC, image = 1;
+static bool family;
 static uint8_t bytes[CHUNK_MAX];
 static uint32_t chunk = CHUNK, payload = PAYLOAD;
 static int user[FLOWS + 1];
@@ -58,20 +60,34 @@ static void again(void *ctx, int number)
 	fn_tcp_peer_again(((struct side *)ctx)->st, (uint16_t)number);
 }
 
+static void late(void *ctx, int number)
+{
+	fn_tcp_peer_late(((struct side *)ctx)->st, (uint16_t)number);
+}
+
+static void *memory(size_t size)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(mem, MAP_FAILED);
+	return mem;
+}
+
 static void make(struct side *s)
 {
 	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = payload, .again = again, .ctx = s };
+	struct fn_shm_conf conf = { .payload_len = payload, .again = again, .late = late, .ctx = s };
 	struct fn_stack_conf sc;
 
 	fn_stack_conf_init(&sc);
 	sc.seed[0] = s == &A;
-	s->arena = test_arena(64u << 20);
+	s->arena = fn_arena_init(memory(ARENA), ARENA, ARENA, NULL, NULL);
 	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
-	conf.payload = s->payload = mmap(NULL, payload + COPIES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	s->copies = s->payload + payload;
-	s->ring = aligned_alloc(64, fn_ring_size(SLOTS));
-	memset(s->ring, 0, fn_ring_size(SLOTS));
+	if (s == &A)
+		conf.image = &image;
+	conf.payload = s->payload = memory(payload);
+	s->copies = memory(COPIES);
+	s->ring = memory(fn_ring_size(SLOTS));
 	s->nic = fn_shm_create(s->arena, &conf);
 	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
 }
@@ -219,8 +235,7 @@ static void look_at_a(void)
 	}
 }
 
-/* What the next holder of the lock does. */
-static void inherit(void)
+static void put_right(void)
 {
 	fn_stack_recover(A.st);
 	for (uint32_t i = 1; i < A.st->tcp_pool.made; i++)
@@ -231,6 +246,59 @@ static void inherit(void)
 static void recover_call(void *arg)
 {
 	fn_stack_recover(A.st);
+}
+
+/* The other image runs: what B shares with the first one is not there. And the first one again. */
+static void run_as(uint64_t bit)
+{
+	int prot = bit == 1 ? PROT_READ | PROT_WRITE : PROT_NONE;
+
+	image = bit;
+	mprotect(A.ring, fn_ring_size(SLOTS), prot);
+	mprotect(B.ring, fn_ring_size(SLOTS), prot);
+	mprotect(A.copies, COPIES, prot);
+	mprotect(B.payload, payload, prot);
+	mprotect(B.copies, COPIES, prot);
+}
+
+static void sleep_once(void *arg)
+{
+	fn_stack_poll(A.st, now);
+	fn_shm_arm(A.nic);
+	cr_assert_not(A.nic->ops->rx_pending(A.nic));
+	fn_shm_disarm(A.nic);
+	fn_shm_run_on(A.nic, draw(4));
+	cr_assert_not(fn_shm_beside(A.nic));
+}
+
+/* What it had of the first one's it closes, as after that one's death. */
+static void other_drives(void)
+{
+	struct flow *f = &flow[draw(FLOWS)];
+
+	run_as(2);
+	put_right();
+	look_at_a();
+	for (unsigned n = draw(6); n; n--) {
+		bool closes = !draw(8) && f->a && f->a->tcp_state == FN_TCP_ESTABLISHED;
+
+		A.st->holder = 2;
+		A.st->busy = NULL;
+		if (dies(closes ? a_close : sleep_once, f, 1 + (long)draw(draw(4) ? 100 : 1000)))
+			put_right();
+		look_at_a();
+		now += draw(20) ? 0 : 300 * FN_MSEC;	/* something is due */
+	}
+	run_as(1);
+}
+
+/* What the next holder of the lock does. */
+static void inherit(void)
+{
+	if (family && draw(2))
+		other_drives();
+	else
+		put_right();
 }
 
 static void (*const calls[])(void *arg) = { a_poll, a_poll, a_poll, a_write, a_write, a_read, a_read, a_accept, a_close };
@@ -275,7 +343,8 @@ static void all_go_on(void)
 {
 	uint32_t got[FLOWS], taken[FLOWS];
 
-	for (unsigned n = 0; n < 1000; n++, now += FN_MSEC) {
+	/* a SYN that was lost is sent again after a second, and twice as long each time */
+	for (unsigned n = 0; n < 1000; n++, now += (family ? 40 : 1) * FN_MSEC) {
 		one_call(0x7fffffff, false);
 		turn();
 	}
@@ -322,13 +391,10 @@ static void all_can_be_had(struct side *s, const char *who)
 	}
 }
 
-static void run(uint64_t seed, bool strangers)
+static void begin(bool strangers)
 {
 	struct fn_ep at = { .port = PORT };
-	unsigned died = 0;
 
-	rng = seed;
-	death_init();
 	make(&A);
 	make(&B);
 	meet(&A, &B, strangers);
@@ -336,6 +402,16 @@ static void run(uint64_t seed, bool strangers)
 	listener = fn_sock_open(A.st, FN_SOCK_TCP, &user[FLOWS]);
 	listener->images = 1;
 	cr_assert(!fn_sock_bind(listener, &at) && !fn_tcp_listen(listener, 64));
+}
+
+static void run(uint64_t seed, bool strangers, bool shared)
+{
+	unsigned died = 0;
+
+	rng = seed;
+	family = shared;
+	death_init();
+	begin(strangers);
 	for (unsigned n = 0; n < DEATHS; n++) {
 		turn();
 		died += one_call(1 + (long)draw(draw(4) ? 100 : 1000), true);
@@ -360,25 +436,35 @@ static void run(uint64_t seed, bool strangers)
 
 Test(shm_recover, killed_at_any_instruction, .timeout = 120)
 {
-	run(1, false);
+	run(1, false, false);
 }
 
 Test(shm_recover, killed_beside_another_user, .timeout = 120)
 {
-	run(2, true);
+	run(2, true, false);
+}
+
+Test(shm_recover, killed_and_found_by_an_image_without_the_peer, .timeout = 120)
+{
+	run(3, false, true);
+}
+
+Test(shm_recover, killed_and_found_by_an_image_without_the_stranger, .timeout = 120)
+{
+	run(4, true, true);
 }
 
 Test(shm_recover, killed_with_large_buffers, .timeout = 120)
 {
 	chunk = CHUNK_MAX;
-	run(3, false);
+	run(5, false, false);
 }
 
 Test(shm_recover, killed_with_large_buffers_that_are_broken_up, .timeout = 120)
 {
 	chunk = CHUNK_MAX;
 	payload = SCARCE;
-	run(4, false);
+	run(6, false, false);
 }
 
 /* ---- a large buffer is broken up ---- */
@@ -434,4 +520,41 @@ Test(shm_recover, killed_while_a_large_buffer_is_broken_up)
 	cr_expect(broken > 30 && broken < 300, "%u broken up", broken);
 	notes_are_right();
 	all_can_be_had(&A, "A");
+}
+
+/* ---- what is made once only ---- */
+
+static void end(struct side *s)
+{
+	munmap(s->arena, ARENA);
+	munmap(s->payload, payload);
+	munmap(s->copies, COPIES);
+	munmap(s->ring, fn_ring_size(SLOTS));
+}
+
+/* Block by block: A dies of the first packet that ever came from B; the connection comes about all the same. */
+Test(shm_recover, killed_with_the_first_packet, .timeout = 120)
+{
+	bool died = true;
+
+	rng = 7;
+	death_init();
+	for (long after = 1; died; after++) {
+		memset(flow, 0, sizeof(flow));
+		begin(false);
+		b_serve(0);
+		fn_stack_poll(B.st, now);
+		died = dies(a_poll, NULL, after);
+		if (died)
+			put_right();
+		for (unsigned n = 0; n < 3000 && !flow[0].a; n++, now += FN_MSEC) {
+			fn_stack_poll(A.st, now);
+			fn_stack_poll(B.st, now);
+			a_accept(NULL);
+			look_at_a();
+		}
+		cr_assert(flow[0].a, "block %ld", after);
+		end(&A);
+		end(&B);
+	}
 }
