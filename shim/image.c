@@ -213,6 +213,7 @@ void fn_engine_lose_stack(void)
 /* Not tried again before this time: a port that cannot be had now may be had later. */
 #define RETRY_NS	(1000 * FN_MSEC)
 static uint64_t retry_at;
+static bool succeeded;		/* the last attempt has */
 
 /* nginx's worker opens its port as root and writes its messages as www-data. */
 static void keep_log(void)
@@ -290,6 +291,8 @@ bool fn_engine_start(void)
 	now = fn_now();
 	fn_engine_lock();
 	ok = fn_engine.st != NULL;
+	if (!ok && succeeded)		/* a child, whose parent has it */
+		retry_at = 0;
 	if (fn_shim_active && (now >= retry_at || fn_ports_changed())) {
 		retry_at = now + RETRY_NS;
 		fn_crash_backtraces();
@@ -298,6 +301,7 @@ bool fn_engine_start(void)
 			open_late();
 		else
 			ok = start_locked();
+		succeeded = ok;
 	}
 	fn_engine_unlock();
 	return ok;
