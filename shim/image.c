@@ -291,7 +291,8 @@ bool fn_engine_start(void)
 	now = fn_now();
 	fn_engine_lock();
 	ok = fn_engine.st != NULL;
-	if (!ok && succeeded)		/* a child, whose parent has it */
+	/* a child, whose parent has it; whoever has left a port's stack is not to take the port from who comes next */
+	if (!ok && succeeded && !fn_config.nnics)
 		retry_at = 0;
 	if (fn_shim_active && (now >= retry_at || fn_ports_changed())) {
 		retry_at = now + RETRY_NS;
