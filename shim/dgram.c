@@ -88,28 +88,11 @@ static struct peer *called(uint64_t cookie)
 	return NULL;
 }
 
-/* The channel goes to whoever accepts; our memory when he has answered and is known. -errno. */
-static int send_channel(struct peer *p)
-{
-	int fd;
-
-	p->channel_size = fn_peer_channel_size();
-	fd = fn_peer_memory("fastnet-channel", p->channel_size, true);
-	if (fd < 0)
-		return fd;
-	if (!fn_peer_back(fd, p->channel_size))
-		p->channel = fn_peer_map(fd, p->channel_size);
-	if (p->channel)
-		fn_peer_send(p->sock, FN_PEER_HELLO, 0, 0, fd);
-	fn_fd_internal_close(fd);
-	return p->channel ? 0 : -ENOMEM;
-}
-
-/* By a socket that is connected to the name of `at`, and is taken. */
-static int call(const struct fn_rendezvous *at, int sock)
+/* By a socket that is connected to the name of `at`, and is taken. FN_DGRAM_CALLED, -errno. */
+static int call(struct fn_rendezvous *at, int sock)
 {
 	struct peer *p;
-	int ret;
+	int fd;
 
 	if (!fn_fabric_alone()) {
 		fn_fd_internal_close(sock);
@@ -121,12 +104,16 @@ static int call(const struct fn_rendezvous *at, int sock)
 	p->calls = true;
 	p->cookie = at->cookie;
 	p->uid = at->speaker;
-	ret = send_channel(p);
-	if (ret < 0)
+	fd = fn_peer_channel(p);
+	if (fd < 0) {
 		fn_peer_bury(p);
-	else
-		fn_peer_watch(p);
-	return ret;
+		return fd;
+	}
+	/* our memory follows when he has answered and is known */
+	fn_peer_send(p->sock, FN_PEER_HELLO, 0, 0, fd);
+	fn_fd_internal_close(fd);
+	fn_peer_watch(p);
+	return FN_DGRAM_CALLED;
 }
 
 bool fn_dgram_answered(struct peer *p, const struct fn_peer_msg *m, int fd)
@@ -166,22 +153,6 @@ static int known(const struct fn_rendezvous *at, bool *is_known)
 	return ret;
 }
 
-static int meet(struct fn_rendezvous *at)
-{
-	int sock = fn_rendezvous_connect(at), ret;
-
-	if (sock < 0)
-		return sock == -ECONNREFUSED ? 0 : sock;
-	if (!fn_engine_start() || !fn_fabric.nic) {
-		fn_fd_internal_close(sock);
-		return -ENOMEM;
-	}
-	fn_engine_lock();
-	ret = call(at, sock);
-	fn_engine_unlock();
-	return ret < 0 ? ret : FN_DGRAM_CALLED;
-}
-
 /* What another user made is not ours to speak for, as others see it. */
 static bool is_foreign(int fd)
 {
@@ -207,7 +178,7 @@ int fn_dgram_reach(struct fn_file *f, int fd, uint32_t ip4, uint16_t port)
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
 	ret = known(&at, &is_known);
-	return is_known ? ret : meet(&at);
+	return is_known ? ret : fn_fabric_meet(&at, call);
 }
 
 /* ---- routes ---- */
@@ -347,9 +318,9 @@ int fn_dgram_take_names(struct fn_file *f, int fd)
 	return ret;
 }
 
-int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+static int by_kernel(long call, struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
-	int ret = (int)fn_sys(SYS_connect, fd, addr, len);
+	int ret = (int)fn_sys(call, fd, addr, len);
 
 	fn_engine_lock();
 	fn_dgram_take_names(f, fd);
@@ -357,15 +328,15 @@ int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, soc
 	return ret;
 }
 
+int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return by_kernel(SYS_connect, f, fd, addr, len);
+}
+
 /* A port that the kernel chose has been given up by connect(AF_UNSPEC); else it says EINVAL. */
 int fn_dgram_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
-	int ret = (int)fn_sys(SYS_bind, fd, addr, len);
-
-	fn_engine_lock();
-	fn_dgram_take_names(f, fd);
-	fn_engine_unlock();
-	return ret;
+	return by_kernel(SYS_bind, f, fd, addr, len);
 }
 
 void fn_dgram_unlisten(const struct fn_file *f)

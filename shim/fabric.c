@@ -665,22 +665,31 @@ int fn_fabric_self(void)
 	return number;
 }
 
-int fn_peer_greet(struct peer *p)
+int fn_peer_channel(struct peer *p)
 {
-	int fd, ret, payload = -1;
-	bool alone = false;
+	int fd = fn_peer_memory("fastnet-channel", fn_peer_channel_size(), true), ret;
 
-	p->channel_size = fn_peer_channel_size();
-	fd = fn_peer_memory("fastnet-channel", p->channel_size, true);
 	if (fd < 0)
 		return fd;
+	p->channel_size = fn_peer_channel_size();
 	ret = fn_peer_back(fd, p->channel_size);
 	if (!ret)
 		p->channel = fn_peer_map(fd, p->channel_size);
-	if (!ret && (payload = payload_for(p, &alone)) < 0)
-		ret = payload;
-	if (!ret)
-		ret = p->channel ? join(p, true) : -ENOMEM;
+	if (p->channel)
+		return fd;
+	fn_fd_internal_close(fd);
+	return ret ? ret : -ENOMEM;
+}
+
+int fn_peer_greet(struct peer *p)
+{
+	int fd = fn_peer_channel(p), ret, payload;
+	bool alone = false;
+
+	if (fd < 0)
+		return fd;
+	payload = payload_for(p, &alone);
+	ret = payload < 0 ? payload : join(p, true);
 	/* nobody there: that is seen when the socket is read */
 	if (!ret) {
 		fn_peer_send(p->sock, FN_PEER_HELLO, 0, 0, fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between the files of the fabric: the table of peers. Everything here with the engine's lock held. */
+/* Between the files of the fabric: the table of peers. With the engine's lock held, unless it is said otherwise. */
 #ifndef FN_FABRIC_PRIV_H
 #define FN_FABRIC_PRIV_H
 
@@ -73,6 +73,8 @@ void fn_peer_watch(struct peer *p);
 struct peer *fn_peer_by_number(unsigned number);
 /* nic_shm has given it that number. */
 void fn_peer_numbered(struct peer *p, int number);
+/* Its channel is made: descriptor to be sent and closed, -errno. */
+int fn_peer_channel(struct peer *p);
 /* p, over whose socket nothing has been said, is to be a peer with a number: a channel is made and sent. -errno. */
 int fn_peer_greet(struct peer *p);
 /* p, which we have called, has answered with its payload memory fd: it is up. False: it cannot be. */
@@ -91,6 +93,13 @@ void fn_peer_event(struct peer *p, bool to_up);
 void fn_fabric_watch_place(unsigned i);
 /* All of them go: a child that shares no stack has none. */
 void fn_peers_forget(void);
+
+/* ---- fabric_reach.c ---- */
+/*
+ * Meet whoever listens at `at`: with the lock held, `over` gets a socket that is connected to its rendezvous, and takes it. What
+ * that returns; 0: nobody is there; -errno. Without the lock.
+ */
+int fn_fabric_meet(struct fn_rendezvous *at, int (*over)(struct fn_rendezvous *at, int sock));
 
 /* ---- fabric_fork.c ---- */
 /* Peers that no image has any more; may new ones come? */

@@ -86,7 +86,7 @@ static int own(const struct fn_rendezvous *at, const struct fn_known *known)
 	return ret;
 }
 
-static int meet(struct fn_rendezvous *at)
+int fn_fabric_meet(struct fn_rendezvous *at, int (*over)(struct fn_rendezvous *at, int sock))
 {
 	int sock = fn_rendezvous_connect(at), ret;
 
@@ -97,7 +97,7 @@ static int meet(struct fn_rendezvous *at)
 		return -ENOMEM;
 	}
 	fn_engine_lock();
-	ret = fn_group_meet(at, sock);
+	ret = over(at, sock);
 	fn_engine_unlock();
 	return ret;
 }
@@ -142,5 +142,5 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port)
 	ret = own(&at, &known);
 	if (!ret)
 		ret = met(&at, &known);
-	return ret ? ret : meet(&at);
+	return ret ? ret : fn_fabric_meet(&at, fn_group_meet);
 }
