@@ -353,6 +353,17 @@ static void trace(pid_t pid)
 	ptrace(PTRACE_DETACH, pid, 0, 0);
 }
 
+static bool ends_soon(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	for (int i = 0; i < 2000 && !info.si_pid; i++) {
+		usleep(1000);
+		waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+	}
+	return info.si_pid;
+}
+
 /* flags: of a handler of SIGCONT, -1: none. Not asked whether it ends: the last of three stops would find nobody. */
 static void disturbed(enum how how, int flags, void (*disturb)(pid_t pid))
 {
@@ -370,6 +381,9 @@ static void disturbed(enum how how, int flags, void (*disturb)(pid_t pid))
 	say("-- %s, %s", how_names[how], disturb == trace ? "traced" :
 	    flags < 0 ? "SIGCONT without handler" : flags ? "SIGCONT restarts" : "SIGCONT interrupts");
 	for (int i = 0; i < (ends ? 1 : 3); i++)
+		disturb(pid);
+	/* who sends may have been about to go on, for a segment that was lost; not for ever */
+	while (how >= SEND_TIMED && !ends_soon(pid))
 		disturb(pid);
 	if (how != POLL_TIMED && !ends)
 		peer("send %d 3", slot);
