@@ -18,6 +18,7 @@
 #include "shim/uid.h"
 
 #define ROUTES	2048		/* 64 KiB, of which only what is used is there */
+#define OLDER	1024		/* more than the kernel's buffer of a socket holds (212992 bytes, 768 at least for each) */
 #define CALL_NS	(FN_MSEC)	/* how often who only sends looks whether somebody has answered */
 
 /* Between a local port and a remote end; both ways. */
@@ -387,6 +388,14 @@ void fn_dgram_gone(const struct peer *p)
 	forget(number);
 }
 
+/* Somebody sends to that port by the fabric for the first time; what it has sent before by the kernel is received first. */
+static void older_first(uint16_t port)
+{
+	for (struct fn_file *f = fn_engine.duals; f; f = f->next_dual)
+		if (f->kind == FN_FILE_UDP && f->sk->local.port == port)
+			f->kernel_older = OLDER;
+}
+
 /*
  * Does the address that p names belong to its user, or is it where we have called p? A socket may have been closed since: a
  * port that nobody has could have been anybody's, and such an answer is not kept.
@@ -407,6 +416,7 @@ static fn_cold bool source_ok(const struct peer *p, const struct fn_ep *local, c
 	if (ret < 0 || !(p->self || (p->calls && p->cookie == at.cookie) || !p->uid || p->uid == at.uid))
 		return false;
 	note(remote, local->port, (unsigned)p->number, fn_kroute_source(remote->ip4), now);
+	older_first(local->port);
 	return true;
 }
 

@@ -114,8 +114,10 @@ fn_inline unsigned fn_engine_poll(uint64_t now)
 		fn_engine_take_shared();
 	/* the clock was read before the lock was had: another thread may have been further */
 	now = fn_max(now, st->now);
-	if (fn_unlikely(now >= fn_engine.side_due))
+	if (fn_unlikely(now >= fn_engine.side_due)) {
 		fn_dual_check(now);
+		now = fn_max(now, st->now);	/* what ends there may have been driven to its end (fn_engine_push()) */
+	}
 	return fn_stack_poll(st, now);
 }
 

@@ -118,6 +118,7 @@ struct fn_file {
 	struct fn_watch async;		/* sends the signals of O_ASYNC and of an owner (async.c) */
 	bool owner_tid;			/* .owner is a thread (F_OWNER_TID) */
 	bool kernel_turn;		/* of datagrams: the kernel's side is asked first next time */
+	uint16_t kernel_older;		/* and so many times, unless it is empty: what it has came before the stack's */
 	uint8_t side;			/* of datagrams: enum fn_side */
 	struct fn_cork *cork;		/* of datagrams: one in the making; NULL: never was */
 	struct fn_sockopts opt;		/* the options that the file keeps itself */

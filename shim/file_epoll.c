@@ -57,6 +57,7 @@ struct fn_set {
 	unsigned listen_epoch;		/* fn_listen_epoch when its listeners were looked at */
 	_Atomic(unsigned) kernel_waiters; /* threads in the kernel's epoll_wait, from before the set went live */
 	int bell;			/* internal eventfd that brings them up; 0: none */
+	bool silent;			/* the kernel may have registrations that hear nothing: add_to_kernel() */
 	struct item *bucket[BUCKETS]; /* by fd */
 };
 
@@ -174,7 +175,7 @@ static void item_free(struct item *it)
 		it->next_of_file->pprev_of_file = it->pprev_of_file;
 	s->count--;
 	s->live -= it->live;
-	s->file->plain_set = !s->live && s->bell <= 0;
+	s->file->plain_set = !s->live && s->bell <= 0 && !s->silent;
 	fn_slab_free(&items, it);
 }
 
@@ -262,6 +263,21 @@ void fn_epoll_accelerate(struct fn_file *f)
 	}
 }
 
+/*
+ * A ONESHOT that has fired: what is added to a set of the kernel's hears of errors at least, so this one does once, and the
+ * event is nobody's (drop_silent()). The program arms it as it would have.
+ */
+static void add_to_kernel(struct item *it, int epfd)
+{
+	struct epoll_event ev = it->ev;
+
+	if (ev.events & EPOLLONESHOT && !(ev.events & ~(unsigned)PRIVATE_BITS)) {
+		ev.data.ptr = &it->set->bell;
+		it->set->silent = true;
+	}
+	fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, it->fd, &ev);
+}
+
 /* The kernel has those that are only noted. */
 void fn_epoll_to_kernel(struct fn_file *f)
 {
@@ -272,7 +288,7 @@ void fn_epoll_to_kernel(struct fn_file *f)
 		/* a number that was closed while another one of the file lives: nothing says which it would be now */
 		it->ev.events &= ~FN_POLL_STATE;
 		if (it->live && epfd >= 0 && fn_fdtable.file[it->fd] == f)
-			fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, it->fd, &it->ev);
+			add_to_kernel(it, epfd);
 		it->set->has_kernel = true;
 		item_free(it);
 	}
@@ -529,12 +545,22 @@ fn_inline int harvest(struct fn_set *s, struct epoll_event *ev, int max)
 	return it == s->ready_tail ? harvest_one(it, ev) : harvest_many(s, ev, max);
 }
 
+/* Of n events of the kernel's, those that are the program's. */
+static int drop_silent(const struct fn_set *s, struct epoll_event *ev, int n)
+{
+	int kept = 0;
+
+	for (int i = 0; i < n; i++)
+		if (ev[i].data.ptr != &s->bell)
+			ev[kept++] = ev[i];
+	return kept;
+}
+
 static int ask_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max)
 {
-	int n;
+	int n = max > 0 ? fn_sys_epoll_check(epfd, ev, max) : 0;
 
-	n = max > 0 ? fn_sys_epoll_check(epfd, ev, max) : 0;
-	return n > 0 ? n : 0;
+	return n > 0 ? drop_silent(s, ev, n) : 0;
 }
 
 static bool call_ready(struct fn_wait *w)
@@ -648,11 +674,11 @@ static fn_cold void attach_listeners(struct fn_set *s)
 			fn_listen_attach(it->file, it->fd);
 }
 
-/* The set is the kernel's alone; but it may go live while we sleep. */
+/* The set is the kernel's alone; but it may go live while we sleep. -EAGAIN: what came was not the program's. */
 static fn_cold int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 			  const sigset_t *mask)
 {
-	int n, kept = 0;
+	int n, kept;
 
 	s->kernel_waiters++;	/* pairs with set_goes_live(): counted before .live is looked at again */
 	n = s->live ? 0 : fn_wait_kernel_epoll(epfd, ev, max, ts, mask);
@@ -661,13 +687,11 @@ static fn_cold int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event
 		if (s->bell > 0)
 			fn_fd_internal_close(s->bell);
 		s->bell = 0;
-		s->file->plain_set = !s->live;
+		s->file->plain_set = !s->live && !s->silent;
 		fn_engine_unlock();
 	}
-	for (int i = 0; i < n; i++)
-		if (ev[i].data.ptr != &s->bell)
-			ev[kept++] = ev[i];
-	return n < 0 ? n : kept;
+	kept = n > 0 ? drop_silent(s, ev, n) : n;
+	return n > 0 && !kept ? -EAGAIN : kept;
 }
 
 /* Sleep for members of both halves. */
@@ -708,8 +732,10 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 		if (fn_unlikely(fn_engine.barred))
 			return FN_TO_KERNEL;
 		deadline = fn_ts_deadline(ts);
-		n = wait_in_kernel(s, epfd, ev, max, ts, mask);
-		if (n != 0 || !s->live)
+		do {
+			n = wait_in_kernel(s, epfd, ev, max, ts, mask);
+		} while (n == -EAGAIN && !s->live);
+		if ((n != 0 && n != -EAGAIN) || !s->live)
 			return n;
 	}
 	if (fn_unlikely(s->listen_epoch != fn_listen_epoch))

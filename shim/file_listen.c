@@ -434,12 +434,12 @@ static int listen_again(struct fn_file *f, int fd, int backlog)
 /* Who waits is told; other images that share the stack's side see that it is closed. */
 void fn_listen_ended(struct fn_file *f)
 {
+	f->ended = true;	/* before the kernel's side is asked again, in fn_engine_kick() */
 	fn_fabric_unlisten(f);
 	if (f->sk)
 		fn_sock_disconnect(f->sk);
 	fn_engine_drop(f);
 	fn_engine_kick();
-	f->ended = true;
 	fn_file_wake(f, FN_POLL_STATE | POLLIN | POLLHUP | POLLRDHUP);
 }
 

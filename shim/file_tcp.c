@@ -13,6 +13,7 @@
 #include "shim/decide.h"
 #include "shim/epoll.h"
 #include "shim/fabric.h"
+#include "shim/kroute.h"
 #include "shim/msg.h"
 #include "shim/quick.h"
 #include "shim/sockfile.h"
@@ -586,14 +587,16 @@ static int tcp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 {
 	struct fn_ep local;
 	int ret = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
+	bool host;
 
 	(void)fd;
 	if (ret < 0)
 		return ret;
 	if (ret != FN_ADDR_IP4)
 		return -EADDRNOTAVAIL;
+	host = f->sk->conn != FN_CONN_NONE && fn_kroute_is_host(local.ip4);	/* the fabric's */
 	fn_engine_lock();
-	if (local.ip4 && !fn_stack_is_local(fn_engine.st, local.ip4))
+	if (local.ip4 && !host && !fn_stack_is_local(fn_engine.st, local.ip4))
 		ret = -EADDRNOTAVAIL;	/* inet_bind looks at the address before the state */
 	else
 		ret = f->sk->conn == FN_CONN_NONE ? fn_sock_bind(f->sk, &local) : -EINVAL;

@@ -13,6 +13,7 @@
 #include "shim/decide.h"
 #include "shim/dgram.h"
 #include "shim/fabric.h"
+#include "shim/fdtable.h"
 #include "shim/epoll.h"
 #include "shim/kroute.h"
 #include "shim/msg.h"
@@ -90,6 +91,15 @@ static ssize_t recv_kernel(struct fn_file *f, int fd, struct msghdr *msg, unsign
 	return n;
 }
 
+/* Somebody sends by the fabric now, and has sent by the kernel before. */
+static fn_cold ssize_t recv_older(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags)
+{
+	ssize_t n = on_kernel(f) ? recv_kernel(f, fd, msg, flags) : -EAGAIN;
+
+	f->kernel_older = n == -EAGAIN ? 0 : (uint16_t)(f->kernel_older - 1);
+	return n;
+}
+
 /* One datagram from whichever side has one; the sides take turns. */
 static ssize_t recv_either(struct fn_file *f, int fd, struct msghdr *msg, unsigned flags, bool bare)
 {
@@ -98,6 +108,8 @@ static ssize_t recv_either(struct fn_file *f, int fd, struct msghdr *msg, unsign
 	ssize_t n = -EAGAIN;
 	bool kernel_first = on_kernel(f) && f->kernel_ready && f->kernel_turn;
 
+	if (fn_unlikely(f->kernel_older) && (n = recv_older(f, fd, msg, flags)) != -EAGAIN)
+		return n;
 	if (kernel_first)
 		n = recv_kernel(f, fd, msg, flags);
 	if (n == -EAGAIN && on_stack(f)) {
@@ -542,7 +554,8 @@ static int udp_getpeername(struct fn_file *f, int fd, struct sockaddr *addr, soc
 
 static unsigned kernel_events(struct fn_file *f, int fd)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDNORM };
+	/* a registration's number may be closed while another one of the socket lives */
+	struct pollfd p = { .fd = fn_fd_number(f, fd), .events = POLLIN | POLLRDNORM };
 	struct timespec zero = { 0, 0 };
 
 	if (!atomic_exchange(&f->kernel_ready, false))	/* pairs with fn_dual_check() */

@@ -83,7 +83,8 @@ static bool nagle_allows(const struct fn_tcp *tp, const struct fn_pkt *p, uint8_
 		return true;
 	if (nonagle & FN_NAGLE_CORK)
 		return false;
-	if (nonagle & FN_NAGLE_OFF || idle)
+	/* on the fabric nobody would send it while the program does something else, and it costs no packet (RFC 9293 3.7.4) */
+	if (nonagle & FN_NAGLE_OFF || idle || tp->lossless)
 		return true;
 	return !(fn_seq_gt(tp->snd_sml, tp->snd_una) && fn_seq_leq(tp->snd_sml, tp->snd_nxt));
 }

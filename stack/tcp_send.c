@@ -217,7 +217,7 @@ fn_inline bool may_leave(const struct fn_tcp *tp, uint32_t len)
 	pipe = fn_tcp_pipe(tp);
 	if (pipe >= tp->cwnd || tp->cwnd - pipe < len)
 		return false;
-	return len == tp->mss_plain || (tp->nonagle & (FN_NAGLE_CORK | FN_NAGLE_OFF)) == FN_NAGLE_OFF;
+	return len == tp->mss_plain || (!(tp->nonagle & FN_NAGLE_CORK) && (tp->nonagle & FN_NAGLE_OFF || tp->lossless));
 }
 
 /* One small write that may leave at once, in a buffer that is in no queue before. */

@@ -171,6 +171,8 @@ void fn_epoll_release(struct fn_file *f) { }
 void fn_dual_del(struct fn_file *f) { f->dual = false; }
 bool fn_udp_route(struct fn_file *f, const struct fn_ep *to) { return stack_reaches; }
 bool fn_kroute_is_host(uint32_t ip4) { return false; }
+int fn_fd_number(const struct fn_file *f, int fd);
+int fn_fd_number(const struct fn_file *f, int fd) { return fd; }
 bool fn_dgram_fabric(void) { return false; }
 unsigned fn_dgram_route(struct fn_file *f, int fd, struct fn_ep *to, size_t len, struct fn_ep *src) { return 0; }
 int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len) { return FN_TO_KERNEL; }
