@@ -158,3 +158,87 @@ bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left)
 	}
 	return false;
 }
+
+/* ---- a peer's that lives ---- */
+
+static const uint8_t *unsent_memory(struct shm *s, struct peer **peer, int number, const struct fn_left *left)
+{
+	*peer = peer_at(s, (unsigned)number);
+	return *peer && has_ring(s, *peer) && !(*peer)->broken ? memory_of(s, *peer, left) : NULL;
+}
+
+bool fn_shm_unsent(struct fn_nic *nic, int number, struct fn_left *left)
+{
+	struct peer *peer;
+	const uint8_t *mem = unsent_memory(shm_of(nic), &peer, number, left);
+	struct fn_note note;
+
+	if (!mem)
+		return false;
+	if (!left->buf)
+		begin(peer, left, mem);
+	while (left->number && left->buf < left->bufs) {
+		struct place at;
+
+		memcpy(&note, mem + (size_t)left->buf * FN_SHM_BUF, sizeof(note));
+		at = (struct place){ left->buf, note.off, note.len };
+		left->at = left->buf;
+		left->buf += fn_min(fn_max(note.units, 1u), left->bufs - left->buf);
+		if (note.ends.peer != left->number || !fn_shm_place_ok(left->bufs, &at))
+			continue;
+		set_ends(peer, left, &note.ends);
+		left->seq = note.seq;
+		left->off = note.off;
+		left->len = note.len;
+		left->fin = note.ends.fin;
+		return true;
+	}
+	return false;
+}
+
+/* Its writer goes on: what the note said must still be so when the text has been copied. */
+struct fn_pkt *fn_shm_unsent_text(struct fn_nic *nic, int number, const struct fn_left *left)
+{
+	struct place at = { left->at, left->off, left->len };
+	struct shm *s = shm_of(nic);
+	struct peer *peer;
+	const uint8_t *mem = unsent_memory(s, &peer, number, left);
+	struct fn_pkt *p = mem ? fn_shm_copy_in(s, peer, mem, &at) : NULL;
+	struct fn_note note;
+
+	if (!p)
+		return NULL;
+	atomic_thread_fence(memory_order_acquire);	/* pairs with fn_tcp_note() */
+	memcpy(&note, mem + (size_t)left->at * FN_SHM_BUF, sizeof(note));
+	if (note.ends.peer == left->number && note.seq == left->seq && note.off == left->off && note.len >= left->len)
+		return p;
+	fn_pkt_free(p);
+	return NULL;
+}
+
+bool fn_shm_behind(const struct fn_nic *nic, int number)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+
+	return peer && has_ring(s, peer) && peer->ready && atomic_load_explicit(&peer->rx.mem->behind, memory_order_relaxed) &&
+	       !atomic_load_explicit(&peer->tx.mem->asleep, memory_order_relaxed);
+}
+
+void fn_shm_behind_seen(struct fn_nic *nic, int number)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	/* what is left afterwards sets it anew; before the notes are looked at */
+	if (peer && has_ring(s, peer))
+		atomic_exchange(&peer->rx.mem->behind, 0);
+}
+
+uint32_t fn_shm_heard(const struct fn_nic *nic, int number)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+
+	return peer && has_ring(s, peer) ? peer->rx.pos : 0;
+}

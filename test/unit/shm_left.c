@@ -240,6 +240,74 @@ Test(shm_left, what_was_staged_only)
 	expect(5100, 0);
 }
 
+/* [0] lives, and does something else: [1] takes what it has left, and reads. */
+static uint32_t find(void)
+{
+	uint32_t got = 0, before;
+	ssize_t n;
+
+	do {
+		before = got;
+		fn_shm_behind_seen(side[1].nic, side[1].peer);
+		for (unsigned where = FN_LEFT_OURS; where <= FN_LEFT_PAGE; where++) {
+			struct fn_left left = { .where = (uint8_t)where };
+
+			while (fn_shm_unsent(side[1].nic, side[1].peer, &left))
+				if (fn_tcp_wants(side[1].st, &left) > 0 &&
+				    (left.text = fn_shm_unsent_text(side[1].nic, side[1].peer, &left)))
+					fn_tcp_take_written(side[1].st, &left);
+		}
+		while ((n = get(side[1].sk, in + got, MUCH - got)) > 0)
+			got += (uint32_t)n;
+		fn_stack_poll(side[1].st, now += FN_MSEC);	/* the window that is open now is told */
+	} while (got > before);
+	return got;
+}
+
+/* What was found is acknowledged though it was never sent; both go on with what comes afterwards. */
+static void lives(uint32_t sent, bool ends)
+{
+	uint32_t got;
+
+	while (fn_stack_poll(side[1].st, now))
+		;
+	cr_assert(fn_shm_behind(side[1].nic, side[1].peer), "it has said so");
+	got = find();
+	cr_assert_eq(got, sent, "%u bytes of %u", got, sent);
+	cr_assert_arr_eq(in, out, sent);
+	cr_assert_eq(get(side[1].sk, in, 1), ends ? 0 : -EAGAIN);
+	settle();
+	now += FN_NSEC;
+	settle();
+	cr_assert_eq(fn_tcp_outq(side[0].sk), 0);
+	cr_assert_eq(side[0].st->stats.drop[FN_DROP_TCP_ACK_RANGE], 0);
+	if (ends)
+		return;
+	give(side[0].sk, "more", 4);
+	settle();
+	cr_assert_eq(get(side[1].sk, in, 100), 4);
+	cr_assert_arr_eq(in, "more", 4);
+}
+
+Test(shm_left, what_a_living_one_has_left_beyond_the_window)
+{
+	lives(fill(50000), false);
+}
+
+Test(shm_left, what_a_living_one_has_left_beyond_the_ring)
+{
+	fn_sock_setopt(side[0].sk, FN_OPT_NODELAY, 1);
+	lives(fill(100), false);
+}
+
+Test(shm_left, the_end_behind_what_a_living_one_has_left)
+{
+	uint32_t sent = fill(50000);
+
+	fn_sock_shutdown(side[0].sk, FN_SHUT_WR);
+	lives(sent, true);
+}
+
 /* A large buffer's inside is text, whatever it looks like. */
 Test(shm_left, what_the_program_writes_is_no_note)
 {
