@@ -62,6 +62,7 @@ struct dpdk_port {
 	bool tx_linear;			/* the device takes single buffers only */
 	bool tx_prepare;		/* packets with offloads are shown to the driver first */
 	bool tso_refused;		/* it did not want one; to be told */
+	bool tx_unsettled;		/* AF_PACKET: dpdk_settle_tx() comes before anything is sent */
 	bool rx_intr;			/* arm and disarm use rx interrupts */
 	uint32_t frame_max;		/* largest frame that is not oversize */
 	uint32_t reserve;		/* buffers kept for receiving */
@@ -189,6 +190,8 @@ bool dpdk_ring_setup(int fd);
 /* ---- recover.c: fn_nic_ops.each and .reclaim ---- */
 void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
 void dpdk_reclaim(struct fn_nic *nic);
+/* AF_PACKET: driver and kernel are in one place of the ring again. False: not yet, nothing may be sent; to be called again. */
+bool dpdk_settle_tx(struct dpdk_port *port);
 
 /* ---- numa.c ---- */
 bool dpdk_numa_many(void);

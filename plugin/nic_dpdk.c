@@ -320,6 +320,11 @@ static uint16_t dpdk_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 	uint64_t bytes = 0;
 	uint16_t i, sent;
 
+	if (fn_unlikely(port->tx_unsettled) && !dpdk_settle_tx(port)) {
+		lcore_return(lcore);
+		nic->stats.tx_full++;
+		return 0;
+	}
 	n = fn_min(n, (uint16_t)FN_NIC_BURST);
 	for (i = 0; i < n && !(burst[i]->seg && port->tx_linear); i++) {
 		m[i] = tx_mbuf(burst[i]);

@@ -9,6 +9,7 @@
  */
 #include <linux/if_packet.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <rte_mempool.h>
@@ -76,19 +77,14 @@ static volatile struct tpacket2_hdr *slot_at(const struct dpdk_rxq *rxq, uint32_
 	return (volatile struct tpacket2_hdr *)(uintptr_t)(rxq->ring + (size_t)(slot % rxq->ring_slots) * rxq->slot_size);
 }
 
-static uint64_t slot_time(const struct dpdk_rxq *rxq, uint32_t slot)
+/*
+ * Passed, but not given back yet (dpdk_ring_rx). A kernel that has come round, and filled the slot anew, has filled the half
+ * of the ring before it first.
+ */
+static bool kept_back(const struct dpdk_rxq *rxq)
 {
-	volatile struct tpacket2_hdr *h = slot_at(rxq, slot);
-
-	return (uint64_t)h->tp_sec * 1000000000ull + h->tp_nsec;
-}
-
-/* Given back to the kernel, but not passed yet: a slot that waits for its next frame has an older one in it than the slot
- * before, which was read last. */
-static bool given_back(const struct dpdk_rxq *rxq)
-{
-	return !(slot_at(rxq, rxq->slot)->tp_status & TP_STATUS_USER) &&
-	       slot_time(rxq, rxq->slot) > slot_time(rxq, rxq->slot + rxq->ring_slots - 1);
+	return slot_at(rxq, rxq->slot + rxq->ring_slots - 1)->tp_status & TP_STATUS_USER &&
+	       !(slot_at(rxq, rxq->slot + rxq->ring_slots / 2)->tp_status & TP_STATUS_USER);
 }
 
 /* Frames that lie in the socket's queue instead of their slots: gone. Returns how many. */
@@ -121,8 +117,8 @@ static unsigned unmark_queued(const struct dpdk_rxq *rxq)
 /* Which of the two has lost a frame cannot be seen, so both lose all; more may come meanwhile. */
 static void settle_rx(struct dpdk_rxq *rxq)
 {
-	if (given_back(rxq))
-		rxq->slot = (rxq->slot + 1) % rxq->ring_slots;
+	if (kept_back(rxq))
+		slot_at(rxq, rxq->slot + rxq->ring_slots - 1)->tp_status = TP_STATUS_KERNEL;
 	for (unsigned i = 0; i < SETTLE_ROUNDS && unmark_queued(rxq) + drop_queued(rxq); i++)
 		;
 }
@@ -144,35 +140,71 @@ static struct rte_mbuf *probe_frame(const struct dpdk_port *port)
 	return m;
 }
 
-/* Slots that wait for a kernel that looks elsewhere, or was not told: free again. How many there were. */
-static unsigned unrequest(const struct dpdk_rxq *tx)
+static unsigned requested(const struct dpdk_rxq *tx)
 {
 	unsigned n = 0;
 
 	for (uint32_t i = 0; i < tx->ring_slots; i++)
-		if (slot_at(tx, i)->tp_status & TP_STATUS_SEND_REQUEST) {
-			slot_at(tx, i)->tp_status = TP_STATUS_AVAILABLE;
-			n++;
-		}
+		n += !!(slot_at(tx, i)->tp_status & TP_STATUS_SEND_REQUEST);
 	return n;
 }
 
-/* The kernel may be up to a burst ahead of the driver: frames are sent until one goes. */
-static void settle_tx(struct dpdk_port *port)
+/* Slots that wait for a kernel that looks elsewhere: free again. */
+static void unrequest(const struct dpdk_rxq *tx)
+{
+	for (uint32_t i = 0; i < tx->ring_slots; i++)
+		if (slot_at(tx, i)->tp_status & TP_STATUS_SEND_REQUEST)
+			slot_at(tx, i)->tp_status = TP_STATUS_AVAILABLE;
+}
+
+/* The kernel sends what waits from its place on, up to the first slot that does not. 1: something went, 0: nothing waits
+ * there, -1: it cannot (no memory for the socket, interface down). */
+static int kick(const struct dpdk_rxq *tx)
+{
+	ssize_t n, went = 0;
+
+	while ((n = sendto(tx->fd, NULL, 0, MSG_DONTWAIT, NULL, 0)) > 0)
+		went = 1;
+	return n < 0 ? -1 : (int)went;
+}
+
+/* One frame of the driver's. 1: the kernel took it, both are at one place; 0: it looks elsewhere; -1: that cannot be seen yet. */
+static int probe(struct dpdk_port *port, const struct dpdk_rxq *tx)
+{
+	struct rte_mbuf *m = probe_frame(port);
+
+	if (!m)
+		return -1;
+	if (!rte_eth_tx_burst(port->id, 0, &m, 1)) {	/* its slot is the kernel's still, or sending failed with the frame taken */
+		if (!requested(tx))
+			rte_pktmbuf_free(m);
+		return -1;
+	}
+	return requested(tx) ? kick(tx) : 1;
+}
+
+/*
+ * The kernel may be up to a burst ahead of the driver. First it sends what waits, which is whole frames, and is then behind
+ * the last one; what waits still, waits elsewhere. Then frames are sent until one goes. A slot that the kernel has still in
+ * its hands (a queue before the interface, a receiver's that is behind), or a socket without memory, say nothing about
+ * places: tried again before anything else is sent, for with driver and kernel in different places nothing would go until
+ * the one had come round to the other.
+ */
+bool dpdk_settle_tx(struct dpdk_port *port)
 {
 	struct dpdk_rxq tx = port->rxq[0];
-	struct rte_mbuf *m;
+	int ret = 0;
 
 	tx.ring += (size_t)tx.ring_slots * tx.slot_size;	/* the ring's second half */
-	unrequest(&tx);
-	for (unsigned i = 0; i <= FN_NIC_BURST && (m = probe_frame(port)); i++) {
-		if (!rte_eth_tx_burst(port->id, 0, &m, 1)) {
-			rte_pktmbuf_free(m);
-			return;
-		}
-		if (!unrequest(&tx))
-			return;
+	port->tx_unsettled = true;
+	if (kick(&tx) < 0)
+		return false;
+	for (uint32_t i = 0; i <= tx.ring_slots && ret == 0; i++) {
+		unrequest(&tx);
+		ret = probe(port, &tx);
 	}
+	port->tx_unsettled = ret < 0;
+	return ret >= 0;
 }
 
 void dpdk_reclaim(struct fn_nic *nic)
@@ -186,5 +218,5 @@ void dpdk_reclaim(struct fn_nic *nic)
 		if (port->rxq[q].peek == PEEK_STATUS)
 			settle_rx(&port->rxq[q]);
 	if (port->rxq[0].peek == PEEK_STATUS)
-		settle_tx(port);
+		dpdk_settle_tx(port);
 }

@@ -140,9 +140,10 @@ uint16_t dpdk_ring_rx(struct dpdk_port *port, struct dpdk_rxq *rxq, struct rte_m
 			take_slot(port, m[got++], h);
 		else if (!queued)
 			break;			/* it waits in the ring for a buffer */
+		/* passed first: who dies in between leaves a slot that can be told from others (recover.c) */
+		rxq->slot = rxq->slot + 1 == rxq->ring_slots ? 0 : rxq->slot + 1;
 		/* pairs with the kernel's smp_rmb() (__packet_get_status) */
 		__atomic_store_n(&h->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
-		rxq->slot = rxq->slot + 1 == rxq->ring_slots ? 0 : rxq->slot + 1;
 	}
 	return got;
 }

@@ -103,6 +103,8 @@ static void parse_one(struct host_options *o, const char *arg)
 		o->spin = true;
 	else if (!strcmp(arg, "fork"))
 		o->fork_test = true;
+	else if (!strcmp(arg, "deaths"))
+		o->death_test = true;
 	else if (!strcmp(arg, "debug"))
 		host.level = FN_PLUGIN_DEBUG;
 	else {

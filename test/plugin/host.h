@@ -11,9 +11,10 @@ struct host_options {
 	bool spin;		/* poll without sleeping */
 	int port;		/* of the services */
 	bool fork_test;
+	bool death_test;
 };
 
-/* PLUGIN DEVARGS [mac=…] [mtu=…] [csum=…] [queues=…] [spin] [fork] [huge=yes|no]; exits with usage. */
+/* PLUGIN DEVARGS [mac=…] [mtu=…] [csum=…] [queues=…] [spin] [fork] [deaths] [huge=yes|no]; exits with usage. */
 void host_parse(struct host_options *o, int argc, char **argv);
 
 /* Load the plugin and open the port; says on stdout how long it took and what it found. Exits when it cannot. */

@@ -13,9 +13,12 @@
 
 #include "stack/wire.h"
 #include "test/plugin/host.h"
+#include "test/unit/traced.h"
 
 #define OUR_IP	fn_be32(0x0a090002)
 #define SPIN_NS	50000u
+#define DEATHS	24u
+#define STOPS	8u	/* of the child: what comes before sending, that call, and what follows */
 
 struct counts {
 	uint64_t arp, icmp, udp, unfinished, oversize, other, full;
@@ -186,6 +189,50 @@ static void run_fork(const struct host_options *o, const struct fn_plugin_ops *o
 	run(o, ops, nic, port, UINT64_MAX);
 }
 
+static const struct fn_plugin_ops *plugin;
+static struct fn_port *shared;
+static struct fn_nic *device;
+
+static void serve_in_child(void)
+{
+	plugin->child_after_fork(shared);
+	serve(device);
+}
+
+/* One after another, children are killed where a system call of a burst of theirs begins or ends: those of sending. */
+static void run_deaths(const struct host_options *o, const struct fn_plugin_ops *ops, struct fn_nic *nic,
+		       struct fn_port *port)
+{
+	plugin = ops;
+	shared = port;
+	device = nic;
+	for (unsigned i = 0; i < DEATHS && !host_stop; i++) {
+		bool alive = true;
+		pid_t pid;
+
+		usleep(20000);		/* so that a burst is one */
+		while (!host_pending(nic) && !host_stop)
+			usleep(1000);
+		pid = traced_child(serve_in_child);
+		if (pid < 0) {
+			printf("deaths: nobody may be traced here\n");
+			break;
+		}
+		for (unsigned k = 0; k < i % STOPS && alive; k++) {
+			traced_go_on(pid);
+			alive = traced_stops(pid);
+		}
+		if (alive) {
+			kill(pid, SIGKILL);
+			traced_stops(pid);
+		}
+		nic->ops->reclaim(nic);
+	}
+	printf("deaths: done\n");
+	fflush(stdout);
+	run(o, ops, nic, port, UINT64_MAX);
+}
+
 int main(int argc, char **argv)
 {
 	struct host_options o;
@@ -197,6 +244,8 @@ int main(int argc, char **argv)
 	ops = host_open(&o, &nic, &port);
 	if (o.fork_test)
 		run_fork(&o, ops, &nic, port);
+	else if (o.death_test)
+		run_deaths(&o, ops, &nic, port);
 	else
 		run(&o, ops, &nic, port, UINT64_MAX);
 	ops->tick(port);

@@ -127,6 +127,22 @@ wire_fork()
 	[ "$(wire_count icmp child)" -gt 0 ]
 }
 
+# After members' deaths while they sent, each frame goes again, at once.
+wire_deaths()
+{
+	local pinger
+
+	lab_exec_client ping -i 0.002 -q "$LAB_SERVER_IP" >/dev/null &
+	pinger=$!
+	lab_await_line '^deaths: done' 20
+	kill $pinger
+	wait $pinger
+	if grep '^deaths: nobody' "$LAB_TMP/server.log"; then
+		return 0
+	fi
+	lab_exec_client ping -c 5 -i 0.2 -W 1 -q "$LAB_SERVER_IP" | tee /dev/stderr | grep -q ' 0% packet loss'
+}
+
 # An error is one line that says what, on no other stream, and no crash.
 wire_refused()
 {
@@ -230,6 +246,10 @@ wire_test()
 	wire_check "another MAC address" eval 'wire_start mac=02:11:22:33:44:55 && wire_forget && wire_ping 5'
 	wire_check "the peer sees it" eval 'ip -n "$LAB_CLIENT_NS" neigh show | grep -q 02:11:22:33:44:55'
 	wire_check "ends" lab_stop_server
+	if [ "$kind" = af_packet ]; then
+		wire_check "after deaths in the midst of sending" eval 'wire_start deaths && wire_deaths'
+		wire_check "ends" lab_stop_server
+	fi
 	wire_check "after fork the child, then the parent" eval 'wire_start fork && wire_fork'
 	wire_check "ends" lab_stop_server
 	if lab_hugepages 80; then
