@@ -94,7 +94,7 @@ fn_inline struct fn_pkt *fn_nic_alloc_for(struct fn_nic *nic, size_t len)
 {
 	struct fn_pkt *p = NULL;
 
-	if (fn_unlikely(nic->tx_large && len >= nic->tx_large / 2))
+	if (fn_unlikely(len && nic->tx_large && len >= nic->tx_large / 2))	/* none at all: known to the compiler */
 		p = nic->ops->alloc_large(nic);
 	return p ? p : fn_nic_alloc(nic);
 }

@@ -37,14 +37,11 @@ struct fast {
 	uint32_t ack, len, tsval, tsecr;
 };
 
-/* The payload has a buffer of its own, the only one. */
-static __attribute__((noinline)) bool is_apart(const struct fn_pkt *p, struct fast *fs)
+/* The payload, which begins at `data`, has a buffer of its own, the only one; and IPv4 can say how long that is. */
+static __attribute__((noinline)) bool is_apart(const struct fn_pkt *p, const uint8_t *data)
 {
-	if (fs->data != p->data + p->len || p->seg->seg || p->seg->len != p->pkt_len - p->len)
-		return false;
-	fs->data = p->seg->data;
-	fs->len = p->seg->len;
-	return true;
+	return data == p->data + p->len && !p->seg->seg && p->seg->len == p->pkt_len - p->len &&
+	       p->pkt_len <= UINT16_MAX + FN_ETHER_LEN;
 }
 
 /* True when nothing but to take the payload, or the ACK, or both, is to be done. The header lies within p's first buffer
@@ -52,6 +49,7 @@ static __attribute__((noinline)) bool is_apart(const struct fn_pkt *p, struct fa
 fn_inline bool is_predicted(const struct fn_tcp *tp, const struct fn_pkt *p, const struct fn_tcp_hdr *th, struct fast *fs)
 {
 	const uint8_t *end = p->data + p->len;
+	const struct fn_pkt *body = p;
 
 	if (pred_word(th) != tp->pred || fn_be32(th->seq) != tp->rcv_nxt)
 		return false;
@@ -74,12 +72,16 @@ fn_inline bool is_predicted(const struct fn_tcp *tp, const struct fn_pkt *p, con
 		fs->tsval = fs->tsecr = 0;
 	}
 	fs->len = (uint32_t)(end - fs->data);
-	if (fn_unlikely(p->seg != NULL) && !is_apart(p, fs))
-		return false;
+	if (fn_unlikely(p->seg != NULL)) {
+		if (!is_apart(p, fs->data))
+			return false;
+		body = p->seg;
+		fs->data = body->data;
+		fs->len = body->len;
+	}
 	if (!fs->len)
 		return fs->ack != tp->snd_una;	/* else: a duplicate, a window update or a probe */
-	return fs->len <= fn_tcp_receive_window(tp) &&
-	       tp->sk.rx_charged + (fn_unlikely(p->seg != NULL) ? p->seg : p)->truesize <= tp->sk.rcvbuf;
+	return fs->len <= fn_tcp_receive_window(tp) && tp->sk.rx_charged + body->truesize <= tp->sk.rcvbuf;
 }
 
 /* ---- what it does ---- */
@@ -208,8 +210,7 @@ fn_inline uint32_t load32(const uint8_t *at)
 /* Only a frame that the link carries, with room for the headers, is looked into. */
 fn_inline bool length_right(const struct fn_nic *nic, const struct fn_pkt *p)
 {
-	return p->len - (TCP_AT + FN_TCP_LEN) <= nic->mtu - (FN_IP4_LEN + FN_TCP_LEN) &&
-	       (fn_likely(!p->seg) || p->pkt_len <= nic->mtu + FN_ETHER_LEN);
+	return p->len - (TCP_AT + FN_TCP_LEN) <= nic->mtu - (FN_IP4_LEN + FN_TCP_LEN);
 }
 
 /*
