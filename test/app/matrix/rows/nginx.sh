@@ -30,6 +30,7 @@ nginx_server()
 {
 	serve /usr/sbin/nginx -c "$LAB_TMP/nginx.conf"
 	until_answer peer curl -sf -m 2 -o /dev/null "http://$HERE/"
+	await test -s nginx.pid || fail "nginx has not said its PID"
 	servers=("$(cat nginx.pid)")
 }
 
