@@ -48,12 +48,6 @@ struct peer {
 	/* of a process of a group of whom we know: */
 	struct peer *group;
 	uint32_t id;			/* under which it claims */
-	/* unsent.c: */
-	uint64_t look_at;		/* ns: when its memory is looked at for what it has not sent; 0: not */
-	uint64_t look_ns;		/* how long it has to be silent before */
-	uint32_t heard;			/* fn_shm_heard() then */
-	bool more;			/* something was there for which there was no room */
-	uint8_t looks;			/* so many in vain before it is believed that there is nothing */
 };
 
 struct fn_fabric {
@@ -62,7 +56,6 @@ struct fn_fabric {
 	void *payload;
 	uid_t payload_uid;		/* who we were when it was made */
 	uint64_t tick;
-	uint64_t look_at;		/* the first of the peers' (unsent.c) */
 	int closed;			/* nobody is met any more: -errno; 0 */
 	unsigned unprivileged;		/* the first port that any user may have */
 	uint32_t id;			/* under which we claim */
@@ -111,12 +104,6 @@ int fn_fabric_meet(struct fn_rendezvous *at, int (*over)(struct fn_rendezvous *a
 /* ---- fabric_fork.c ---- */
 /* Peers that no image has any more; may new ones come? */
 void fn_fabric_tick_images(void);
-
-/* ---- unsent.c ---- */
-/* Who has left something in its memory and does something else: it is taken from there. With the lock held. */
-void fn_unsent_tick(uint64_t now);
-/* A connection has just been claimed from p with so much text that there may be more. */
-void fn_unsent_expect(struct peer *p);
 /* No other image shares the stack; those that do meet nobody for datagrams. */
 bool fn_fabric_alone(void);
 /* Is there room in the family for what comes with a new peer: children for its connections? */

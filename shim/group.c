@@ -31,9 +31,6 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* Of the window that is offered: with so much in it a further segment may not fit. */
-#define FULL	(FN_OFFER_WINDOW / 2)
-
 /* ---- what we offer ---- */
 
 /* Whoever we met when we were another user is met anew. */
@@ -558,7 +555,7 @@ bool fn_fabric_offered(const struct fn_file *f)
  * What came earlier on other connections of that process goes first: a port may be in use again. Between claim and connection
  * nothing is received: what follows the text is in the ring already.
  */
-static int claim(struct peer *p, const struct fn_file *f)
+static int claim(const struct peer *p, const struct fn_file *f)
 {
 	struct fn_offer o;
 	int ret;
@@ -568,8 +565,6 @@ static int claim(struct peer *p, const struct fn_file *f)
 	if (!fn_shm_drained(fn_fabric.nic, p->number))
 		fn_stack_poll(fn_engine.st, fn_engine.st->now);
 	ret = fn_shm_claim(fn_fabric.nic, p->number, p->us, &o);
-	if (!ret && o.text.bytes >= FULL)
-		fn_unsent_expect(p);
 	if (!ret && !fn_tcp_claim(f->sk, &o) && p->state == FN_PEER_GONE) {
 		fn_peer_take_left(p);
 		fn_tcp_conn_gone(o.sk);
@@ -582,7 +577,7 @@ bool fn_fabric_claim(const struct fn_file *f)
 	unsigned top = fn_peers_top();
 
 	for (unsigned k = 0; fn_fabric.nic && k < top; k++) {
-		struct peer *p = fn_peer_at((fn_fabric.turn + k) % top);
+		const struct peer *p = fn_peer_at((fn_fabric.turn + k) % top);
 
 		if (!offers_to(p, f) || claim(p, f) == -EAGAIN)
 			continue;

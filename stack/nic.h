@@ -37,7 +37,7 @@ struct fn_ends {
 	uint64_t addrs;
 	uint32_t ports;
 	uint16_t peer;		/* the far end's number here; 0: nothing stands there */
-	uint16_t fin;		/* of a note: the text is the last, and a FIN is behind it */
+	uint16_t unused;
 };
 
 /*
@@ -64,9 +64,6 @@ struct fn_left {
 	struct fn_ep local, remote;
 	uint32_t seq;		/* the text's, or how far it has read */
 	struct fn_pkt *text;	/* NULL: none, .seq is how far */
-	uint32_t at;		/* of fn_shm_unsent(): the buffer, and the text in it */
-	uint16_t off, len;
-	bool fin;
 	uint8_t where;		/* to be asked: enum fn_left_where */
 	uint32_t buf, bufs, entry, number;	/* nic_shm.h's; 0 at first */
 };

@@ -137,19 +137,6 @@ static uint16_t spill_to(struct shm *s, const struct peer *peer, struct copies *
 	return have(s, peer, c, 1) ? take_own(c) : 0;
 }
 
-/* Something is left behind: the peer is to look, or whoever may have claimed the connection that was offered to a group. */
-static void tell(const struct shm *s, const struct peer *peer)
-{
-	if (has_ring(s, peer))
-		fn_ring_leave_behind(&peer->tx);
-	for (uint32_t i = 1; peer->mail && i <= s->peers; i++) {
-		const struct peer *claimer = peer_at(s, i);
-
-		if (claimer && claimer->group == peer->number && has_ring(s, claimer))
-			fn_ring_leave_behind(&claimer->tx);
-	}
-}
-
 bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 {
 	struct shm *s = shm_of(nic);
@@ -161,8 +148,6 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 
 	fn_shm_mend(s);
 	fn_assert(!c || p->buf_len <= FN_SHM_BUF);	/* fn_shm_takes_large() */
-	if (peer && !peer->dead)
-		tell(s, peer);
 	if (!c || !is_here(s, peer) || !is_tx(s, p) || (b->spill && b->spilt != c))
 		return false;
 	if (!b->spill) {
@@ -170,7 +155,7 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 		b->spilt = c;
 	}
 	to = (struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF);
-	if (!b->spill || (to->len == note->len && to->ends.fin == note->ends.fin))
+	if (!b->spill || to->len == note->len)
 		return false;
 	memcpy((uint8_t *)to + note->off + to->len, p->buf + note->off + to->len, (size_t)(note->len - to->len));
 	to->ends = note->ends;

@@ -144,12 +144,6 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
 void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);
 /* Before that: something of what it has left behind. Takes .text. tcp_left.c. */
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
-/*
- * Text that a living peer has written and not sent (fn_shm_unsent()). 1: its connection wants it, -EAGAIN: not before its
- * program has read more, 0: not at all, or it is there. And what is wanted comes in, with left->text, which is taken.
- */
-int fn_tcp_wants(struct fn_stack *st, const struct fn_left *left);
-void fn_tcp_take_written(struct fn_stack *st, const struct fn_left *left);
 /* The same for one connection, of a process that has ended before. */
 void fn_tcp_conn_gone(struct fn_sock *sk);
 /* Deadlines that were met while nothing could be sent to it (fn_nic_ops.absent) are kept now. */

@@ -256,8 +256,6 @@ static int check_ack(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_se
 		return fn_drop(tp->sk.st, p, FN_DROP_TCP_NO_ACK);
 	if (tp->sk.tcp_state == FN_TCP_SYN_RCVD)
 		return syn_rcvd_ack(tp, p, seg);
-	if (fn_unlikely(fn_seq_gt(seg->ack, tp->snd_nxt)))
-		fn_tcp_found(tp, seg->ack);
 	if (fn_tcp_ack(tp, seg) < 0) {		/* RFC 5961 5.2 */
 		fn_tcp_challenge_ack(tp);
 		return fn_drop(tp->sk.st, p, FN_DROP_TCP_ACK_RANGE);

@@ -30,9 +30,9 @@ static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32
 	rest->len = rest->pkt_len = p->len - n;
 	memcpy(rest->data, p->data + n, rest->len);
 	rest->seq = p->seq + n;
+	fn_tcp_note(tp, rest);
 	rest->end_seq = p->end_seq;
 	rest->tcp_flags = p->tcp_flags;
-	fn_tcp_note(tp, rest);
 	rest->sack = p->sack & (uint8_t)~FN_SEG_SUM;
 	rest->retrans = p->retrans;
 	rest->time = p->time;
@@ -41,7 +41,6 @@ static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32
 	p->len = p->pkt_len = n;
 	p->end_seq = rest->seq;
 	p->tcp_flags &= (uint8_t)~(FN_TCP_FIN | FN_TCP_PSH);
-	fn_tcp_note(tp, p);
 	p->sack &= (uint8_t)~FN_SEG_SUM;
 	fn_pktq_insert_after(q, p, rest);
 	return true;
@@ -184,8 +183,6 @@ static bool queue_fin(struct fn_tcp *tp)
 		fn_pktq_push(&tp->sndq, p);
 	}
 	p->tcp_flags |= FN_TCP_FIN;
-	if (p->len)
-		fn_tcp_note(tp, p);
 	p->end_seq++;
 	tp->write_seq++;
 	tp->fin_queued = true;
@@ -239,24 +236,6 @@ void fn_tcp_send_fin(struct fn_tcp *tp)
 {
 	queue_fin(tp);
 	fn_tcp_output(tp, FN_NAGLE_OFF);
-	if (tp->notes && tp->sndq.head)
-		fn_tcp_spill(tp);
-}
-
-void fn_tcp_found(struct fn_tcp *tp, uint32_t ack)
-{
-	struct fn_pkt *p;
-
-	if (!tp->notes || fn_seq_gt(ack, tp->write_seq))
-		return;
-	while ((p = tp->sndq.head) && fn_seq_lt(p->seq, ack)) {
-		if (fn_seq_gt(p->end_seq, ack) && !split(tp, &tp->sndq, p, ack - p->seq))
-			return;
-		fn_pktq_remove(&tp->sndq, p);
-		p->time = p->first_time = tp->sk.st->now;
-		fn_pktq_push(&tp->rtxq, p);
-		tp->snd_nxt = p->end_seq;
-	}
 }
 
 /* ---- retransmission ---- */
