@@ -8,27 +8,12 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "fixture.h"
 #include "shm_fixture.h"
-#include "stack/net.h"
-#include "stack/nic_shm.h"
-#include "stack/tcp.h"
 
-#define LOOPBACK	fn_be32(0x7f000001)
 #define PORT		fn_be16(8080)
 #define PAYLOAD		(4u << 20)
 
-struct side {
-	struct fn_arena *arena;
-	struct fn_stack *st;
-	struct fn_nic *nic;
-	uint8_t *payload;
-	int peer;		/* the other one's number here */
-};
-
-static struct side A, B;
-static void *ring[2];
-static uint32_t slots = 256;
+static struct side A = { .payload_len = PAYLOAD, .slots = 256 }, B = { .payload_len = PAYLOAD, .slots = 256 };
 static uint64_t now = 1000 * FN_NSEC;
 static unsigned events;
 
@@ -37,58 +22,25 @@ static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
 	events |= ev;
 }
 
-static void make(struct side *s, unsigned seed)
-{
-	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
-	struct fn_stack_conf sc;
-
-	fn_stack_conf_init(&sc);
-	sc.seed[0] = (uint8_t)seed;
-	s->arena = test_arena(32u << 20);
-	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
-	cr_assert_not_null(s->st);
-	conf.payload = s->payload = aligned_alloc(4096, PAYLOAD);
-	s->nic = fn_shm_create(s->arena, &conf);
-	cr_assert_not_null(s->nic);
-	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
-}
-
-static void meet(struct side *s, void *tx, void *rx, const struct side *other)
-{
-	struct fn_shm_pair pair = { .tx = tx, .rx = rx, .tx_slots = slots, .rx_slots = slots, .payload = other->payload,
-		.payload_len = PAYLOAD };
-
-	s->peer = fn_shm_peer_add(s->nic, &pair);
-	cr_assert_gt(s->peer, 0);
-}
+static const struct fn_stack_ops stack_ops = { .ready = on_ready };
 
 static void setup(void)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		ring[i] = aligned_alloc(64, fn_ring_size(slots));
-		memset(ring[i], 0, fn_ring_size(slots));
-	}
-	make(&A, 1);
-	make(&B, 2);
-	meet(&A, ring[0], ring[1], &B);
-	meet(&B, ring[1], ring[0], &A);
+	side_make(&A, 1, &stack_ops, NULL, now);
+	side_make(&B, 2, &stack_ops, NULL, now);
+	sides_meet(&A, &B);
 }
 
 static void setup_small(void)
 {
-	slots = FN_RING_SLOTS_MIN;
+	A.slots = B.slots = FN_RING_SLOTS_MIN;
 	setup();
 }
 
 static void teardown(void)
 {
-	for (unsigned i = 0; i < 2; i++)
-		free(ring[i]);
-	free(A.arena);
-	free(B.arena);
-	free(A.payload);
-	free(B.payload);
+	side_end(&A);
+	side_end(&B);
 }
 
 TestSuite(nic_shm, .init = setup, .fini = teardown);
@@ -372,11 +324,11 @@ Test(nic_shm, writers_who_are_not_read_leave_buffers_for_the_others)
 /* A process that talks to itself: one ring is both, and what is received lies in the payload memory that it is sent from. */
 Test(nic_shm, bulk_to_itself_takes_no_more_memory_than_is_in_flight)
 {
-	void *both = aligned_alloc(64, fn_ring_size(slots));
+	void *to_b = A.ring, *both = A.ring = shm_memory(fn_ring_size(A.slots));
 	struct fn_sock *l, *a, *b;
 
-	memset(both, 0, fn_ring_size(slots));
-	meet(&A, both, both, &A);
+	side_meet(&A, &A);
+	A.ring = to_b;
 	l = listener(&A, LOOPBACK);
 	a = connect_from(&A);
 	settle();
@@ -424,21 +376,17 @@ Test(nic_shm_small, a_reader_who_is_stopped)
 /* One peer's full ring is its own affair. */
 Test(nic_shm_small, a_stopped_peer_holds_up_nobody_else)
 {
-	struct side C = { 0 };
-	void *more[2];
+	struct side C = { .payload_len = PAYLOAD, .slots = A.slots };
 	struct fn_sock *l, *a, *b, *lc, *ac, *bc;
 	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT };
 	uint8_t buf[512] = { 0 };
 	int b_number = A.peer;
+	void *to_b = A.ring;
 
-	for (unsigned i = 0; i < 2; i++) {
-		more[i] = aligned_alloc(64, fn_ring_size(slots));
-		memset(more[i], 0, fn_ring_size(slots));
-	}
-	make(&C, 3);
+	side_make(&C, 3, &stack_ops, NULL, now);
 	pair_up(&l, &a, &b);
-	meet(&A, more[0], more[1], &C);
-	meet(&C, more[1], more[0], &A);
+	A.ring = NULL;
+	sides_meet(&A, &C);
 	lc = listener(&C, LOOPBACK);
 	ep.peer = (uint16_t)A.peer;
 	ac = fn_sock_open(A.st, FN_SOCK_TCP, &A);
@@ -465,10 +413,9 @@ Test(nic_shm_small, a_stopped_peer_holds_up_nobody_else)
 		fn_stack_poll(A.st, now);
 	}
 	A.peer = b_number;
-	for (unsigned i = 0; i < 2; i++)
-		free(more[i]);
-	free(C.arena);
-	free(C.payload);
+	free(A.ring);
+	A.ring = to_b;
+	side_end(&C);
 }
 
 Test(nic_shm, what_a_dead_peer_held_is_free_and_what_it_sent_can_be_read)
@@ -624,7 +571,7 @@ Test(nic_shm, a_peer_s_payload_memory_is_never_written)
 Test(nic_shm, nothing_is_read_before_the_payload_memory_is_known)
 {
 	struct fn_sock *l, *a, *b;
-	struct fn_shm_pair pair = { .tx = ring[1], .rx = ring[0], .tx_slots = slots, .rx_slots = slots };
+	struct fn_shm_pair pair = { .tx = B.ring, .rx = A.ring, .tx_slots = A.slots, .rx_slots = A.slots };
 
 	cr_assert(fn_shm_peer_del(B.nic, B.peer));
 	B.peer = fn_shm_peer_add(B.nic, &pair);
@@ -724,17 +671,12 @@ Test(nic_shm, who_shares_a_cpu_knows)
 
 Test(nic_shm, a_sleeper_is_rung_in_the_call_that_sends)
 {
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .ring = ring_bell };
-	struct fn_shm_pair pair = { .tx = ring[0], .rx = ring[1], .tx_slots = slots, .rx_slots = slots,
-		.payload = B.payload, .payload_len = PAYLOAD };
+	const struct fn_shm_conf conf = { .ring = ring_bell };
 
 	free(A.arena);
-	free(A.payload);
-	make(&A, 3);
-	conf.payload = A.payload;
-	A.nic = fn_shm_create(A.arena, &conf);
-	cr_assert_eq(fn_stack_add_nic(A.st, A.nic), 0);
-	A.peer = fn_shm_peer_add(A.nic, &pair);
+	A.arena = NULL;
+	side_make(&A, 3, &stack_ops, &conf, now);
+	side_meet(&A, &B);
 	cr_assert(fn_shm_arm(B.nic));
 	connect_from(&A);
 	fn_stack_flush(A.st);
@@ -750,7 +692,7 @@ Test(nic_shm, a_new_peer_takes_the_number_of_one_that_is_gone)
 	int old = B.peer;
 
 	cr_assert(fn_shm_peer_del(B.nic, B.peer));
-	meet(&B, ring[1], ring[0], &A);
+	side_meet(&B, &A);
 	cr_assert_eq(B.peer, old);
 }
 
@@ -778,8 +720,8 @@ static struct fn_ring_tx liar(void)
 {
 	struct fn_ring_tx r;
 
-	memset(ring[1], 0, fn_ring_size(slots));
-	fn_ring_tx_init(&r, ring[1], slots);
+	memset(B.ring, 0, fn_ring_size(A.slots));
+	fn_ring_tx_init(&r, B.ring, A.slots);
 	return r;
 }
 
@@ -841,12 +783,12 @@ Test(nic_shm, bells_of_a_crowd)
 	int number[100], bells[100] = { 0 }, bell;
 
 	for (unsigned i = 0; i < 100; i++) {
-		struct fn_shm_pair pair = { .tx_slots = slots, .rx_slots = slots, .payload = B.payload, .payload_len = PAYLOAD };
+		struct fn_shm_pair pair = { .tx_slots = A.slots, .rx_slots = A.slots, .payload = B.payload, .payload_len = PAYLOAD };
 
-		tx[i] = aligned_alloc(64, fn_ring_size(slots));
-		rx[i] = aligned_alloc(64, fn_ring_size(slots));
-		memset(tx[i], 0, fn_ring_size(slots));
-		memset(rx[i], 0, fn_ring_size(slots));
+		tx[i] = aligned_alloc(64, fn_ring_size(A.slots));
+		rx[i] = aligned_alloc(64, fn_ring_size(A.slots));
+		memset(tx[i], 0, fn_ring_size(A.slots));
+		memset(rx[i], 0, fn_ring_size(A.slots));
 		pair.tx = tx[i];
 		pair.rx = rx[i];
 		number[i] = fn_shm_peer_add(A.nic, &pair);

@@ -7,6 +7,7 @@
  * The device is not the stack: a death inside it is put off until it returns.
  */
 #include "death.h"
+#include "flow.h"
 #include "tcp_fixture.h"
 #include "stack/udp.h"
 
@@ -16,17 +17,10 @@
 #define CHUNK		3000u
 #define DEATHS		1500u		/* of which a third at least come before the call has ended by itself */
 
-struct flow {
-	struct fn_sock *b, *a;		/* NULL: not there (any more) */
-	uint32_t sent, got;		/* B's bytes */
-	uint32_t wrote0, read0;		/* A's write_seq and copied_seq when it began */
-};
-
 static struct flow flow[FLOWS];
 static struct fn_sock *listener, *udp_a, *udp_b;
 static unsigned resets;
 static bool keep_open;			/* A's program closes nothing */
-static uint8_t bytes[CHUNK];
 
 static bool dies_sending;		/* in the device's call: where a process that sends is most of the time */
 
@@ -65,25 +59,6 @@ static void wrap_device(void)
 	A.nic->ops = &ops;
 }
 
-/* ---- bytes ---- */
-
-static uint8_t byte_of(unsigned i, bool to_a, uint32_t at)
-{
-	return (uint8_t)(i * 7 + to_a * 3 + (at * 131 >> 3));
-}
-
-static void fill(unsigned i, bool to_a, uint32_t at, uint32_t n)
-{
-	for (uint32_t k = 0; k < n; k++)
-		bytes[k] = byte_of(i, to_a, at + k);
-}
-
-static void compare(unsigned i, bool to_a, uint32_t at, ssize_t n)
-{
-	for (ssize_t k = 0; k < n; k++)
-		cr_assert_eq(bytes[k], byte_of(i, to_a, at + (uint32_t)k), "flow %u, to A %d, byte %u", i, to_a, at + (uint32_t)k);
-}
-
 /* ---- B, which lives ---- */
 
 static void b_serve(unsigned i)
@@ -119,11 +94,6 @@ static void b_connect(unsigned i)
 }
 
 /* ---- A, which dies ---- */
-
-static struct fn_tcp *tp_of(const struct flow *f)
-{
-	return fn_tcp_sk(f->a);
-}
 
 static void a_poll(void *arg)
 {
@@ -183,7 +153,7 @@ static void a_close(void *arg)
 
 static void a_udp(void *arg)
 {
-	struct iovec iov = { bytes, sizeof(bytes) };
+	struct iovec iov = { bytes, CHUNK };
 	struct fn_ep to = { .ip4 = B.ip, .port = UDP_PORT };
 
 	fn_udp_recv(udp_a, &iov, 1, 0, NULL);
@@ -514,7 +484,7 @@ Test(recover, lent_buffers, .init = reset_conf, .fini = tcp_teardown)
 	memset(iov[0].iov_base, 'x', iov[0].iov_len);
 	cr_assert_eq(fn_tcp_commit(flow[0].a, chain, iov[0].iov_len, 0), (ssize_t)iov[0].iov_len);
 	pass(10 * MS);
-	cr_assert_eq(fn_tcp_recv(flow[0].b, &(struct iovec){ bytes, sizeof(bytes) }, 1, 0, 0, NULL), (ssize_t)iov[0].iov_len);
+	cr_assert_eq(fn_tcp_recv(flow[0].b, &(struct iovec){ bytes, CHUNK }, 1, 0, 0, NULL), (ssize_t)iov[0].iov_len);
 	A.st->holder = 4;
 	n = 4;
 	cr_assert_not_null(fn_tcp_reserve(flow[0].a, 4000, iov, &n, &err));

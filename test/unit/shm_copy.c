@@ -8,22 +8,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "fixture.h"
 #include "shm_fixture.h"
-#include "stack/net.h"
 #include "stack/shm_priv.h"
-#include "stack/tcp.h"
 
-#define LOOPBACK	fn_be32(0x7f000001)
 #define PAYLOAD		(4u << 20)
 #define SLOTS		256
-
-struct side {
-	struct fn_arena *arena;
-	struct fn_stack *st;
-	struct fn_nic *nic;
-	uint8_t *payload;
-};
 
 /* Two sides that have met: numbers, rings and memory of [0] for [1] and the other way. */
 struct meeting {
@@ -33,14 +22,10 @@ struct meeting {
 	uint8_t *copies[2];
 };
 
-static struct side A, B, C;
+static struct side A = { .payload_len = PAYLOAD }, B = { .payload_len = PAYLOAD }, C = { .payload_len = PAYLOAD };
 static struct meeting AB, AC;
 static size_t copies_len = 1u << 20, backed, backed_limit = SIZE_MAX;
 static uint64_t now = 1000 * FN_NSEC;
-
-static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
-{
-}
 
 static int back(void *ctx, int number, size_t size)
 {
@@ -48,24 +33,6 @@ static int back(void *ctx, int number, size_t size)
 		return -ENOSPC;
 	backed = fn_max(backed, size);
 	return 0;
-}
-
-static void make(struct side *s, unsigned seed)
-{
-	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .grow_copies = back };
-	struct fn_stack_conf sc;
-
-	fn_stack_conf_init(&sc);
-	sc.seed[0] = (uint8_t)seed;
-	s->arena = test_arena(32u << 20);
-	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
-	cr_assert_not_null(s->st);
-	conf.payload = s->payload = aligned_alloc(4096, PAYLOAD);
-	memset(s->payload, 0, PAYLOAD);
-	s->nic = fn_shm_create(s->arena, &conf);
-	cr_assert_not_null(s->nic);
-	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
 }
 
 static int half(struct meeting *m, unsigned i)
@@ -82,10 +49,8 @@ static void meet(struct meeting *m, struct side *a, struct side *b)
 	m->side[0] = a;
 	m->side[1] = b;
 	for (unsigned i = 0; i < 2; i++) {
-		m->ring[i] = aligned_alloc(64, fn_ring_size(SLOTS));
-		memset(m->ring[i], 0, fn_ring_size(SLOTS));
-		m->copies[i] = aligned_alloc(4096, copies_len);
-		memset(m->copies[i], 0, copies_len);
+		m->ring[i] = shm_memory(fn_ring_size(SLOTS));
+		m->copies[i] = shm_memory(copies_len);
 	}
 	cr_assert_gt(half(m, 0), 0);
 	cr_assert_gt(half(m, 1), 0);
@@ -93,9 +58,11 @@ static void meet(struct meeting *m, struct side *a, struct side *b)
 
 static void setup(void)
 {
-	make(&A, 1);
-	make(&B, 2);
-	make(&C, 3);
+	const struct fn_shm_conf conf = { .grow_copies = back };
+
+	side_make(&A, 1, NULL, &conf, now);
+	side_make(&B, 2, NULL, &conf, now);
+	side_make(&C, 3, NULL, &conf, now);
 	meet(&AB, &A, &B);
 	meet(&AC, &A, &C);
 }

@@ -6,35 +6,18 @@
 #include <criterion/criterion.h>
 #include <sys/mman.h>
 
-#include "fixture.h"
 #include "shm_fixture.h"
-#include "stack/net.h"
-#include "stack/nic_shm.h"
 #include "stack/shm_page.h"
-#include "stack/tcp.h"
 
-#define LOOPBACK	fn_be32(0x7f000001)
 #define PORT		fn_be16(8080)
 #define PAYLOAD		(4u << 20)
 #define SLOTS		256
 
-struct side {
-	struct fn_arena *arena;
-	struct fn_stack *st;
-	struct fn_nic *nic;
-	uint8_t *payload;
-	int peer;
-};
-
-static struct side A, B;
+static struct side A = { .payload_len = PAYLOAD, .slots = SLOTS }, B = { .payload_len = PAYLOAD, .slots = SLOTS };
 static uint8_t *ring;		/* both */
 static size_t ring_size;
 static uint64_t now = 1000 * FN_NSEC, image = 1;
 static unsigned rung, late;
-
-static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
-{
-}
 
 static void on_ring(void *ctx, int number)
 {
@@ -55,43 +38,19 @@ static void *memory(size_t size)
 	return mem;
 }
 
-static void make(struct side *s, unsigned seed)
-{
-	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
-	struct fn_stack_conf sc;
-
-	if (s == &A) {
-		conf.image = &image;
-		conf.ring = on_ring;
-		conf.late = on_late;
-	}
-	fn_stack_conf_init(&sc);
-	sc.seed[0] = (uint8_t)seed;
-	s->arena = test_arena(32u << 20);
-	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
-	conf.payload = s->payload = memory(PAYLOAD);
-	s->nic = fn_shm_create(s->arena, &conf);
-	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
-}
-
-static void meet(struct side *s, void *tx, void *rx, const struct side *other)
-{
-	struct fn_shm_pair pair = { .tx = tx, .rx = rx, .tx_slots = SLOTS, .rx_slots = SLOTS, .payload = other->payload,
-		.payload_len = PAYLOAD };
-
-	s->peer = fn_shm_peer_add(s->nic, &pair);
-	cr_assert_gt(s->peer, 0);
-}
-
 static void setup(void)
 {
+	const struct fn_shm_conf conf = { .image = &image, .ring = on_ring, .late = on_late };
+
 	ring_size = (fn_ring_size(SLOTS) + 4095) & ~4095ul;
 	ring = memory(2 * ring_size);
-	make(&A, 1);
-	make(&B, 2);
-	meet(&A, ring, ring + ring_size, &B);
-	meet(&B, ring + ring_size, ring, &A);
+	A.ring = ring;
+	B.ring = ring + ring_size;
+	A.payload = memory(PAYLOAD);
+	B.payload = memory(PAYLOAD);
+	side_make(&A, 1, NULL, &conf, now);
+	side_make(&B, 2, NULL, NULL, now);
+	sides_meet(&A, &B);
 }
 
 static void teardown(void)

@@ -8,14 +8,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "fixture.h"
 #include "shm_fixture.h"
-#include "stack/net.h"
-#include "stack/nic_shm.h"
 #include "stack/shm_page.h"
-#include "stack/tcp.h"
 
-#define LOOPBACK	fn_be32(0x7f000001)
 #define PORT		fn_be16(8080)
 #define PAYLOAD		(8u << 20)
 #define COPIES		(1u << 20)
@@ -23,55 +18,11 @@
 #define MUCH		3000000u
 
 /* [0] dies. */
-static struct side {
-	struct fn_arena *arena;
-	struct fn_stack *st;
-	struct fn_nic *nic;
-	uint8_t *payload, *copies;
-	void *ring;		/* to the other */
-	int peer;		/* the other one's number here */
-	struct fn_sock *sk;
-} side[2];
-
+static struct side side[2] = { { .payload_len = PAYLOAD, .copies_len = COPIES, .slots = SLOTS },
+			       { .payload_len = PAYLOAD, .copies_len = COPIES, .slots = SLOTS } };
 static struct fn_sock *listener;
-static bool strangers;
 static uint64_t now = 1000 * FN_NSEC;
 static uint8_t out[MUCH], in[MUCH];
-
-static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
-{
-}
-
-static void make(struct side *s)
-{
-	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
-	struct fn_stack_conf sc;
-
-	fn_stack_conf_init(&sc);
-	sc.seed[0] = (uint8_t)(s - side);
-	s->arena = test_arena(32u << 20);
-	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
-	conf.payload = s->payload = mmap(NULL, PAYLOAD + COPIES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	s->copies = s->payload + PAYLOAD;
-	s->ring = aligned_alloc(64, fn_ring_size(SLOTS));
-	memset(s->ring, 0, fn_ring_size(SLOTS));
-	s->nic = fn_shm_create(s->arena, &conf);
-	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
-}
-
-/* What the two of them share; numbers differ, so that nobody takes one's for the other's. */
-static void meet(struct side *s, const struct side *other)
-{
-	struct fn_shm_pair pair = { .tx = s->ring, .rx = other->ring, .tx_slots = SLOTS, .rx_slots = SLOTS,
-		.payload = strangers ? other->copies : other->payload, .payload_len = strangers ? COPIES : PAYLOAD,
-		.copies = strangers ? s->copies : NULL, .copies_len = COPIES };
-
-	if (s == side)
-		fn_shm_group_add(s->nic, calloc(1, FN_PAGE_HEAD), 1);
-	s->peer = fn_shm_peer_add(s->nic, &pair);
-	cr_assert_gt(s->peer, 0);
-}
 
 static void settle(void)
 {
@@ -87,10 +38,11 @@ static void connect_ends(unsigned from)
 	struct side *c = &side[from], *l = &side[!from];
 	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT };
 
-	make(&side[0]);
-	make(&side[1]);
-	meet(&side[0], &side[1]);
-	meet(&side[1], &side[0]);
+	side_make(&side[0], 0, NULL, NULL, now);
+	side_make(&side[1], 1, NULL, NULL, now);
+	/* their numbers differ, so that nobody takes one's for the other's */
+	fn_shm_group_add(side[0].nic, calloc(1, FN_PAGE_HEAD), 1);
+	sides_meet(&side[0], &side[1]);
 	listener = fn_sock_open(l->st, FN_SOCK_TCP, l);
 	cr_assert(!fn_sock_bind(listener, &ep) && !fn_tcp_listen(listener, 16));
 	c->sk = fn_sock_open(c->st, FN_SOCK_TCP, c);
@@ -105,13 +57,15 @@ static void connect_ends(unsigned from)
 
 static void setup(void)
 {
-	strangers = false;
 	connect_ends(1);
 }
 
 static void setup_strangers(void)
 {
-	strangers = true;
+	for (unsigned i = 0; i < 2; i++) {	/* pages that can be taken away */
+		side[i].copies = mmap(NULL, COPIES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		cr_assert_neq(side[i].copies, MAP_FAILED);
+	}
 	connect_ends(0);
 }
 
@@ -129,7 +83,8 @@ static void dies(void)
 		fn_tcp_left(s->st, &left);
 	fn_shm_peer_dead(s->nic, s->peer);
 	fn_tcp_peer_gone(s->st, (uint16_t)s->peer);
-	mprotect(s->copies, COPIES, PROT_NONE);		/* it is unmapped */
+	if (s->copies)
+		mprotect(s->copies, COPIES, PROT_NONE);		/* it is unmapped */
 	fn_stack_poll(s->st, now);
 }
 

@@ -10,20 +10,15 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "fixture.h"
 #include "shm_fixture.h"
-#include "stack/net.h"
-#include "stack/nic_shm.h"
 #include "stack/shm_page.h"
-#include "stack/tcp.h"
 
-#define LOOPBACK	fn_be32(0x7f000001)
 #define PORT		fn_be16(8080)
 #define PAYLOAD		(1u << 20)
 #define SLOTS		256u
 #define WORKERS		2
 
-struct side {
+struct process {
 	struct fn_arena *arena;
 	struct fn_stack *st;
 	struct fn_nic *nic;
@@ -35,7 +30,7 @@ struct side {
 	unsigned told;		/* of offers */
 };
 
-static struct side A, W[WORKERS];
+static struct process A, W[WORKERS];
 static struct fn_page *page;
 static int group;
 static uint64_t now = 1000 * FN_NSEC;
@@ -47,10 +42,10 @@ static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
 
 static void on_offer(void *ctx, int number)
 {
-	((struct side *)ctx)->told++;
+	((struct process *)ctx)->told++;
 }
 
-static void introduce(struct side *w)
+static void introduce(struct process *w)
 {
 	struct fn_shm_pair pair = { .tx = w->ring[1], .rx = w->ring[0], .tx_slots = SLOTS, .rx_slots = SLOTS,
 		.payload = w->payload, .payload_len = PAYLOAD };
@@ -76,7 +71,7 @@ static void on_moved(void *ctx, const struct fn_ep *local, const struct fn_ep *r
 	fn_tcp_peer_moved(A.st, local, remote, (uint16_t)number);
 }
 
-static void make(struct side *s, unsigned seed)
+static void make(struct process *s, unsigned seed)
 {
 	static const struct fn_stack_ops ops = { .ready = on_ready };
 	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .offered = on_offer, .introduce = on_introduce, .moved = on_moved,
@@ -98,7 +93,7 @@ static void make(struct side *s, unsigned seed)
 }
 
 /* w has found A's page. */
-static void attach(struct side *w)
+static void attach(struct process *w)
 {
 	struct fn_shm_pair pair = { .tx = w->ring[0], .rx = w->ring[1], .tx_slots = SLOTS, .rx_slots = SLOTS, .payload = A.payload,
 		.payload_len = PAYLOAD };
@@ -128,7 +123,7 @@ static void setup(void)
 	setup_backlog(100);
 }
 
-static void drop(struct side *s)
+static void drop(struct process *s)
 {
 	free(s->arena);
 	free(s->payload);
@@ -146,7 +141,7 @@ static void teardown(void)
 
 TestSuite(shm_mail, .init = setup, .fini = teardown);
 
-static void poll_one(struct side *s)
+static void poll_one(struct process *s)
 {
 	for (unsigned i = 0; i < 4; i++)
 		fn_stack_poll(s->st, now += 1000);
@@ -171,7 +166,7 @@ static struct fn_sock *connect_a(void)
 	return sk;
 }
 
-static struct fn_sock *accept_by(struct side *w)
+static struct fn_sock *accept_by(struct process *w)
 {
 	struct fn_offer o;
 	int ret = fn_shm_claim(w->nic, w->client, (uint32_t)(w - W) + 1, &o);
@@ -190,7 +185,7 @@ static void expect(struct fn_sock *sk, const char *text)
 	cr_expect_str_eq(buf, text);
 }
 
-static void nothing_left(struct side *s)
+static void nothing_left(struct process *s)
 {
 	now += 300 * FN_NSEC;
 	poll_all();

@@ -11,12 +11,10 @@
 #include <sys/socket.h>
 
 #include "death.h"
+#include "flow.h"
 #include "shm_fixture.h"
-#include "stack/net.h"
 #include "stack/shm_priv.h"
-#include "stack/tcp.h"
 
-#define LOOPBACK	fn_be32(0x7f000001)
 #define PORT		fn_be16(8080)
 #define PAYLOAD		(4u << 20)
 #define SCARCE		(1u << 20)	/* large buffers are broken up */
@@ -26,34 +24,15 @@
 #define SLOTS		64u		/* full now and then */
 #define FLOWS		5
 #define CHUNK		20000u
-#define CHUNK_MAX	70000u
 #define DEATHS		1200u
 
-static struct side {
-	struct fn_arena *arena;
-	struct fn_stack *st;
-	struct fn_nic *nic;
-	uint8_t *payload, *copies;
-	void *ring;
-	int peer;
-} A, B;
-
-static struct flow {
-	struct fn_sock *b, *a;
-	uint32_t sent, got;		/* B's bytes */
-	uint32_t wrote0, read0;		/* A's write_seq and copied_seq when it began */
-} flow[FLOWS];
-
+static struct side A = { .slots = SLOTS }, B = { .slots = SLOTS };
+static struct flow flow[FLOWS];
 static struct fn_sock *listener;
 static uint64_t now = 1000 * FN_NSEC, image = 1;
 static bool family;
-static uint8_t bytes[CHUNK_MAX];
 static uint32_t chunk = CHUNK, payload = PAYLOAD;
 static int user[FLOWS + 1];
-
-static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
-{
-}
 
 static void again(void *ctx, int number)
 {
@@ -73,52 +52,17 @@ static void *memory(size_t size)
 	return mem;
 }
 
-static void make(struct side *s)
+static void make(struct side *s, bool strangers)
 {
-	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = payload, .again = again, .late = late, .ctx = s };
-	struct fn_stack_conf sc;
+	struct fn_shm_conf conf = { .again = again, .late = late, .ctx = s, .image = s == &A ? &image : NULL };
 
-	fn_stack_conf_init(&sc);
-	sc.seed[0] = s == &A;
 	s->arena = fn_arena_init(memory(ARENA), ARENA, ARENA, NULL, NULL);
-	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, now);
-	if (s == &A)
-		conf.image = &image;
-	conf.payload = s->payload = memory(payload);
-	s->copies = memory(COPIES);
+	s->payload_len = payload;
+	s->payload = memory(payload);
+	s->copies_len = COPIES;
+	s->copies = strangers ? memory(COPIES) : NULL;
 	s->ring = memory(fn_ring_size(SLOTS));
-	s->nic = fn_shm_create(s->arena, &conf);
-	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
-}
-
-static void meet(struct side *s, const struct side *other, bool strangers)
-{
-	struct fn_shm_pair pair = { .tx = s->ring, .rx = other->ring, .tx_slots = SLOTS, .rx_slots = SLOTS,
-		.payload = strangers ? other->copies : other->payload, .payload_len = strangers ? COPIES : payload,
-		.copies = strangers ? s->copies : NULL, .copies_len = COPIES };
-
-	s->peer = fn_shm_peer_add(s->nic, &pair);
-	cr_assert_gt(s->peer, 0);
-}
-
-/* ---- bytes ---- */
-
-static uint8_t byte_of(unsigned i, bool to_a, uint32_t at)
-{
-	return (uint8_t)(i * 7 + to_a * 3 + (at * 131 >> 3));
-}
-
-static void fill(unsigned i, bool to_a, uint32_t at, uint32_t n)
-{
-	for (uint32_t k = 0; k < n; k++)
-		bytes[k] = byte_of(i, to_a, at + k);
-}
-
-static void compare(unsigned i, bool to_a, uint32_t at, ssize_t n)
-{
-	for (ssize_t k = 0; k < n; k++)
-		cr_assert_eq(bytes[k], byte_of(i, to_a, at + (uint32_t)k), "flow %u, to A %d, byte %u", i, to_a, at + (uint32_t)k);
+	side_make(s, s == &A, NULL, &conf, now);
 }
 
 static uint32_t piece(void)
@@ -155,11 +99,6 @@ static void b_serve(unsigned i)
 }
 
 /* ---- A, which dies ---- */
-
-static struct fn_tcp *tp_of(const struct flow *f)
-{
-	return fn_tcp_sk(f->a);
-}
 
 static void a_poll(void *arg)
 {
@@ -256,9 +195,11 @@ static void run_as(uint64_t bit)
 	image = bit;
 	mprotect(A.ring, fn_ring_size(SLOTS), prot);
 	mprotect(B.ring, fn_ring_size(SLOTS), prot);
-	mprotect(A.copies, COPIES, prot);
 	mprotect(B.payload, payload, prot);
-	mprotect(B.copies, COPIES, prot);
+	if (A.copies) {
+		mprotect(A.copies, COPIES, prot);
+		mprotect(B.copies, COPIES, prot);
+	}
 }
 
 static void sleep_once(void *arg)
@@ -395,10 +336,9 @@ static void begin(bool strangers)
 {
 	struct fn_ep at = { .port = PORT };
 
-	make(&A);
-	make(&B);
-	meet(&A, &B, strangers);
-	meet(&B, &A, strangers);
+	make(&A, strangers);
+	make(&B, strangers);
+	sides_meet(&A, &B);
 	listener = fn_sock_open(A.st, FN_SOCK_TCP, &user[FLOWS]);
 	listener->images = 1;
 	cr_assert(!fn_sock_bind(listener, &at) && !fn_tcp_listen(listener, 64));
@@ -456,13 +396,13 @@ Test(shm_recover, killed_and_found_by_an_image_without_the_stranger, .timeout = 
 
 Test(shm_recover, killed_with_large_buffers, .timeout = 120)
 {
-	chunk = CHUNK_MAX;
+	chunk = FLOW_CHUNK;
 	run(5, false, false);
 }
 
 Test(shm_recover, killed_with_large_buffers_that_are_broken_up, .timeout = 120)
 {
-	chunk = CHUNK_MAX;
+	chunk = FLOW_CHUNK;
 	payload = SCARCE;
 	run(6, false, false);
 }
@@ -497,7 +437,7 @@ Test(shm_recover, killed_while_a_large_buffer_is_broken_up)
 	rng = 5;
 	payload = PLENTY;
 	death_init();
-	make(&A);
+	make(&A, false);
 	s = shm_of(A.nic);
 	while ((all[large] = fn_shm_alloc_large(A.nic)))
 		memset(all[large++]->data, 0xff, LARGE_PAYLOAD);	/* what a program writes looks like anything */
@@ -528,7 +468,8 @@ static void end(struct side *s)
 {
 	munmap(s->arena, ARENA);
 	munmap(s->payload, payload);
-	munmap(s->copies, COPIES);
+	if (s->copies)
+		munmap(s->copies, COPIES);
 	munmap(s->ring, fn_ring_size(SLOTS));
 }
 

@@ -9,27 +9,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "fixture.h"
-#include "stack/net.h"
-#include "stack/nic_shm.h"
+#include "shm_fixture.h"
 
-#define LOOPBACK	fn_be32(0x7f000001)
 #define SERVER		fn_be16(5300)
 #define CLIENT		fn_be16(40000)
 #define PAYLOAD		(4u << 20)
-#define SLOTS		256
 
-struct side {
-	struct fn_arena *arena;
-	struct fn_stack *st;
-	struct fn_nic *nic;
-	uint8_t *payload;
-	int peer;		/* the other one's number here */
-	struct fn_sock *sk;
-};
-
-static struct side A, B;	/* A's socket has the port CLIENT, B's SERVER */
-static void *ring[2];
+/* A's socket has the port CLIENT, B's SERVER */
+static struct side A = { .payload_len = PAYLOAD, .slots = 256 }, B = { .payload_len = PAYLOAD, .slots = 256 };
 static unsigned events;
 static bool honest;
 static struct fn_ep asked_local, asked_remote;
@@ -55,42 +42,13 @@ static struct fn_sock *socket_at(struct side *s, uint32_t ip4, uint16_t port, in
 	return sk;
 }
 
-static void make(struct side *s, unsigned seed)
-{
-	static const struct fn_stack_ops ops = { .ready = on_ready, .from_peer = from_peer };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD };
-	struct fn_stack_conf sc;
-
-	fn_stack_conf_init(&sc);
-	sc.seed[0] = (uint8_t)seed;
-	s->arena = test_arena(32u << 20);
-	s->st = fn_stack_create(s->arena, &sc, &ops, NULL, FN_NSEC);
-	cr_assert_not_null(s->st);
-	conf.payload = s->payload = aligned_alloc(4096, PAYLOAD);
-	s->nic = fn_shm_create(s->arena, &conf);
-	cr_assert_not_null(s->nic);
-	cr_assert_eq(fn_stack_add_nic(s->st, s->nic), 0);
-}
-
-static void meet(struct side *s, void *tx, void *rx, const struct side *other)
-{
-	struct fn_shm_pair pair = { .tx = tx, .rx = rx, .tx_slots = SLOTS, .rx_slots = SLOTS, .payload = other->payload,
-		.payload_len = PAYLOAD };
-
-	s->peer = fn_shm_peer_add(s->nic, &pair);
-	cr_assert_gt(s->peer, 0);
-}
-
 static void setup(void)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		ring[i] = aligned_alloc(64, fn_ring_size(SLOTS));
-		memset(ring[i], 0, fn_ring_size(SLOTS));
-	}
-	make(&A, 1);
-	make(&B, 2);
-	meet(&A, ring[0], ring[1], &B);
-	meet(&B, ring[1], ring[0], &A);
+	static const struct fn_stack_ops ops = { .ready = on_ready, .from_peer = from_peer };
+
+	side_make(&A, 1, &ops, NULL, FN_NSEC);
+	side_make(&B, 2, &ops, NULL, FN_NSEC);
+	sides_meet(&A, &B);
 	A.sk = socket_at(&A, LOOPBACK, CLIENT, 0);
 	B.sk = socket_at(&B, 0, SERVER, 0);
 	honest = true;
@@ -100,12 +58,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-	for (unsigned i = 0; i < 2; i++)
-		free(ring[i]);
-	free(A.arena);
-	free(B.arena);
-	free(A.payload);
-	free(B.payload);
+	side_end(&A);
+	side_end(&B);
 }
 
 TestSuite(shm_udp, .init = setup, .fini = teardown);
