@@ -1,35 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Two stacks that talk through the fabric's memory: a connection's life, bulk both ways through small rings, a reader who
- * does not read, a peer that dies, a peer that lies.
+ * does not read, a peer that lies. What a peer's end does: shm_end.c.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "shm_fixture.h"
-
-#define PORT		fn_be16(8080)
-#define PAYLOAD		(4u << 20)
-
-static struct side A = { .payload_len = PAYLOAD, .slots = 256 }, B = { .payload_len = PAYLOAD, .slots = 256 };
-static uint64_t now = 1000 * FN_NSEC;
-static unsigned events;
-
-static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
-{
-	events |= ev;
-}
-
-static const struct fn_stack_ops stack_ops = { .ready = on_ready };
-
-static void setup(void)
-{
-	side_make(&A, 1, &stack_ops, NULL, now);
-	side_make(&B, 2, &stack_ops, NULL, now);
-	sides_meet(&A, &B);
-}
+#include "shm_pair.h"
 
 static void setup_small(void)
 {
@@ -37,87 +16,8 @@ static void setup_small(void)
 	setup();
 }
 
-static void teardown(void)
-{
-	side_end(&A);
-	side_end(&B);
-}
-
 TestSuite(nic_shm, .init = setup, .fini = teardown);
 TestSuite(nic_shm_small, .init = setup_small, .fini = teardown);
-
-static void settle(void)
-{
-	unsigned idle = 0, rounds = 0;
-
-	while (idle < 2) {	/* a round in which nothing came may be the one that sends */
-		cr_assert_lt(++rounds, 100000u, "a livelock at one moment");
-		idle = fn_stack_poll(A.st, now) + fn_stack_poll(B.st, now) ? 0 : idle + 1;
-	}
-}
-
-static void pass(uint64_t t)
-{
-	uint64_t end = now + t, next;
-
-	settle();
-	while ((next = fn_min(fn_stack_deadline(A.st), fn_stack_deadline(B.st))) <= end) {
-		now = fn_max(next, now + 1);
-		settle();
-	}
-	now = end;
-	settle();
-}
-
-static struct fn_sock *listener(struct side *s, uint32_t ip4)
-{
-	struct fn_sock *sk = fn_sock_open(s->st, FN_SOCK_TCP, s);
-	struct fn_ep ep = { .ip4 = ip4, .port = PORT };
-
-	cr_assert_eq(fn_sock_bind(sk, &ep), 0);
-	cr_assert_eq(fn_tcp_listen(sk, 16), 0);
-	return sk;
-}
-
-static struct fn_sock *connect_from(struct side *s)
-{
-	struct fn_sock *sk = fn_sock_open(s->st, FN_SOCK_TCP, s);
-	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)s->peer };
-
-	cr_assert_eq(fn_sock_connect(sk, &ep), -EINPROGRESS);
-	return sk;
-}
-
-/* A connection from A to B. */
-static void pair_up(struct fn_sock **l, struct fn_sock **a, struct fn_sock **b)
-{
-	*l = listener(&B, LOOPBACK);
-	*a = connect_from(&A);
-	settle();
-	*b = fn_tcp_accept(*l, &B);
-	cr_assert_not_null(*b);
-	cr_assert_eq((*a)->tcp_state, FN_TCP_ESTABLISHED);
-}
-
-static void nothing_left(void)
-{
-	pass(300 * FN_NSEC);
-	cr_expect_eq(A.st->tcp_pool.used, 0);
-	cr_expect_eq(B.st->tcp_pool.used, 0);
-	cr_expect_eq(fn_shm_outstanding(A.nic), 0, "A holds %u", fn_shm_outstanding(A.nic));
-	cr_expect_eq(fn_shm_outstanding(B.nic), 0, "B holds %u", fn_shm_outstanding(B.nic));
-	cr_expect_eq(fn_shm_lent(A.nic, A.peer), 0);
-	cr_expect_eq(fn_shm_lent(B.nic, B.peer), 0);
-}
-
-static void close_all(struct fn_sock *l, struct fn_sock *a, struct fn_sock *b)
-{
-	fn_sock_close(a);
-	settle();
-	fn_sock_close(b);
-	fn_sock_close(l);
-	nothing_left();
-}
 
 Test(nic_shm, request_and_response)
 {
@@ -163,18 +63,6 @@ Test(nic_shm, end_of_file_at_once_and_no_time_wait)
 	cr_assert_eq(A.st->tcp->tw_pool.used, 0);
 	fn_sock_close(l);
 	nothing_left();
-}
-
-static void turn(void)
-{
-	fn_stack_poll(A.st, now);
-	fn_stack_poll(B.st, now);
-	now += 1000;
-}
-
-static void bulk(struct fn_sock *a, struct fn_sock *b, uint32_t total)
-{
-	shm_bulk((struct fn_sock *[]){ a, b }, total, turn, pass);
 }
 
 Test(nic_shm, bulk_both_ways)
@@ -418,139 +306,6 @@ Test(nic_shm_small, a_stopped_peer_holds_up_nobody_else)
 	side_end(&C);
 }
 
-Test(nic_shm, what_a_dead_peer_held_is_free_and_what_it_sent_can_be_read)
-{
-	static uint8_t data[60000], in[60000];
-	struct fn_sock *l, *a, *b;
-	ssize_t n, got = 0;
-
-	pair_up(&l, &a, &b);
-	memset(data, 7, sizeof(data));
-	n = give(a, data, 16000);
-	cr_assert_gt(n, 0);
-	fn_stack_flush(A.st);
-	give(b, data, 16000);	/* lent to A, which dies without reading */
-	fn_stack_flush(B.st);
-	while (!fn_shm_drained(B.nic, B.peer))
-		fn_stack_poll(B.st, now);
-	cr_assert_gt(fn_shm_lent(B.nic, B.peer), 0);
-	cr_assert(!fn_shm_peer_del(B.nic, B.peer), "its bytes wait to be read");
-	cr_assert_eq(fn_shm_lent(B.nic, B.peer), 0);
-	got = get(b, in, sizeof(in));
-	cr_assert_gt(got, 0);
-	cr_assert_arr_eq(in, data, (size_t)got);
-	cr_assert(fn_shm_peer_del(B.nic, B.peer));
-}
-
-/* A's process is gone: what it published is taken, then the news. */
-static void a_dies(void)
-{
-	struct fn_left left = { .where = FN_LEFT_OURS };
-
-	while (!fn_shm_drained(B.nic, B.peer))
-		fn_stack_poll(B.st, now);
-	while (fn_shm_left(B.nic, B.peer, &left))
-		fn_tcp_left(B.st, &left);
-	fn_shm_peer_dead(B.nic, B.peer);
-	fn_tcp_peer_gone(B.st, (uint16_t)B.peer);
-	fn_stack_poll(B.st, now);
-}
-
-Test(nic_shm, a_dead_peer_s_bytes_are_read_and_then_the_end)
-{
-	struct fn_sock *l, *a, *b;
-	char buf[64];
-
-	pair_up(&l, &a, &b);
-	give(a, "last words", 10);
-	fn_stack_flush(A.st);
-	a_dies();
-	cr_assert_eq(get(b, buf, sizeof(buf)), 10);
-	cr_assert_arr_eq(buf, "last words", 10);
-	cr_assert_eq(get(b, buf, sizeof(buf)), 0);
-	/* as to a host whose process has gone: taken, then refused */
-	cr_assert_eq(give(b, "x", 1), 1);
-	fn_stack_poll(B.st, now);
-	fn_stack_poll(B.st, now);
-	cr_assert_eq(give(b, "x", 1), -EPIPE);
-	cr_assert(fn_tcp_peer_used(B.st, (uint16_t)B.peer) == false);
-	fn_sock_close(b);
-	fn_sock_close(l);
-	cr_assert(fn_shm_peer_del(B.nic, B.peer));
-	cr_expect_eq(fn_shm_outstanding(B.nic), 0);
-}
-
-Test(nic_shm, a_dead_peer_that_left_bytes_unread_resets)
-{
-	struct fn_sock *l, *a, *b;
-	char c;
-
-	pair_up(&l, &a, &b);
-	give(a, "y", 1);
-	fn_stack_flush(A.st);
-	give(b, "unread", 6);
-	fn_stack_flush(B.st);
-	a_dies();
-	cr_assert_eq(get(b, &c, 1), 1);
-	cr_assert_eq(get(b, &c, 1), -ECONNRESET);
-	fn_sock_close(b);
-	fn_sock_close(l);
-	fn_stack_poll(B.st, now);
-	cr_expect_eq(fn_shm_outstanding(B.nic), 0);
-	cr_assert(fn_shm_peer_del(B.nic, B.peer));
-}
-
-Test(nic_shm, a_connect_to_a_peer_that_dies_is_refused)
-{
-	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)B.peer };
-	struct fn_sock *sk = fn_sock_open(B.st, FN_SOCK_TCP, &B);
-
-	cr_assert_eq(fn_sock_connect(sk, &ep), -EINPROGRESS);
-	fn_stack_flush(B.st);
-	a_dies();
-	cr_assert_eq(fn_sock_take_error(sk), ECONNREFUSED);
-	cr_assert_eq(fn_sock_connect(sk, &ep), -EINPROGRESS);	/* and one that comes later */
-	fn_stack_poll(B.st, now);
-	fn_stack_poll(B.st, now);
-	cr_assert_eq(fn_sock_take_error(sk), ECONNREFUSED);
-	fn_sock_close(sk);
-	cr_assert(fn_shm_peer_del(B.nic, B.peer));
-}
-
-/* One more connection of A to the listener of B. */
-static void another(struct fn_sock *l, struct fn_sock **a, struct fn_sock **b)
-{
-	*a = connect_from(&A);
-	settle();
-	*b = fn_tcp_accept(l, &B);
-	cr_assert_not_null(*b);
-}
-
-Test(nic_shm, connections_in_every_stage_of_closing_end_with_their_peer)
-{
-	struct fn_sock *l, *a, *b;
-
-	pair_up(&l, &a, &b);		/* B has closed, and waits for A's FIN */
-	fn_sock_close(b);
-	settle();
-	another(l, &a, &b);		/* A has closed, B's own FIN is on its way */
-	fn_sock_close(a);
-	settle();
-	fn_sock_close(b);
-	fn_stack_flush(B.st);
-	another(l, &a, &b);		/* B's FIN is on its way */
-	fn_sock_close(b);
-	fn_stack_flush(B.st);
-	connect_from(&A);		/* half open */
-	fn_stack_flush(A.st);
-	a_dies();
-	fn_sock_close(l);
-	cr_expect_eq(B.st->tcp_pool.used, 0);
-	cr_expect_eq(B.st->tcp->tw_pool.used, 0);
-	cr_expect_eq(B.st->tcp->req_pool.used, 0);
-	cr_expect_eq(fn_shm_outstanding(B.nic), 0);
-}
-
 Test(nic_shm, a_peer_s_payload_memory_is_never_written)
 {
 	static char data[1500], in[2000];
@@ -612,26 +367,6 @@ Test(nic_shm, payload_memory_is_backed_as_it_is_used)
 	while (nic->ops->alloc(nic))
 		cr_assert_leq(++n * FN_SHM_BUF, backed);
 	cr_assert_gt(backed, 512u << 10);
-}
-
-Test(nic_shm, what_lies_in_the_ring_needs_no_more_of_its_sender)
-{
-	static char data[3000], in[3000];
-	struct fn_sock *l, *a, *b;
-	ssize_t n, got = 0;
-
-	pair_up(&l, &a, &b);
-	cr_assert_eq(give(a, data, sizeof(data)), (ssize_t)sizeof(data));
-	fn_sock_close(a);
-	fn_stack_flush(A.st);
-	cr_assert_eq(fn_stack_draining(A.st), 0);
-	a_dies();
-	while ((n = get(b, in, sizeof(in))) > 0)
-		got += n;
-	cr_assert_eq(got, (ssize_t)sizeof(data));
-	cr_assert_eq(n, 0);
-	fn_sock_close(b);
-	fn_sock_close(l);
 }
 
 /* Beyond the peer's window it is still the sender's to bring over. */
