@@ -37,6 +37,15 @@ int client_connect(const struct sockaddr_in *to)
 	return fd;
 }
 
+int client_connect_udp(const struct sockaddr_in *to)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
+		client_die("connect");
+	return fd;
+}
+
 uint64_t client_now(void)
 {
 	struct timespec ts;

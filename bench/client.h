@@ -20,6 +20,9 @@ struct sockaddr_in client_addr(const char *host, const char *port);
 /* A connected blocking socket with TCP_NODELAY; ends the program when there is none. */
 int client_connect(const struct sockaddr_in *to);
 
+/* The same for datagrams. */
+int client_connect_udp(const struct sockaddr_in *to);
+
 /* Monotonic time in ns. */
 uint64_t client_now(void);
 

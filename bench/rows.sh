@@ -7,7 +7,7 @@ ROWS="rr-64 rr-1k crr stream-in stream-out nginx-return nginx-1k nginx-ab
 redis-1 redis-50 redis-1-p16 redis-50-p16 fdcost start"
 
 # On one host: these with a core for each program, and again as one: and busy:; then those that are measured once.
-LOCAL_ROWS="rr-64 sockperf crr iperf3 stream-in stream-out nginx-return nginx-1k nginx-1k-cache nginx-ab
+LOCAL_ROWS="rr-64 udp-64 sockperf crr iperf3 stream-in stream-out nginx-return nginx-1k nginx-1k-cache nginx-ab
 redis-1 redis-50 redis-set-50 redis-50-p16 memcached-50"
 LOCAL_ONCE="rr-1k redis-1-p16 first hold-1k hold-100k fdcost start"
 
@@ -32,6 +32,7 @@ row_title()
 	case $1 in
 	rr-64) echo "request/response, 64 B" ;;
 	rr-1k) echo "request/response, 1 KiB" ;;
+	udp-64) echo "the same by datagrams, 64 B" ;;
 	sockperf) echo "sockperf ping-pong, 64 B" ;;
 	crr) echo "connections, 64 B each way" ;;
 	iperf3) echo "iperf3, one stream" ;;
@@ -79,7 +80,7 @@ row_sides()	# row_sides ROW SIDES
 row_figures()
 {
 	case $1 in
-	rr-* | sockperf) echo "p50:µs:low p999:µs:low" ;;
+	rr-* | udp-* | sockperf) echo "p50:µs:low p999:µs:low" ;;
 	first) echo "first:µs:low" ;;
 	hold-1k) echo "cpu:%:low arena:B:low" ;;
 	hold-100k) echo "arena:B:low" ;;
@@ -92,7 +93,7 @@ row_figures()
 row_bytes()
 {
 	case $1 in
-	rr-64 | crr | sockperf | first | hold-*) echo 128 ;;
+	rr-64 | udp-64 | crr | sockperf | first | hold-*) echo 128 ;;
 	rr-1k) echo 2048 ;;
 	stream-* | iperf3) echo 1 ;;
 	memcached-50) echo 30 ;;
@@ -138,6 +139,7 @@ row_start()	# row_start ROW SIDE
 {
 	case $1 in
 	rr-64 | crr | first) side_start "$2" 7000 "$BUILD/bench/server" 7000 64 ;;
+	udp-64) side_start "$2" 7000 "$BUILD/bench/server" 7000 udp ;;
 	hold-*)
 		hold_limit "$1" || return
 		side_start "$2" 7000 "${hold[@]}" "$BUILD/bench/server" 7000 64 $HOLD_PORTS
@@ -170,9 +172,9 @@ on_client()
 }
 
 # Programs that wait for the answer, as most do: where another program wants the core, spinning is no client's business.
-client_rr()
+client_rr()	# client_rr BYTES [udp]
 {
-	on_client "$BUILD/bench/rr" "$LAB_SERVER_IP" 7000 "$1" "$SECONDS_EACH" ${PLACE:+block}
+	on_client "$BUILD/bench/rr" "$LAB_SERVER_IP" 7000 "$1" "$SECONDS_EACH" ${2:-} ${PLACE:+block}
 }
 
 # sockperf prints half of a round trip.
@@ -304,6 +306,7 @@ row_client()
 	case $1 in
 	rr-64) client_rr 64 ;;
 	rr-1k) client_rr 1024 ;;
+	udp-64) client_rr 64 udp ;;
 	sockperf) client_sockperf ;;
 	iperf3) client_iperf3 ;;
 	memcached-50) client_memcaslap ;;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Request and response on one connection: rr HOST PORT BYTES SECONDS [block], against `server PORT BYTES`. Every round
+ * Request and response on one connection: rr HOST PORT BYTES SECONDS [udp] [block], against `server PORT BYTES`. Every round
  * trip is timed; the first tenth of a second is warming up. Spins on a non-blocking read, as the sleep of a client would
- * be most of what is measured; with `block` it waits in a blocking one.
+ * be most of what is measured; with `block` it waits in a blocking one. With `udp` it is datagrams of a connected socket,
+ * against `server PORT udp`; when one is lost it waits for ever.
  */
 #include "bench/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,22 +52,23 @@ int main(int argc, char **argv)
 	uint32_t *ns = calloc(SAMPLES, sizeof(*ns));
 	uint64_t for_ns, start, end, t;
 	unsigned count = 0, mark = 0;
+	bool udp = argc > 5 && !strcmp(argv[5], "udp"), block = argc > 5 && !strcmp(argv[argc - 1], "block");
 	struct sockaddr_in to;
 	size_t len;
 	int fd;
 
-	if (argc != 5 && argc != 6) {
-		fprintf(stderr, "usage: rr HOST PORT BYTES SECONDS [block]\n");
+	if (argc < 5 || argc != 5 + udp + block) {
+		fprintf(stderr, "usage: rr HOST PORT BYTES SECONDS [udp] [block]\n");
 		return 2;
 	}
 	to = client_addr(argv[1], argv[2]);
 	len = (size_t)atol(argv[3]);
 	for_ns = client_seconds(argv[4]);
-	fd = client_connect(&to);
+	fd = udp ? client_connect_udp(&to) : client_connect(&to);
 	errno = EINVAL;
 	if (!ns || len < sizeof(mark) || len > sizeof(buf))
 		client_die("size");
-	if (argc == 5)
+	if (!block)
 		fcntl(fd, F_SETFL, O_NONBLOCK);
 	for (end = client_now() + WARM_NS; client_now() < end;)
 		round_trip(fd, len, mark++);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server of the load programs, natively or under the library: server PORT BYTES|in|out [PORTS]. With a number, every so many
- * bytes of a connection are answered by themselves; `in` reads to the end and answers with the count; `out` writes as
- * long as it can. It listens on PORTS ports (8) from PORT on, so that a client may have more connections, or more of them in
+ * The server of the load programs, natively or under the library: server PORT BYTES|in|out|udp [PORTS]. With a number, every so
+ * many bytes of a connection are answered by themselves; `in` reads to the end and answers with the count; `out` writes as
+ * long as it can; `udp` answers each datagram to PORT by itself. It listens on PORTS ports (8) from PORT on, so that a client may have more connections, or more of them in
  * TIME_WAIT, than one port allows it. One thread and one epoll set, level-triggered, as plain as servers come.
  */
 #include <errno.h>
@@ -22,7 +22,7 @@
 #define EVENTS	256
 #define PORTS	64
 
-enum mode { ECHO, SINK, SOURCE };
+enum mode { ECHO, SINK, SOURCE, DATAGRAMS };
 
 static enum mode mode;
 static size_t message;
@@ -39,16 +39,16 @@ static void die(const char *text)
 	exit(1);
 }
 
-static int listener[PORTS], ports = 8;
+static int listener[PORTS], ports = 8, datagrams = -1;
 
-static int listen_on(int port)
+static int listen_on(int port, int type)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+	int fd = socket(AF_INET, type | SOCK_NONBLOCK, 0), one = 1;
 	struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1024) < 0)
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || (type == SOCK_STREAM && listen(fd, 1024) < 0))
 		die("listen");
 	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
 		die("epoll_ctl");
@@ -113,6 +113,17 @@ static void source(int fd)
 		close(fd);
 }
 
+/* One at a time: whoever asks waits for the answer. */
+static void answer(int fd)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
+
+	if (n >= 0 && sendto(fd, buf, (size_t)n, 0, (struct sockaddr *)&from, len) != n)
+		perror("sendto");
+}
+
 static void serve(int fd)
 {
 	switch (mode) {
@@ -125,6 +136,9 @@ static void serve(int fd)
 	case SOURCE:
 		source(fd);
 		break;
+	case DATAGRAMS:
+		close(fd);
+		break;
 	}
 }
 
@@ -133,11 +147,12 @@ int main(int argc, char **argv)
 	struct epoll_event ev[EVENTS];
 
 	if (argc != 3 && argc != 4) {
-		fprintf(stderr, "usage: server PORT BYTES|in|out [PORTS]\n");
+		fprintf(stderr, "usage: server PORT BYTES|in|out|udp [PORTS]\n");
 		return 2;
 	}
 	message = (size_t)atol(argv[2]);
-	mode = !strcmp(argv[2], "in") ? SINK : !strcmp(argv[2], "out") ? SOURCE : ECHO;
+	mode = !strcmp(argv[2], "in") ? SINK : !strcmp(argv[2], "out") ? SOURCE :
+	       !strcmp(argv[2], "udp") ? DATAGRAMS : ECHO;
 	if (argc > 3)
 		ports = atoi(argv[3]);
 	if ((mode == ECHO && (message < 1 || message > sizeof(buf))) || ports < 1 || ports > PORTS)
@@ -145,7 +160,9 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	epfd = epoll_create1(0);
 	for (int i = 0; i < ports; i++)
-		listener[i] = listen_on(atoi(argv[1]) + i);
+		listener[i] = listen_on(atoi(argv[1]) + i, SOCK_STREAM);
+	if (mode == DATAGRAMS)
+		datagrams = listen_on(atoi(argv[1]), SOCK_DGRAM);
 	for (;;) {
 		int n = epoll_wait(epfd, ev, EVENTS, -1);
 
@@ -154,6 +171,8 @@ int main(int argc, char **argv)
 		for (int i = 0; i < n; i++) {
 			if (is_listener(ev[i].data.fd))
 				accept_all(ev[i].data.fd);
+			else if (ev[i].data.fd == datagrams)
+				answer(datagrams);
 			else
 				serve(ev[i].data.fd);
 		}

@@ -185,8 +185,9 @@ side_is_pinned()
 	! grep -h '^Cpus_allowed_list:' "/proc/${side_worker[$1]}/task/"*/status | grep -qvx "Cpus_allowed_list:[[:space:]]$SERVER_CORE"
 }
 
-# Bytes that the stack of that side's server has carried so far, both ways; empty: fastnet-stat cannot tell.
-side_bytes()
+# Bytes that the stack of that side's server has carried so far, both ways, of the row's protocol; of datagrams, which are counted,
+# not weighed, 64 each. Empty: fastnet-stat cannot tell.
+side_bytes()	# side_bytes SIDE ROW
 {
 	"$BUILD/tools/fastnet-stat" --json "${side_worker[$1]}" 2>/dev/null | python3 -c '
 import json, sys
@@ -201,7 +202,10 @@ def find(o, name):
             if r is not None:
                 return r
 o = json.load(sys.stdin)
-print(find(o, "tcp_bytes_in") + find(o, "tcp_bytes_out"))' 2>/dev/null
+if sys.argv[1].startswith("udp-"):
+    print(64 * (find(o, "udp_in") + find(o, "udp_out")))
+else:
+    print(find(o, "tcp_bytes_in") + find(o, "tcp_bytes_out"))' "${2#*:}" 2>/dev/null
 }
 
 # Time that the server's threads were ready to run and did not, ns: others had the core.

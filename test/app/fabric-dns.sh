@@ -47,19 +47,10 @@ while True:
     if d == b'end':
         break
 END
+fabric_lying
 cat >"$LAB_TMP/liar.py" <<'END'
-import array, fcntl, mmap, os, socket, struct, sys
-NAME = '\0%s/%016x' % (os.environ['FABRIC_NAME'], int(sys.argv[1], 16))
-VERSION, SLOTS = int(os.environ['FABRIC_NAME'].rsplit('/', 1)[1]), 1024
-RING = (64 + SLOTS * 64 + 4095) & ~4095
-HELLO, WELCOME, PAYLOAD = 1, 2, 3
-
-def memory(size, seals):
-    fd = os.memfd_create('liar', os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, size)
-    m = mmap.mmap(fd, size)
-    fcntl.fcntl(fd, 1033, seals)
-    return fd, m
+import array, os, socket, struct, sys
+from lying import *
 
 def say(kind, fd):
     m = struct.pack('=IHHiIQ', 0x66617374, VERSION, kind, 0, SLOTS, 0)
@@ -67,8 +58,8 @@ def say(kind, fd):
 
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.settimeout(10)
-s.connect(NAME)
-fd, ring = memory(2 * RING, 7)
+s.connect(name_of(int(sys.argv[1], 16)))
+fd, ring = memory(2 * RING, FIXED)
 say(HELLO, fd)
 while True:
     data, anc, flags, who = s.recvmsg(100, 200)
@@ -76,7 +67,7 @@ while True:
     if len(data) == 24:
         break
 assert struct.unpack('=IHHiIQ', data)[2:4] == (WELCOME, 0)
-fd, payload = memory(1 << 20, 7 | 16)
+fd, payload = memory(1 << 20, FIXED | FUTURE)
 say(PAYLOAD, fd)
 pos = 0
 

@@ -31,26 +31,16 @@ settled()
 on_fabric redis-cli ping >/dev/null
 before=$(looks | sort -n | head -1)
 await settled "$before" || fail "what one client leaves behind grows"
+fabric_lying
 cat >"$LAB_TMP/liar.py" <<'END'
-import array, fcntl, mmap, os, random, socket, struct, sys
+import array, mmap, os, random, socket, struct, sys
+from lying import *
 cookie, seeds = int(sys.argv[1], 16), range(int(sys.argv[2]))
-NAME = '\0%s/%016x' % (os.environ['FABRIC_NAME'], cookie)
-VERSION, SLOTS = int(os.environ['FABRIC_NAME'].rsplit('/', 1)[1]), 1024
-RING = (64 + SLOTS * 64 + 4095) & ~4095
-HELLO, WELCOME, PAYLOAD, PAGE, INBOX, ATTACH = 1, 2, 3, 4, 5, 6
-SHRINK, GROW, SEAL, FUTURE = 2, 4, 1, 16
-FIXED = SHRINK | GROW | SEAL
+NAME = name_of(cookie)
 OPEN_AT, CLAIMS_AT, STATE_AT, TICKET_AT = 64, 128, 192, 192 + 512 * 8
 SLOT_AT = TICKET_AT + 512 * 4
 BYTES_AT = (SLOT_AT + 512 * 128 + 4095) & ~4095
 PAGE_SIZE = BYTES_AT + 512 * 65536 + (4 << 20)
-
-def memory(size, seals):
-    fd = os.memfd_create('liar', os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, size)
-    m = mmap.mmap(fd, size)
-    fcntl.fcntl(fd, 1033, seals)
-    return fd, m
 
 def say(s, kind, fds=(), version=VERSION, slots=SLOTS, magic=0x66617374, what=None, status=0):
     m = struct.pack('=IHHiIQ', magic, version, kind, status, slots, cookie if what is None else what)

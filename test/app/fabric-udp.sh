@@ -266,3 +266,12 @@ subject both "$library" "$library"
 diff "$LAB_TMP/native" "$LAB_TMP/both" || fail "over the fabric it is not as on the kernel"
 [ "$(sed -nE 's/.* udp_out ([0-9]+).*/\1/p' "$LAB_TMP/fastnet.log" | awk '{ n += $1 } END { print n + 0 }')" -gt 150 ] ||
 	fail "it went through the kernel: $(cat "$LAB_TMP/fastnet.log")"
+
+# ---- what bench/compare measures: all but what went before they had met ----
+fabric_serve "$BUILD/bench/server" 7000 udp 1
+lab_await_port 7000 || fail "the server does not listen"
+ops=$(on_fabric timeout 20 "$BUILD/bench/rr" 127.0.0.1 7000 64 0.2 udp block | sed -nE 's/^ops=([0-9]+) .*/\1/p')
+[ "${ops:-0}" -ge 100 ] || fail "round trips of datagrams: $ops"
+at_least "$LAB_SERVER_PID" udp_in "$ops"
+at_least "$LAB_SERVER_PID" udp_out "$ops"
+lab_stop_server || :

@@ -26,6 +26,12 @@ under_fastnet()
 FABRIC_NAME=fastnet/listener/$(sed -nE 's/^#define FN_PEER_VERSION\s+//p' "$TOP/shim/peer.h")
 export FABRIC_NAME
 
+# What processes that lie to the fabric have in common, beside their programs in $LAB_TMP: other users run them.
+fabric_lying()
+{
+	install -m 644 "$TOP/test/app/lying.py" "$LAB_TMP/lying.py"
+}
+
 # One namespace with nothing but a loopback interface, for processes that talk through shared memory.
 fabric_make()
 {
