@@ -64,8 +64,8 @@ struct peer *fn_peer_new(enum fn_peer_state state, int sock)
 		return NULL;
 	}
 	top = fn_max(top, i + 1);
-	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .page_fd = -1, .uid = (uid_t)-1,
-		.met_as = fn_uid_own(), .since = fn_now() };
+	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .page_fd = -1, .tell = -1,
+		.told = -1, .uid = (uid_t)-1, .met_as = fn_uid_own(), .since = fn_now() };
 	if (sock >= 0)
 		fn_fd_internal_track(&peers[i].sock);
 	return &peers[i];
@@ -117,7 +117,10 @@ void fn_fabric_watch_place(unsigned i)
 
 void fn_peer_watch(struct peer *p)
 {
-	watch(p->sock, (uint64_t)(p - peers));
+	if (p->sock >= 0)
+		watch(p->sock, (uint64_t)(p - peers));
+	if (p->told >= 0)
+		watch(p->told, (uint64_t)(p - peers));
 }
 
 void fn_fabric_watch_all(void)
@@ -125,8 +128,8 @@ void fn_fabric_watch_all(void)
 	if (!fn_fabric.nic)
 		return;
 	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state != FN_PEER_FREE && peers[i].sock >= 0)
-			watch(peers[i].sock, i);
+		if (peers[i].state != FN_PEER_FREE)
+			fn_peer_watch(&peers[i]);
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
 		fn_fabric_watch_place(i);
 }
@@ -138,6 +141,7 @@ static size_t copies_size(void)
 
 static void hang_up(struct peer *p)
 {
+	fn_half_end(p);
 	fn_fd_internal_close(p->sock);
 	p->sock = -1;
 }
@@ -153,12 +157,13 @@ void fn_peer_free(struct peer *p)
 	fn_peer_unmap(p->channel, p->channel_size);
 	if (!p->self)
 		fn_peer_unmap(p->payload, p->payload_size);
+	fn_peer_unmap(p->room, p->room_size);
 	fn_peer_unmap(p->copies, copies_size());
 	fn_peer_unmap(p->page, FN_PAGE_SIZE);
 	for (unsigned i = 0; i < top; i++)
 		if (peers[i].group == p)
 			peers[i].group = NULL;
-	*p = (struct peer){ .sock = -1, .inbox = -1, .page_fd = -1 };
+	*p = (struct peer){ .sock = -1, .inbox = -1, .page_fd = -1, .tell = -1, .told = -1 };
 }
 
 /* A child that shares no stack has no peers: their sockets would keep them from hearing that we are gone. */
@@ -202,7 +207,11 @@ static int payload_for(struct peer *p, bool *alone)
 
 static bool take_payload(struct peer *p, int fd)
 {
-	p->payload = fd >= 0 ? fn_peer_map_payload(fd, &p->payload_size) : NULL;
+	p->payload = fd >= 0 ? fn_peer_map_payload(fd, p->room, p->room_size, &p->payload_size) : NULL;
+	if (p->payload && p->room) {
+		fn_peer_unmap((uint8_t *)p->room + p->payload_size, p->room_size - p->payload_size);
+		p->room = NULL;
+	}
 	return p->payload != NULL;
 }
 
@@ -346,12 +355,14 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 }
 
 /* Who offers connections has answered: its memory. */
-static bool got_welcome(struct peer *p, const struct fn_peer_msg *m, int fd)
+bool fn_peer_welcomed(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
 	if (m->version != FN_PEER_VERSION || m->status || !take_payload(p, fd))
 		return false;
 	fn_shm_peer_payload(fn_fabric.nic, p->number, p->payload, p->payload_size);
 	p->state = FN_PEER_UP;
+	p->met_twice = fn_half_shared(p);
+	fn_half_end(p);
 	return true;
 }
 
@@ -383,7 +394,7 @@ static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd)
 	if (p->state == FN_PEER_CALLED)
 		return fn_dgram_answered(p, m, fd);
 	if (p->state == FN_PEER_GREETED && m->type == FN_PEER_WELCOME)
-		return got_welcome(p, m, fd);
+		return fn_peer_welcomed(p, m, fd);
 	if (p->state == FN_PEER_WELCOMED && m->type == FN_PEER_PAYLOAD && p->channel) {
 		if (!take_payload(p, fd))
 			return false;
@@ -391,7 +402,7 @@ static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd)
 		p->state = FN_PEER_UP;
 		return true;
 	}
-	return false;
+	return p->state == FN_PEER_UP && p->met_twice && m->type == FN_PEER_WELCOME;
 }
 
 static int take_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)
@@ -426,6 +437,11 @@ void fn_peer_event(struct peer *p, bool to_up)
 	uid_t uid;
 	int fd, ret;
 
+	if (!fn_half_event(p)) {
+		if (!to_up)
+			fn_peer_bury(p);
+		return;
+	}
 	while (p->sock >= 0 && !(to_up && p->state == FN_PEER_UP) && (ret = fn_peer_recv(p->sock, &m, &fd, &uid)) != -EAGAIN) {
 		p->sender = uid;
 		if (ret == 1)

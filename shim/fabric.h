@@ -75,8 +75,9 @@ size_t fn_fabric_handover_size(void);
 bool fn_fabric_handover(char *text);
 void fn_fabric_handover_undo(void);
 
-/* Before a fork. With the lock held. */
+/* Before a fork. And before any image is made: with whom we have not met altogether, it will. With the lock held. */
 void fn_fabric_fork_prepare(void);
+void fn_fabric_expect(void);
 /*
  * Before the stack is shared (fork, relay): with peers that have connections the meeting is brought to its end, half a second
  * at most, so that the new image can have them. Without the lock.

@@ -45,13 +45,13 @@ void fn_fabric_tick_images(void)
 		tick_orphans();
 }
 
-/* Whoever was not met altogether, and the groups, are the parent's (fn_shm_image_born()). */
+/* Whoever was not met altogether, and is not expected to be, and the groups, are the parent's (fn_shm_image_born()). */
 static void keep_peers(void)
 {
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
 
-		if (p->state == FN_PEER_FREE || p->state == FN_PEER_UP || p->state == FN_PEER_GONE)
+		if (p->state == FN_PEER_FREE || p->state == FN_PEER_UP || p->state == FN_PEER_GONE || fn_half_shared(p))
 			continue;
 		if (p->state == FN_PEER_GREETED)
 			fn_group_again(p);

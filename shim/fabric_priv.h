@@ -33,6 +33,10 @@ struct peer {
 	size_t channel_size;
 	const void *payload;
 	size_t payload_size;
+	void *room;			/* address space for .payload, when other images are to have it there; NULL */
+	size_t room_size;		/* of one who is to send it: what he says he needs */
+	int tell, told;			/* what comes of .payload goes from one image to the others (fabric_half.c): internal; -1 */
+	bool met_twice;			/* it came so: perhaps it comes once more */
 	void *copies;			/* of another user: our payload memory for it alone */
 	/* of a group, and of one who offers connections to a listener of ours: */
 	struct fn_page *page;
@@ -87,6 +91,8 @@ int fn_fabric_self(void);
 void fn_peer_bury(struct peer *p);
 /* It has ended: what is found in its memory for connections of ours. */
 void fn_peer_take_left(const struct peer *p);
+/* Its payload memory has come. False: it cannot be. */
+bool fn_peer_welcomed(struct peer *p, const struct fn_peer_msg *m, int fd);
 /* What it has sent is read; to_up: only until it can be talked to, and nobody is buried. */
 void fn_peer_event(struct peer *p, bool to_up);
 /* Where clients come to place i of the rendezvous, where other images tell of them, and where one is to answer: watched. */
@@ -109,7 +115,17 @@ bool fn_fabric_alone(void);
 /* Is there room in the family for what comes with a new peer: children for its connections? */
 bool fn_fabric_room(void);
 
+/* ---- fabric_half.c ---- */
+/* Other images are to meet p, too, or have already. */
+bool fn_half_shared(const struct peer *p);
+/* Before what p has sent is read: from other images, and for them. False: it is to be buried. */
+bool fn_half_event(struct peer *p);
+/* There is nothing more to be told of p. */
+void fn_half_end(struct peer *p);
+
 /* ---- group.c ---- */
+/* Two internal descriptors, a pair of sockets that keep messages apart; -errno. */
+int fn_peer_pair(int end[2]);
 /* A message to one that is MET, or to a GROUP's socket. False: nonsense. Takes *fd when it sets it to -1. */
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up);
 /* The number of the group that accepts from that listener; 0: none is known. at->speaker is filled in. */

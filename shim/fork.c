@@ -34,11 +34,9 @@ static int lock_and_place(void)
 
 	if (fn_engine_fork_shares())
 		fn_fabric_settle();
-	fn_engine_lock();
-	fn_fabric_fork_prepare();
-	fn_engine_unlock();
 	for (;;) {
 		fn_engine_lock();
+		fn_fabric_fork_prepare();
 		fn_lock_take(&fn_fdtable.lock);
 		image = fn_engine_fork_prepare();
 		if (image != -EAGAIN)

@@ -50,8 +50,7 @@ int fn_group_known(struct fn_rendezvous *at)
 	return 0;
 }
 
-/* Two internal descriptors. */
-static int pair(int end[2])
+int fn_peer_pair(int end[2])
 {
 	int ret = (int)fn_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, end);
 
@@ -74,8 +73,10 @@ static int make_page(struct peer *p)
 		return fd;
 	ret = fn_peer_back(fd, FN_PAGE_HEAD);
 	p->page = ret ? NULL : fn_peer_map(fd, FN_PAGE_SIZE);
-	if (p->page)
+	if (p->page) {
+		atomic_store(&p->page->memory, (uint32_t)(fn_config.fabric_memory / 4096));
 		return fd;
+	}
 	fn_fd_internal_close(fd);
 	return ret ? ret : -ENOMEM;
 }
@@ -86,7 +87,7 @@ static int make_page(struct peer *p)
  */
 static int leave(struct peer *p, int sock)
 {
-	int end[2], ret = pair(end);
+	int end[2], ret = fn_peer_pair(end);
 
 	if (ret < 0)
 		return ret;
@@ -309,13 +310,14 @@ static bool attach(struct peer *p)
 {
 	int end[2], on = 1, told, ret;
 
-	if (pair(end) < 0)
+	if (fn_peer_pair(end) < 0)
 		return false;
 	fn_sys_setsockopt(end[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	fn_fd_internal_close(p->sock);
 	p->sock = end[0];
 	fn_fd_internal_track(&p->sock);
 	p->state = FN_PEER_GREETED;
+	p->room_size = (size_t)atomic_load(&p->page->memory) * 4096;
 	/* whoever reads of us finds the rest in the socket that comes with it */
 	ret = fn_peer_greet(p);
 	p->us = fn_fabric.id;
@@ -589,16 +591,12 @@ bool fn_fabric_claim(const struct fn_file *f)
 
 #define SETTLE_NS	(500 * FN_MSEC)
 
-/* Offers that nobody has claimed, memory that is still to come; of a peer that does not go on, not for long. What has no
- * connections need not be waited for. */
-static bool unsettled(uint64_t now)
+/* Offers that nobody has claimed. */
+static bool unsettled(void)
 {
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		const struct peer *p = fn_peer_at(i);
-		bool half = p->number > 0 && (p->state == FN_PEER_GREETED || p->state == FN_PEER_WELCOMED);
-
-		if ((half && now - p->since < SETTLE_NS && fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number)) ||
-		    (p->state == FN_PEER_GROUP && fn_shm_offering(fn_fabric.nic, p->number)))
+		if (p->state == FN_PEER_GROUP && fn_shm_offering(fn_fabric.nic, p->number))
 			return true;
 	}
 	return false;
@@ -618,7 +616,7 @@ void fn_fabric_settle(void)
 		fn_engine_lock();
 		fn_engine_poll(now);
 		fn_dual_check(now);
-		wait = now < until && fn_fabric.nic && unsettled(now);
+		wait = now < until && fn_fabric.nic && unsettled();
 		pfd.fd = fn_engine.side_epfd;
 		fn_engine_unlock();
 		if (!wait)
@@ -630,6 +628,7 @@ void fn_fabric_settle(void)
 void fn_fabric_fork_prepare(void)
 {
 	fn_rendezvous_fork_prepare();
+	fn_fabric_expect();
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
 		fn_group_post(i);
 		if (fn_fabric.nic)	/* boards that have just been made */

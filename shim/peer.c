@@ -79,7 +79,7 @@ static void read_control(struct msghdr *msg, int *fd, uid_t *uid)
 	}
 }
 
-int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid)
+static int receive(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid, int flags)
 {
 	char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))] __attribute__((aligned(8)));
 	struct iovec iov = { m, sizeof(*m) };
@@ -90,7 +90,7 @@ int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid)
 	*uid = (uid_t)-1;
 	/* who closes with something unread sets an error, once, that comes before what he had sent (unix_release_sock) */
 	do
-		n = fn_sys(SYS_recvmsg, sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = fn_sys(SYS_recvmsg, sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
 	while (n == -EINTR || n == -ECONNRESET);
 	if (n == -EAGAIN)
 		return -EAGAIN;
@@ -103,6 +103,18 @@ int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid)
 		fn_sys_close(*fd);
 	*fd = -1;
 	return n == 1 ? 0 : -EPROTO;
+}
+
+int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid)
+{
+	return receive(sock, m, fd, uid, 0);
+}
+
+int fn_peer_look(int sock, struct fn_peer_msg *m, int *fd)
+{
+	uid_t uid;
+
+	return receive(sock, m, fd, &uid, MSG_PEEK) == 1 ? 1 : -EAGAIN;
 }
 
 uid_t fn_peer_uid(int sock)
@@ -191,9 +203,9 @@ int fn_peer_back(int fd, size_t size)
 	return ret;
 }
 
-static void *map(int fd, size_t size, int prot)
+static void *map(int fd, void *room, size_t size, int prot)
 {
-	void *mem = (void *)fn_sys(SYS_mmap, NULL, size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	void *mem = (void *)fn_sys(SYS_mmap, room, size, prot, MAP_SHARED | MAP_NORESERVE | (room ? MAP_FIXED : 0), fd, 0);
 
 	if ((unsigned long)mem > -4096ul)
 		return NULL;
@@ -203,7 +215,7 @@ static void *map(int fd, size_t size, int prot)
 
 void *fn_peer_map(int fd, size_t size)
 {
-	return map(fd, size, PROT_READ | PROT_WRITE);
+	return map(fd, NULL, size, PROT_READ | PROT_WRITE);
 }
 
 /* Its size, when it can never change and `seals` are set; 0: no. */
@@ -226,12 +238,20 @@ void *fn_peer_map_shared(int fd, size_t size)
 	return fixed_size(fd, SEALS_FIXED) == size ? fn_peer_map(fd, size) : NULL;
 }
 
-const void *fn_peer_map_payload(int fd, size_t *size)
+const void *fn_peer_map_payload(int fd, void *room, size_t room_size, size_t *size)
 {
 	*size = fixed_size(fd, SEALS_FIXED | F_SEAL_FUTURE_WRITE);
-	if (!*size || *size > PAYLOAD_MAX || *size % PAGE)
+	if (!*size || *size > PAYLOAD_MAX || *size % PAGE || (room && *size > room_size))
 		return NULL;
-	return map(fd, *size, PROT_READ);
+	return map(fd, room, *size, PROT_READ);
+}
+
+void *fn_peer_room(size_t size)
+{
+	void *mem = size && size <= PAYLOAD_MAX && size % PAGE == 0 ?
+		(void *)fn_sys(SYS_mmap, NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : NULL;
+
+	return (unsigned long)mem > -4096ul ? NULL : mem;
 }
 
 void fn_peer_unmap(const void *mem, size_t size)

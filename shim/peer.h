@@ -17,7 +17,7 @@
 #include "stack/compiler.h"
 
 /* Of the layout of ring and payload memory; processes of different versions meet in the kernel. */
-#define FN_PEER_VERSION	7
+#define FN_PEER_VERSION	8
 #define FN_PEER_MAGIC	0x66617374u
 #define FN_PEER_SLOTS	1024	/* of each ring: 64 KiB */
 
@@ -40,6 +40,8 @@ int fn_peer_send(int sock, enum fn_peer_type type, uint64_t cookie, int status, 
  * SO_PASSCRED. 0: the bell; -EAGAIN: nothing more; -ECONNRESET: the other end is gone; -EPROTO: it talks nonsense.
  */
 int fn_peer_recv(int sock, struct fn_peer_msg *m, int *fd, uid_t *uid);
+/* The same, and the message stays where it is: *fd is a descriptor more. -EAGAIN: there is none, for whatever reason. */
+int fn_peer_look(int sock, struct fn_peer_msg *m, int *fd);
 void fn_peer_ring(int sock);
 
 /* The kernel's word on who connected, or listened: effective user; -1: it does not say. */
@@ -62,8 +64,10 @@ int fn_peer_back(int fd, size_t size);
 void *fn_peer_map(int fd, size_t size);
 /* What a peer says is a channel, or a page: NULL unless it has that size and can never have another. */
 void *fn_peer_map_shared(int fd, size_t size);
-/* What it says is its payload memory, to read: likewise, *size is told. */
-const void *fn_peer_map_payload(int fd, size_t *size);
+/* What it says is its payload memory, to read: likewise, *size is told. room: where, and only if it is not more than that. */
+const void *fn_peer_map_payload(int fd, void *room, size_t room_size, size_t *size);
+/* Address space for it, in this image and those that are forked. NULL: there is none. */
+void *fn_peer_room(size_t size);
 void fn_peer_unmap(const void *mem, size_t size);
 
 /* A channel: the ring of the one who connected, then the other's. */

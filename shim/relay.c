@@ -462,6 +462,7 @@ int fn_relay_need(void)
 	/* there before the relay is: the program may ask at once */
 	relay.opt = fn_relay_opt_open(fn_bell_key());
 	fn_family_expect_relay();
+	fn_fabric_expect();
 	fn_fabric_image_born(1ull << FN_RELAY_IMAGE);
 	pid = bell < 0 ? bell : make_process(bell);
 	fn_fd_internal_close(bell);

@@ -594,7 +594,7 @@ static uint16_t rx_rings(struct shm *s, struct fn_pkt **burst, uint16_t got, uin
 
 		i = i < s->peers ? i + 1 : 1;
 		peer = s->peer[i];
-		if (peer && peer->used && !peer->dead && peer->ready && peer->images & image && has_work(peer))
+		if (peer && peer->used && !peer->dead && peer->ready & image && has_work(peer))
 			got = (uint16_t)(got + rx_peer(s, peer, burst + got, (uint16_t)(n - got)));
 	}
 	return got;
@@ -631,7 +631,7 @@ static bool is_pending(const struct peer *peer, uint64_t image)
 	struct fn_ring_rx rx = peer->rx;
 
 	atomic_signal_fence(memory_order_seq_cst);
-	return !peer->dead && !peer->broken && peer->ready && peer->images & image && (fn_ring_pending(&rx) || peer->late);
+	return !peer->dead && !peer->broken && peer->ready & image && (fn_ring_pending(&rx) || peer->late);
 }
 
 static bool shm_rx_pending(const struct fn_nic *nic)

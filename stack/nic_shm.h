@@ -72,8 +72,15 @@ struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf)
 /* A new peer; its number, or -ENOSPC, -ENOMEM, -EINVAL. The memory must stay until fn_shm_peer_del() has returned true. */
 int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair);
 
-/* Its payload memory, of one that was added without. Until then nothing is read from its ring. */
+/*
+ * Its payload memory, of one that was added without. Until then nothing is read from its ring. Of several images each says so
+ * when it has it, at the same place; what comes is copied until all have.
+ */
 void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len);
+/* Every image will have its payload memory there: a child has the peer, too, though its memory is still to come. */
+void fn_shm_peer_expect(struct fn_nic *nic, int number, const void *payload);
+/* Has this image its payload memory? */
+bool fn_shm_is_ready(const struct fn_nic *nic, int number);
 
 /*
  * The peer is gone, or not wanted: nothing more is sent to it or read from it, so the rings may be unmapped, and what it
@@ -95,8 +102,8 @@ bool fn_shm_is_dead(const struct fn_nic *nic, int number);
 /* The images (bits) that have the memory of the peer; 0: none, or there is no such peer. */
 uint64_t fn_shm_images(const struct fn_nic *nic, int number);
 /*
- * A child is about to be forked by image `parent`: it has all that its parent has of peers with which the meeting is over.
- * Groups, and who is in the middle of it, stay the parent's.
+ * A child is about to be forked by image `parent`: it has all that its parent has of peers with which the meeting is over, or
+ * whose payload memory is expected. Groups, and who is in the middle of it otherwise, stay the parent's.
  */
 void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child);
 /* An image has nothing any more. */

@@ -73,7 +73,7 @@ static const uint8_t *memory_of(const struct shm *s, const struct peer *peer, co
 {
 	if (left->where == FN_LEFT_PAGE)
 		return peer->accepts & image_of(s) ? (const uint8_t *)peer->page + FN_PAGE_SPILL : NULL;
-	return peer->ready ? peer->payload : NULL;
+	return peer->ready & image_of(s) ? peer->payload : NULL;
 }
 
 static void begin(const struct peer *peer, struct fn_left *left, const uint8_t *mem)

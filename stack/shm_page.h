@@ -44,7 +44,8 @@ struct fn_page_slot {
 struct fn_page {
 	_Atomic(uint32_t) posted;	/* client: slots opened, a hint that there is something */
 	_Atomic(uint32_t) group;	/* client: what it calls those who accept */
-	uint8_t unused[56];
+	_Atomic(uint32_t) memory;	/* client: pages (4 KiB) of address space that its payload memory takes at most */
+	uint8_t unused[52];
 	_Atomic(uint64_t) open[FN_PAGE_SLOTS / 64];	/* a bit a slot: worth looking at */
 	_Atomic(uint32_t) claims;	/* claimers: slots that are done; the client looks when it changes */
 	_Atomic(uint32_t) joined;	/* claimers: those that have introduced themselves; the same */

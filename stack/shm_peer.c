@@ -65,16 +65,36 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 	return number;
 }
 
-void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len)
+void fn_shm_peer_expect(struct fn_nic *nic, int number, const void *payload)
 {
 	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
 
 	if (!peer || peer->ready)
 		return;
 	peer->payload = payload;
+	peer->expected = true;
+}
+
+void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	if (!peer || peer->ready & image_of(s) || ((peer->ready || peer->expected) && payload != peer->payload))
+		return;
+	peer->payload = payload;
 	peer->bufs = (uint32_t)(payload_len / FN_SHM_BUF);
 	peer->quota = peer->bufs / 2;
-	peer->ready = true;
+	peer->ready |= image_of(s);
+	set_narrow(peer);
+}
+
+bool fn_shm_is_ready(const struct fn_nic *nic, int number)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+
+	return peer && peer->ready & image_of(s);
 }
 
 /* What it has claimed is its. Its group's page may be another image's, which does it then. */
@@ -152,7 +172,7 @@ bool fn_shm_peer_del(struct fn_nic *nic, int number)
 	fn_shm_accepts_no_more(shm_of(nic), peer, image_of(shm_of(nic)));
 	if (peer->held || peer->group || peer->accepts)
 		return false;
-	peer->images = 0;
+	peer->images = peer->ready = 0;
 	peer->used = false;
 	return true;
 }
@@ -189,11 +209,14 @@ void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child)
 
 		if (!peer || !(peer->images & parent))
 			continue;
-		if (peer->mail || !peer->ready) {
-			peer->narrow = true;
+		if (peer->mail || !(peer->ready & parent || peer->expected)) {
+			peer->apart = peer->narrow = true;
 			continue;
 		}
 		peer->images |= child;
+		if (peer->ready & parent)
+			peer->ready |= child;
+		set_narrow(peer);
 		if (peer->accepts & parent)
 			peer->accepts |= child;
 	}
@@ -209,6 +232,8 @@ void fn_shm_image_gone(struct fn_nic *nic, uint64_t image)
 		if (!peer)
 			continue;
 		peer->images &= ~image;
+		peer->ready &= ~image;
+		set_narrow(peer);
 		fn_shm_accepts_no_more(s, peer, image);
 	}
 }
@@ -235,7 +260,7 @@ bool fn_shm_drained(const struct fn_nic *nic, int number)
 	const struct shm *s = shm_of(nic);
 	const struct peer *peer = peer_at(s, (unsigned)number);
 
-	return !peer || !has_ring(s, peer) || peer->broken || !peer->ready || !fn_ring_pending(&peer->rx);
+	return !peer || !has_ring(s, peer) || peer->broken || !(peer->ready & image_of(s)) || !fn_ring_pending(&peer->rx);
 }
 
 uint32_t fn_shm_lent(const struct fn_nic *nic, int number)
@@ -263,7 +288,7 @@ bool fn_shm_takes(struct fn_nic *nic, int number, size_t len)
 	struct peer *peer = peer_at(s, (unsigned)number);
 	uint32_t bufs = len + DATAGRAM_HEAD > INLINE_MAX ? (uint32_t)(len / nic->tx_payload + 1) : 0;
 
-	if (!peer || !has_ring(s, peer) || !peer->ready || peer->broken || peer->backlog_len || fn_ring_closed(&peer->tx))
+	if (!peer || !has_ring(s, peer) || !(peer->ready & image_of(s)) || peer->broken || peer->backlog_len || fn_ring_closed(&peer->tx))
 		return false;
 	if (bufs && (peer->lent + bufs > s->bufs / DATAGRAM_SHARE ||
 		     (peer->copies && peer->copies->out + bufs > peer->copies->bufs)))

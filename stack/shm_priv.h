@@ -153,6 +153,7 @@ struct peer {
 	const uint8_t *payload;
 	uint32_t bufs;		/* of its payload memory */
 	uint64_t images;	/* of the process: those that have its memory; what follows here is touched by them only */
+	uint64_t ready;		/* of them, those that have its payload memory: others do not read what comes */
 	struct rxbuf *returns;	/* with what each round asks of every peer */
 	struct mail *mail;	/* it is no process, but a group */
 	struct fn_page *page;	/* it offers connections to us there; NULL: no */
@@ -161,10 +162,11 @@ struct peer {
 	uint32_t life;		/* counts the peers that have come */
 	uint16_t number;
 	bool used, dead, broken;
-	bool ready;		/* its payload memory is known */
+	bool expected;		/* where its payload memory will lie is known: .payload */
 	bool again;		/* it is to be told ENTRY_AGAIN */
 	bool resend;		/* it has told us so */
-	bool narrow;		/* other images have connections with it: what comes is copied */
+	bool apart;		/* images without its memory have connections with it */
+	bool narrow;		/* so, or not all that have it are .ready: what comes is copied */
 	_Atomic(bool) late;	/* something is due that an image without its memory has met */
 	bool mend;		/* after a death under the lock, ring and page are still to be put right */
 	uint32_t held;		/* buffers of its that we hold or have not returned */
@@ -235,6 +237,9 @@ fn_inline uint64_t image_of(const struct shm *s) { return s->conf.image ? *s->co
 
 /* Has this image the peer's memory? */
 fn_inline bool is_here(const struct shm *s, const struct peer *peer) { return peer->images & image_of(s); }
+
+/* May what comes stay where it is? Only what all images see, now. */
+fn_inline void set_narrow(struct peer *peer) { peer->narrow = peer->apart || peer->images & ~peer->ready; }
 
 /* Is there a process at the other end of a ring? */
 fn_inline bool is_ring(const struct peer *peer) { return !peer->dead && !peer->mail; }

@@ -67,11 +67,9 @@ TestSuite(shm_images, .init = setup, .fini = teardown);
 /* From now on A's stack is run by that image. */
 static void run_as(uint64_t bit)
 {
-	int prot = fn_shm_images(A.nic, A.peer) & bit ? PROT_READ | PROT_WRITE : PROT_NONE;
-
 	image = bit;
-	mprotect(ring, 2 * ring_size, prot);
-	mprotect(B.payload, PAYLOAD, prot);
+	mprotect(ring, 2 * ring_size, fn_shm_images(A.nic, A.peer) & bit ? PROT_READ | PROT_WRITE : PROT_NONE);
+	mprotect(B.payload, PAYLOAD, fn_shm_is_ready(A.nic, A.peer) ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 /* Image 2 runs A's stack for a while, and B does not run. */
@@ -241,4 +239,110 @@ Test(shm_images, the_last_image_of_a_peer_dies)
 	cr_expect(fn_shm_peer_del(A.nic, A.peer));
 	cr_expect_eq(fn_shm_orphan(A.nic, 1), 0);
 	cr_expect_geq(fn_shm_outstanding(A.nic), lent);
+}
+
+/* ---- B's payload memory comes when image 1 has forked ---- */
+
+static void meet_half(bool expected)
+{
+	struct fn_shm_pair pair = { .tx = A.ring, .rx = B.ring, .tx_slots = SLOTS, .rx_slots = SLOTS };
+
+	cr_assert(fn_shm_peer_del(A.nic, A.peer));
+	A.peer = fn_shm_peer_add(A.nic, &pair);
+	cr_assert_gt(A.peer, 0);
+	if (expected)
+		fn_shm_peer_expect(A.nic, A.peer, B.payload);
+	fn_shm_image_born(A.nic, 1, 2);
+}
+
+static void payload_comes(uint64_t bit)
+{
+	run_as(bit);
+	cr_assert_not(fn_shm_is_ready(A.nic, A.peer));
+	fn_shm_peer_payload(A.nic, A.peer, B.payload, PAYLOAD);
+	cr_assert(fn_shm_is_ready(A.nic, A.peer));
+	run_as(bit);
+}
+
+Test(shm_images, a_peer_whose_memory_nobody_expects_is_its_parents)
+{
+	meet_half(false);
+	cr_assert_eq(fn_shm_images(A.nic, A.peer), 1);
+}
+
+Test(shm_images, memory_is_there_for_each_image)
+{
+	static uint8_t data[20000];
+	struct fn_sock *a, *b;
+	ssize_t n;
+
+	meet_half(true);
+	cr_assert_eq(fn_shm_images(A.nic, A.peer), 3);
+	payload_comes(1);
+	pair_up(&a, &b);
+
+	/* image 2 has the ring, and leaves in it what it could not read */
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	fn_stack_poll(B.st, now);
+	meanwhile(10 * FN_MSEC);
+	image = 2;
+	cr_expect(fn_shm_drained(A.nic, A.peer));
+	cr_assert_eq(get(a, data, 1), -EAGAIN);
+
+	/* what image 1 takes is copied, for the other one reads it, too */
+	run_as(1);
+	cr_expect_not(fn_shm_drained(A.nic, A.peer));
+	settle();
+	cr_expect_eq(fn_shm_lent(B.nic, B.peer), 0);
+	run_as(2);
+	for (size_t got = 0; got < sizeof(data); got += (size_t)n) {
+		n = get(a, data, sizeof(data));
+		cr_assert_gt(n, 0);
+	}
+
+	/* it has it all: what comes stays where it is */
+	payload_comes(2);
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	settle();
+	cr_expect_gt(fn_shm_lent(B.nic, B.peer), 0);
+	fn_shm_image_gone(A.nic, 1);
+	cr_assert_eq(drain(a), sizeof(data));
+}
+
+/* Its child has the ring, and will have the memory. */
+Test(shm_images, who_has_the_memory_ends_before_its_child_has_it)
+{
+	static uint8_t data[20000];
+	struct fn_sock *a, *b;
+
+	meet_half(true);
+	payload_comes(1);
+	pair_up(&a, &b);
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	fn_stack_poll(B.st, now);
+	fn_shm_image_gone(A.nic, 1);
+	cr_assert_eq(fn_shm_orphan(A.nic, 1), 0);
+	run_as(2);
+	fn_stack_poll(A.st, now);
+	cr_assert_eq(get(a, data, 1), -EAGAIN);
+	payload_comes(2);
+	settle();
+	cr_assert_eq(drain(a), sizeof(data));
+	cr_assert_eq(give(a, data, sizeof(data)), sizeof(data));
+	settle();
+	cr_assert_eq(drain(b), sizeof(data));
+}
+
+/* A grandchild has what its parent has, and no more. */
+Test(shm_images, a_child_of_one_without_the_memory_has_none)
+{
+	meet_half(true);
+	payload_comes(1);
+	fn_shm_image_born(A.nic, 2, 4);
+	fn_shm_image_born(A.nic, 1, 8);
+	cr_assert_eq(fn_shm_images(A.nic, A.peer), 15);
+	image = 4;
+	cr_expect_not(fn_shm_is_ready(A.nic, A.peer));
+	image = 8;
+	cr_expect(fn_shm_is_ready(A.nic, A.peer));
 }

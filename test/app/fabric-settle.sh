@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# A process forks while its peer has not looked yet: the other side reads from a pipe. Fork waits for nobody, the child
+# owns the connection, and goes on with it when the other side does, whatever the parent does: it closes the connection, ends, is
+# killed, is stopped, forks again and again. Nothing is the kernel's.
+lab_need python3
+fabric_make
+cat >"$LAB_TMP/settle.py" <<'END'
+import os, signal, socket, sys, time, traceback
+BIG = 300000
+text = bytes(i * 7 & 255 for i in range(1000)) * (BIG // 1000)
+forks = []
+
+def say(*what):
+    print(*what, flush=True)
+
+def whole(s, n):
+    data = b''
+    while len(data) < n:
+        d = s.recv(min(65536, n - len(data)))
+        assert d, 'ended after %d of %d' % (len(data), n)
+        data += d
+    return data
+
+def process(f, *args):
+    """A process of its own."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            f(*args)
+            status = 0
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
+        finally:
+            os._exit(status)
+    return pid
+
+def timed_fork():
+    start = time.monotonic()
+    pid = os.fork()
+    if pid:
+        forks.append(time.monotonic() - start)
+    return pid
+
+def ended(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+class Gate:
+    """Who waits here looks at nothing else."""
+    def __init__(self):
+        self.r, self.w = os.pipe()
+    def wait(self):
+        os.read(self.r, 1)
+    def open(self, n=1):
+        os.write(self.w, b'x' * n)
+
+def talk(s, rounds=2):
+    for i in range(rounds):
+        s.sendall(text)
+        assert whole(s, BIG) == text, 'other bytes'
+
+def echo(s, rounds=2):
+    for i in range(rounds):
+        s.sendall(whole(s, BIG))
+
+# ---- what the parent does, once it has forked; `done`: it has ----
+
+def closes(c, done):
+    c.close()
+    done.open()
+    signal.pause()
+
+def ends(c, done):
+    os._exit(0)
+
+def is_killed(c, done):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def is_stopped(c, done):
+    done.open()
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+def keeps(c, done):
+    done.open()
+    c.recv(1, socket.MSG_PEEK)          # drives, too
+    signal.pause()
+
+def forks_again(c, done):
+    """The connection is the grandchild's."""
+    os._exit(0)
+
+def family(c, parent, done, mine, result):
+    """Fork with c; mine(c) in the child is what counts."""
+    if timed_fork() == 0:
+        try:
+            if parent is forks_again and timed_fork():
+                os._exit(0)
+            mine(c)
+            os.write(result, b'+')
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
+            os.write(result, b'-')
+        os._exit(0)
+    os.write(result, b'%10.6f' % forks[-1])
+    parent(c, done)
+
+def watch(parent, pid, done):
+    """The parent has done it."""
+    if parent in (ends, is_killed, forks_again):
+        os.waitpid(pid, 0)
+    else:
+        done.wait()
+
+def over(parent, pid):
+    if parent not in (ends, is_killed, forks_again):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+def listener():
+    l = socket.socket()
+    l.bind(('127.0.0.1', 0))
+    l.listen(100)
+    return l
+
+# ---- who accepts forks ----
+
+def client(at, connected, go):
+    s = socket.create_connection(at, 20)
+    s.sendall(b'hello')
+    connected.open()
+    go.wait()
+    talk(s)
+    s.shutdown(socket.SHUT_WR)
+    assert s.recv(1) == b''
+
+def serves(c):
+    assert whole(c, 5) == b'hello'
+    echo(c)
+    assert c.recv(1) == b''
+    c.shutdown(socket.SHUT_WR)          # its parent may have it, too
+
+def server(l, connected, parent, done, result):
+    connected.wait()
+    c, who = l.accept()
+    l.close()
+    family(c, parent, done, serves, result)
+
+def accepted(parent):
+    l, connected, go, done, (r, w) = listener(), Gate(), Gate(), Gate(), os.pipe()
+    s = process(server, l, connected, parent, done, w)
+    p = process(client, l.getsockname(), connected, go)
+    l.close()
+    took = float(os.read(r, 10))
+    watch(parent, s, done)
+    go.open()
+    result = os.read(r, 1), ended(p)
+    over(parent, s)
+    return result, took
+
+for parent in closes, ends, is_killed, is_stopped, keeps, forks_again:
+    got = [accepted(parent) for i in range(3)]
+    say('accepted, and the parent', parent.__name__, [g[0] for g in got], min(g[1] for g in got) < .4)
+END
+(cd "$LAB_TMP" && lab_exec_client timeout 60 python3 settle.py) >"$LAB_TMP/kernel" 2>&1 || fail "on the kernel: $(cat "$LAB_TMP/kernel")"
+(cd "$LAB_TMP" && on_fabric timeout 100 python3 settle.py) >"$LAB_TMP/fabric" 2>&1 || fail "$(cat "$LAB_TMP/fabric")"
+cat "$LAB_TMP/fabric"
+diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "a child has not got what its parent had"
+[ "$(reason_of FABRIC python3)" = 18 ] || fail "not all clients through shared memory: $(reason_of FABRIC python3) of 18"
