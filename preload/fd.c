@@ -10,7 +10,7 @@
 /* One of the library's own descriptors: not there, as far as the program can see. */
 fn_inline bool internal(int fd)
 {
-	return fn_unlikely(fd >= FN_FD_INTERNAL) && fn_fd_is_internal(fd) && !fn_this_guard.bare;
+	return fn_unlikely(fd >= fn_fdtable.lowest) && fn_fd_is_internal(fd) && !fn_this_guard.bare;
 }
 
 /* Apart, so that close() of a kernel descriptor needs no frame. */
@@ -27,7 +27,7 @@ static __attribute__((noinline)) int close_near(int fd)
 
 int fn_wrap_close(int fd)
 {
-	if (fn_likely(!fn_ours(fd) && fd < FN_FD_INTERNAL))
+	if (fn_likely(!fn_ours(fd) && fd < fn_fdtable.lowest))
 		return fn_real.close(fd);
 	return close_near(fd);
 }

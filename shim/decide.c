@@ -24,6 +24,7 @@
 #include "shim/listen.h"
 #include "shim/port.h"
 #include "shim/reserve.h"
+#include "shim/room.h"
 #include "shim/shim.h"
 #include "shim/sockfile.h"
 #include "shim/sockopt.h"
@@ -60,8 +61,11 @@ int fn_shim_socket(int domain, int type, int protocol)
 		fd = fn_spare_take(domain, type, protocol);
 	if (fd < 0)
 		fd = fn_sys_socket(domain, type, protocol);
+	if (fn_unlikely(fd == -EMFILE) && fn_room_make())
+		fd = fn_sys_socket(domain, type, protocol);
 	if (fd < 0)
 		return fd;
+	fn_room_watch(fd);
 	reason = fn_policy_socket(domain, type, protocol, &arg);
 	if (fn_engine.barred && reason == FN_REASON_UNDECIDED)
 		reason = FN_REASON_SECCOMP;

@@ -14,6 +14,7 @@
 #include "shim/fdtable.h"
 #include "shim/kroute.h"
 #include "shim/listen.h"
+#include "shim/room.h"
 #include "shim/sockfile.h"
 #include "shim/uid.h"
 
@@ -258,7 +259,7 @@ void fn_dgram_bound(struct fn_file *f, int fd)
 	socklen_t len = sizeof(own);
 	struct fn_ep ep;
 
-	if (shares_port(fd) || fn_sys(SYS_getsockname, fd, &own, &len) < 0 ||
+	if (fn_room_scarce() || shares_port(fd) || fn_sys(SYS_getsockname, fd, &own, &len) < 0 ||
 	    fn_addr_get(f, FN_ADDR_BIND, (void *)&own, len, &ep) != FN_ADDR_IP4 || (f->any_port && !ep.ip4))
 		return;
 	f->named = true;

@@ -50,6 +50,8 @@ bool fn_fabric_forgo(void);
 void fn_fabric_listen(struct fn_file *f, int fd);
 void fn_fabric_attached(const struct fn_file *f);
 void fn_fabric_unlisten(const struct fn_file *f);
+/* Numbers are scarce (room.h): nobody new comes to any of them. With the lock held. */
+void fn_fabric_shut(void);
 
 /* Does a connection wait for f? Take one into the queue of f's stack side, or away; false: there was none. With the lock held. */
 bool fn_fabric_offered(const struct fn_file *f);

@@ -134,8 +134,8 @@ int fn_group_known(struct fn_rendezvous *at);
 int fn_group_meet(struct fn_rendezvous *at, int sock);
 /* Nobody has the inbox of that group any more. True: it has been left again, for somebody who listens. */
 bool fn_group_hung_up(struct peer *p);
-/* Somebody has come to that place of the rendezvous' table. */
-void fn_group_come(unsigned place);
+/* Somebody has come to that place of the rendezvous' table. False: there is no number to receive him by, he waits on. */
+bool fn_group_come(unsigned place);
 /* Notices on that place's board are read. */
 void fn_group_read(unsigned place);
 /* Boards on which a stopped process may have kept us from seeing something. */

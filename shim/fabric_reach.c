@@ -11,6 +11,7 @@
 #include "shim/fdtable.h"
 #include "shim/known.h"
 #include "shim/listen.h"
+#include "shim/room.h"
 #include "shim/uid.h"
 
 #define SINGLE_ASKS	7		/* of two listeners the same one is named to all in 1 of 128 cases */
@@ -92,6 +93,10 @@ int fn_fabric_meet(struct fn_rendezvous *at, int (*over)(struct fn_rendezvous *a
 
 	if (sock < 0)
 		return sock == -ECONNREFUSED ? 0 : sock;
+	if (!fn_room_now()) {
+		fn_fd_internal_close(sock);
+		return -EMFILE;
+	}
 	if (!fn_engine_start() || !fn_fabric.nic) {
 		fn_fd_internal_close(sock);
 		return -ENOMEM;

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <linux/close_range.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "shim/convert.h"
+#include "shim/room.h"
 #include "shim/spare.h"
 
-struct fn_fdtable fn_fdtable = { .floor = 3 };
+struct fn_fdtable fn_fdtable = { .floor = 3, .near = ~0u, .lowest = FN_FD_INTERNAL };
 
 int fn_fdtable_init(unsigned floor)
 {
@@ -157,6 +159,22 @@ static void internal_mark(int fd, bool on)
 	atomic_fetch_add(&internal_count, on ? 1 : -1u);
 }
 
+/* Below a limit of less than that: in the last quarter, where the program comes last. */
+static int number_below(int fd)
+{
+	struct rlimit lim;
+	int moved;
+
+	if (fn_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) < 0)
+		return -EMFILE;
+	moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, (long)(fn_min(lim.rlim_cur, (rlim_t)FN_FD_INTERNAL) / 4 * 3));
+	if (moved < 0)
+		moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (moved >= 0 && moved < fn_fdtable.lowest)
+		fn_fdtable.lowest = moved;
+	return moved;
+}
+
 int fn_fd_internal(int fd)
 {
 	int moved;
@@ -164,12 +182,39 @@ int fn_fd_internal(int fd)
 	if (fd < 0)
 		return fd;
 	moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, FN_FD_INTERNAL);
-	if (moved == -EINVAL || moved == -EMFILE)	/* a small RLIMIT_NOFILE: where the kernel put it */
-		moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (moved == -EINVAL || moved == -EMFILE)
+		moved = number_below(fd);
 	fn_sys_close(fd);
-	if (moved >= 0)
+	if (moved >= 0) {
 		internal_mark(moved, true);
+		fn_room_taken(moved);
+	}
 	return moved;
+}
+
+int fn_fd_internal_if_room(int fd)
+{
+	if (fd < 0 || fn_room_for(fd))
+		return fn_fd_internal(fd);
+	fn_sys_close(fd);
+	return -EMFILE;
+}
+
+unsigned fn_fd_internal_count(void)
+{
+	return internal_count;
+}
+
+unsigned fn_fd_internal_below(void)
+{
+	struct rlimit lim;
+	unsigned n = 0;
+
+	if (!internal_count || fn_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) < 0)
+		return 0;
+	for (int fd = fn_fdtable.lowest; fd < INTERNAL_MAX && (rlim_t)fd < lim.rlim_cur; fd++)
+		n += fn_fd_is_internal(fd);
+	return n;
 }
 
 void fn_fd_internal_claim(int fd)
@@ -218,8 +263,8 @@ void fn_fd_internal_track(int *where)
 		}
 }
 
-/* The program wants number fd for itself: move the internal descriptor on it elsewhere. */
-static int internal_evict(int fd)
+/* Internal descriptor fd gets a number from `least` on; the old one is open still, and nobody's. */
+static int internal_move(int fd, int least)
 {
 	int i, moved;
 
@@ -227,13 +272,34 @@ static int internal_evict(int fd)
 		;
 	if (i == TRACKED_MAX)
 		return -EBUSY;	/* a driver's: it knows no other number */
-	moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, FN_FD_INTERNAL);
+	moved = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, least);
 	if (moved < 0)
 		return moved;
 	internal_mark(moved, true);
 	*tracked[i] = moved;
 	internal_mark(fd, false);
 	return 0;
+}
+
+/* The program wants number fd for itself: move the internal descriptor on it elsewhere. */
+static int internal_evict(int fd)
+{
+	return internal_move(fd, FN_FD_INTERNAL);
+}
+
+bool fn_fd_internal_lift(int number)
+{
+	bool all = true;
+
+	for (int fd = fn_fdtable.lowest; fd < number && fd < INTERNAL_MAX; fd++) {
+		if (!fn_fd_is_internal(fd))
+			continue;
+		if (internal_move(fd, number) == 0)
+			fn_sys_close(fd);
+		else
+			all = false;
+	}
+	return all;
 }
 
 /* ---- close, dup and their kin ---- */
@@ -273,12 +339,7 @@ static bool for_kernel(const struct fn_file *f, int to)
 	return f && to >= 0 && ((unsigned)to < fn_fdtable.floor || (unsigned)to >= FN_FD_MAX);
 }
 
-int fn_fd_dup(int fd)
-{
-	return fn_fd_fcntl_dup(fd, F_DUPFD, 0);
-}
-
-int fn_fd_fcntl_dup(int fd, int cmd, int min)
+static int dup_once(int fd, int cmd, int min)
 {
 	struct fn_file *f = fn_fd_get(fd);
 	bool cloexec = cmd == F_DUPFD_CLOEXEC;
@@ -296,6 +357,21 @@ int fn_fd_fcntl_dup(int fd, int cmd, int min)
 	if (f)
 		fn_file_put(f);
 	return to;
+}
+
+int fn_fd_fcntl_dup(int fd, int cmd, int min)
+{
+	int to = dup_once(fd, cmd, min);
+
+	if (to == -EMFILE && fn_room_make())
+		to = dup_once(fd, cmd, min);
+	fn_room_watch(to);
+	return to;
+}
+
+int fn_fd_dup(int fd)
+{
+	return fn_fd_fcntl_dup(fd, F_DUPFD, 0);
 }
 
 int fn_fd_dup2(int from, int to, int flags, bool is_dup3)

@@ -18,6 +18,8 @@ struct fn_fdtable {
 	unsigned floor;				/* FASTNET_FD_BASE: lower numbers are the kernel's */
 	unsigned size;				/* 0 until the first file of ours exists, then FN_FD_MAX */
 	_Atomic(unsigned) top;			/* no entry at or above it was ever set */
+	_Atomic(unsigned) near;			/* the program's numbers from here on: fn_room_look() */
+	_Atomic(int) lowest;			/* no internal descriptor was ever below */
 	struct fn_lock lock;			/* makes entry and descriptor change together; held over fork */
 };
 extern struct fn_fdtable fn_fdtable;
@@ -77,8 +79,16 @@ void fn_fd_close_program(void);
 /* ---- internal descriptors ---- */
 /* Move fd (just made) out of the program's way and remember it; returns its new number, or -errno with fd closed. */
 int fn_fd_internal(int fd);
+/* Likewise, but not when few numbers are left to the program (room.h): -EMFILE. For all that a socket of the kernel's
+ * does without. */
+int fn_fd_internal_if_room(int fd);
 /* fd, opened by somebody else inside the library (a plugin), is one from now on; its number stays. */
 void fn_fd_internal_claim(int fd);
+/* How many there are, and how many below RLIMIT_NOFILE. */
+unsigned fn_fd_internal_count(void);
+unsigned fn_fd_internal_below(void);
+/* All that are below that number and may move go above it. False: some could not. With the engine's lock and the table's. */
+bool fn_fd_internal_lift(int number);
 /* Is fd one of them? close and close_range leave it alone (EBADF), dup2 onto it moves it. */
 bool fn_fd_is_internal(int fd);
 /* Close one. */

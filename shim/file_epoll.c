@@ -17,6 +17,7 @@
 #include "shim/fdtable.h"
 #include "shim/listen.h"
 #include "shim/quick.h"
+#include "shim/room.h"
 #include "shim/shim.h"
 #include "shim/slab.h"
 #include "shim/wait.h"
@@ -331,6 +332,8 @@ int fn_shim_epoll_create1(int flags)
 	struct fn_file *f;
 	struct fn_set *s;
 
+	if (fn_unlikely(fd == -EMFILE) && fn_room_make())
+		fd = (int)fn_sys(SYS_epoll_create1, flags);
 	if (fd >= 0 && driver)
 		fd = fn_fd_internal(fd);
 	if (fd < 0 || fn_thread_self()->inside || fn_engine_init() < 0)

@@ -25,6 +25,7 @@
 #include "shim/info.h"
 #include "shim/log.h"
 #include "shim/port.h"
+#include "shim/room.h"
 #include "shim/sockopt.h"
 #include "shim/wait.h"
 
@@ -200,13 +201,14 @@ void fn_listen_retry(void)
 
 /* ---- accept ---- */
 
-/* The unconnected socket of the listener's family, of which numbers for accepted connections are dups. */
+/* The unconnected socket of the listener's family, of which numbers for accepted connections are dups; -EMFILE: there is no
+ * room for one more. */
 static int base_socket(const struct fn_file *listener)
 {
 	int *base = &fn_engine.base_fd[listener->domain == AF_INET6];
 
 	if (*base < 0) {
-		*base = fn_fd_internal(fn_sys_socket(listener->domain, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
+		*base = fn_fd_internal_if_room(fn_sys_socket(listener->domain, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
 		if (*base >= 0)
 			fn_fd_internal_track(base);
 	}
@@ -217,7 +219,10 @@ static int accepted_number(const struct fn_file *listener, int flags)
 {
 	int base = base_socket(listener);
 
-	return base < 0 ? base : fn_sys_fcntl(base, flags & SOCK_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, fn_fdtable.floor);
+	if (base < 0)
+		return fn_fd_raise(fn_sys_socket(listener->domain, SOCK_STREAM | (flags & SOCK_CLOEXEC), IPPROTO_TCP),
+				   flags & SOCK_CLOEXEC);
+	return fn_sys_fcntl(base, flags & SOCK_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, fn_fdtable.floor);
 }
 
 void fn_listen_accept_ready(void)
@@ -341,7 +346,7 @@ static void ask_both(void)
 	fn_engine_unlock();
 }
 
-static int listen_accept(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+static int accept_waiting(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	uint64_t deadline = 0;
 	int ret;
@@ -368,6 +373,16 @@ static int listen_accept(struct fn_file *f, int fd, struct sockaddr *addr, sockl
 		else
 			break;
 	}
+	return ret;
+}
+
+static int listen_accept(struct fn_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	int ret = accept_waiting(f, fd, addr, len, flags);
+
+	if (ret == -EMFILE && fn_room_make())
+		ret = accept_waiting(f, fd, addr, len, flags);
+	fn_room_watch(ret);
 	return ret;
 }
 

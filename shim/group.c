@@ -273,35 +273,86 @@ static void post_half(struct peer *p, struct fn_board *board)
 		p->notice = n.serial;
 }
 
-void fn_group_come(unsigned place)
-{
-	int listener = fn_rendezvous_watched(place), fd, on = 1;
-	bool datagrams = listener >= 0 && fn_rendezvous_file(place)->type == SOCK_DGRAM;
-	struct peer *p;
-	uid_t uid;
+/* One who is received by the last numbers that there are could not be served. */
+#define CONTACT_FDS	8
 
-	while (listener >= 0 &&
-	       (fd = (int)fn_sys(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		fd = fn_fd_internal(fd);
-		uid = fd >= 0 ? fn_peer_uid(fd) : 0;
-		/* with a relay among us (fn_fabric_room()) nobody new could be served; of one whom our namespace does not
-		 * name, no address can be proven */
-		if (fd < 0 || !fn_fabric_room() || too_many(uid) || (datagrams && !fn_uid_known(uid))) {
-			fn_engine.st->stats.fabric_refused++;
-			fn_fd_internal_close(fd);
-			continue;
+static bool somebody_waits(int listener)
+{
+	struct pollfd pfd = { .fd = listener, .events = POLLIN };
+	struct timespec zero = { 0, 0 };
+
+	return listener >= 0 && fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0;
+}
+
+static bool can_receive(int listener)
+{
+	int lowest = fn_sys_fcntl(listener, F_DUPFD_CLOEXEC, 0), last;
+
+	last = lowest < 0 ? lowest : fn_sys_fcntl(listener, F_DUPFD_CLOEXEC, lowest + CONTACT_FDS);
+	if (lowest >= 0)
+		fn_sys_close(lowest);
+	if (last >= 0)
+		fn_sys_close(last);
+	return last >= 0;
+}
+
+/* fd: internal, or -errno. */
+static void receive(unsigned place, int fd)
+{
+	bool datagrams = fn_rendezvous_file(place)->type == SOCK_DGRAM;
+	uid_t uid = fd >= 0 ? fn_peer_uid(fd) : 0;
+	struct peer *p;
+	int on = 1;
+
+	/* with a relay among us (fn_fabric_room()) nobody new could be served; of one whom our namespace does not
+	 * name, no address can be proven */
+	if (fd < 0 || !fn_fabric_room() || too_many(uid) || (datagrams && !fn_uid_known(uid))) {
+		fn_engine.st->stats.fabric_refused++;
+		fn_fd_internal_close(fd);
+		return;
+	}
+	p = fn_peer_new(datagrams ? FN_PEER_WELCOMED : FN_PEER_MET, fd);
+	if (!p)
+		return;
+	if (datagrams)	/* whose word a message is */
+		fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	p->uid = uid;
+	p->listener = fn_rendezvous_file(place);
+	fn_peer_watch(p);
+	fn_peer_event(p, false);
+	if (p->state == FN_PEER_MET)
+		post_half(p, fn_rendezvous_board(place));
+}
+
+bool fn_group_come(unsigned place)
+{
+	int listener = fn_rendezvous_watched(place), fd = -EAGAIN;
+
+	while (somebody_waits(listener)) {
+		if (!can_receive(listener)) {
+			fd = -EMFILE;
+			break;
 		}
-		p = fn_peer_new(datagrams ? FN_PEER_WELCOMED : FN_PEER_MET, fd);
-		if (!p)
-			return;
-		if (datagrams)	/* whose word a message is */
-			fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-		p->uid = uid;
-		p->listener = fn_rendezvous_file(place);
-		fn_peer_watch(p);
-		fn_peer_event(p, false);
-		if (p->state == FN_PEER_MET)
-			post_half(p, fn_rendezvous_board(place));
+		fd = (int)fn_sys(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			break;
+		receive(place, fn_fd_internal(fd));
+	}
+	fn_rendezvous_waits(place, fd == -EMFILE);
+	return fd != -EMFILE;
+}
+
+void fn_fabric_shut(void)
+{
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
+		const struct fn_file *f = fn_rendezvous_file(i);
+
+		/* where nobody has looked yet is nobody known, and who waits there is not sent away */
+		if (!f || (f->type != SOCK_DGRAM && fn_rendezvous_watched(i) < 0))
+			continue;
+		fn_rendezvous_refuse(i);
+		if (f->type == SOCK_DGRAM || fn_group_come(i))
+			fn_rendezvous_shut(i);
 	}
 }
 
@@ -506,9 +557,12 @@ void fn_group_again(const struct peer *p)
 
 void fn_group_look_again(void)
 {
-	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
+		if (fn_unlikely(fn_rendezvous_waiting(i)) && fn_group_come(i) && fn_rendezvous_refuses(i))
+			fn_rendezvous_shut(i);
 		if (fn_rendezvous_board(i) && fn_board_stuck(fn_rendezvous_board(i)))
 			fn_group_read(i);
+	}
 }
 
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)

@@ -139,7 +139,7 @@ static struct fn_arena *arena_make(void)
 	size_t reserve = fn_config.arena_max;
 	struct fn_arena *a;
 
-	arena.fd = fn_fd_internal((int)fn_sys(SYS_memfd_create, "fastnet-arena", MFD_CLOEXEC));
+	arena.fd = fn_fd_internal_if_room((int)fn_sys(SYS_memfd_create, "fastnet-arena", MFD_CLOEXEC));
 	if (arena.fd < 0)
 		return NULL;
 	fn_fd_internal_track(&arena.fd);

@@ -32,6 +32,7 @@ static struct place {
 	uint64_t cookie;
 	bool forked;			/* another image has the listener too */
 	bool watched;
+	bool waiting, refuses;		/* fn_rendezvous_waits(), fn_rendezvous_refuse() */
 	struct fn_board board;
 } places[FN_RENDEZVOUS_MAX];
 static unsigned top;			/* places in use are below */
@@ -81,7 +82,7 @@ static int make_name(uint64_t cookie)
 {
 	struct sockaddr_un un;
 	socklen_t len = name_of(cookie, &un);
-	int fd = fn_fd_internal(fn_sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), ret;
+	int fd = fn_fd_internal_if_room(fn_sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), ret;
 
 	if (fd < 0)
 		return fd;
@@ -317,6 +318,50 @@ bool fn_rendezvous_may_have(unsigned i, uint64_t cookie, uid_t uid)
 	       fn_uid_known(uid);
 }
 
+void fn_rendezvous_waits(unsigned i, bool yes)
+{
+	places[i].waiting = yes;
+}
+
+bool fn_rendezvous_waiting(unsigned i)
+{
+	return places[i].file && places[i].waiting;
+}
+
+void fn_rendezvous_refuse(unsigned i)
+{
+	struct place *p = &places[i];
+
+	if (p->fd < 0 || p->forked || p->board.shared)
+		return;
+	/* unix_stream_connect(), of SOCK_SEQPACKET too: ECONNREFUSED; what is in the queue can be accepted */
+	fn_sys(SYS_shutdown, p->fd, SHUT_RD);
+	p->refuses = true;
+}
+
+bool fn_rendezvous_refuses(unsigned i)
+{
+	return places[i].file && places[i].refuses;
+}
+
+void fn_rendezvous_shut(unsigned i)
+{
+	struct place *p = &places[i];
+
+	if (!p->file || p->fd < 0)
+		return;
+	fn_fd_internal_close(p->fd);
+	p->fd = -1;
+	p->refuses = p->waiting = false;
+	p->rest = REST_TICKS;
+	missing = true;
+	if (p->file->type != SOCK_DGRAM)
+		return;
+	stop_asking(p);
+	fn_board_close(&p->board);
+	p->file = NULL;
+}
+
 void fn_rendezvous_pause(void)
 {
 	if (paused)
@@ -435,7 +480,7 @@ static int ask_locked(struct question *q, struct fn_rendezvous *at)
 	int ret;
 
 	if (diag.fd < 0) {
-		diag.fd = fn_fd_internal(fn_sys_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+		diag.fd = fn_fd_internal_if_room(fn_sys_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
 		if (diag.fd < 0)
 			return diag.fd;
 		fn_fd_internal_track(&diag.fd);

@@ -68,6 +68,14 @@ int fn_rendezvous_share(unsigned i, struct fn_handover *h);
 int fn_rendezvous_asking(unsigned i);
 /* May a process of that user, who asks for what belongs to the listener of that cookie, have what place i has? */
 bool fn_rendezvous_may_have(unsigned i, uint64_t cookie, uid_t uid);
+/* Somebody waits at place i whom there is no number to receive by. */
+void fn_rendezvous_waits(unsigned i, bool yes);
+bool fn_rendezvous_waiting(unsigned i);
+/* Nobody new comes to place i, if it has no other image's; who has come still waits. Does it? */
+void fn_rendezvous_refuse(unsigned i);
+bool fn_rendezvous_refuses(unsigned i);
+/* The name of place i goes: a connection's until there are descriptors again, a datagram socket's for good. */
+void fn_rendezvous_shut(unsigned i);
 /* No name is ours any more; and again, those whose user we still are. */
 void fn_rendezvous_pause(void);
 /*

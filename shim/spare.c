@@ -7,6 +7,7 @@
 
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/room.h"
 
 #define SPARES	8	/* descriptors that the program cannot have */
 
@@ -64,7 +65,7 @@ bool fn_spare_keep(const struct fn_file *f, int fd)
 	struct spare *s = &spares[count];
 	int moved;
 
-	if (!f->untouched || f->kind != FN_FILE_TCP || f->spare_epoch != epoch || count == SPARES || fn_engine.barred ||
+	if (!f->untouched || f->kind != FN_FILE_TCP || f->spare_epoch != epoch || count == SPARES || fn_room_scarce() || fn_engine.barred ||
 	    atomic_load_explicit(&f->refs, memory_order_relaxed) != 1)
 		return false;
 	track();
