@@ -143,3 +143,15 @@ void until_asleep(pid_t pid)
 		usleep(1000);
 	}
 }
+
+void to_the_end(int fd, int slot)
+{
+	char buf[4] = "";
+
+	TRY(send(fd, "def", 3, 0));
+	say("peer got: %ld", peer("recv %d 3", slot));
+	peer("send %d 3", slot);
+	GET(recv(fd, buf, 3, MSG_WAITALL), buf);
+	close(fd);
+	say("peer at end: %ld", peer("take %d", slot));
+}

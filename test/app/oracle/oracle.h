@@ -76,6 +76,8 @@ int listen_on(int backlog);
 unsigned until(int fd, unsigned ev);
 /* Wait until fd has n bytes to read. */
 void until_readable(int fd, int n);
+/* Three bytes each way over a connected pair, then the subject closes. Said, what the peer found included. */
+void to_the_end(int fd, int slot);
 /* Wait until that process sleeps, and goes on to: it is in a call that waits. */
 void until_asleep(pid_t pid);
 void nonblock(int fd, bool on);

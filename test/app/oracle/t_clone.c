@@ -161,12 +161,7 @@ static void shares(const struct maker *m, const struct way *w)
 	pid = m->make(talks, &fd);
 	ends(pid);
 	say("peer got: %ld", peer("recv %d 3", slot));
-	TRY(send(fd, "defg", 4, 0));
-	say("peer got: %ld", peer("recv %d 4", slot));
-	peer("send %d 3", slot);
-	GET(recv(fd, buf, 3, MSG_WAITALL), buf);
-	close(fd);
-	say("peer at end: %ld", peer("take %d", slot));
+	to_the_end(fd, slot);
 }
 
 static int passes_on(void *arg)

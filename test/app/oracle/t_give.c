@@ -222,12 +222,7 @@ static void shared(unsigned i, const struct way *w)
 	}
 	waitpid(pid, &status, 0);
 	say("child: %d", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
-	TRY(send(fd, "def", 3, 0));
-	say("peer got: %ld", peer("recv %d 3", slot));
-	peer("send %d 3", slot);
-	GET(recv(fd, buf, 3, MSG_WAITALL), buf);
-	close(fd);
-	say("peer at end: %ld", peer("take %d", slot));
+	to_the_end(fd, slot);
 }
 
 /* The process that opened the port gives up what it can have back. */

@@ -89,12 +89,7 @@ static void ends(int status)
 static void over(int fd, int slot)
 {
 	say("peer got: %ld", peer("recv %d 3", slot));
-	TRY(send(fd, "def", 3, 0));
-	say("peer got: %ld", peer("recv %d 3", slot));
-	peer("send %d 3", slot);
-	GET(recv(fd, buf, 3, MSG_WAITALL), buf);
-	close(fd);
-	say("peer at end: %ld", peer("take %d", slot));
+	to_the_end(fd, slot);
 }
 
 static void executed(unsigned i, const struct way *w)
