@@ -333,22 +333,28 @@ static ssize_t writev_slow(int fd, const struct iovec *iov, int count)
 	return fn_done(f, fd, write_iov(f, fd, iov, count, 0), fn_real.writev(fd, iov, count));
 }
 
+/* The sum of a vector for fn_quick_writev(); 0: more than a handful, which has a price of its own, or nothing, or with
+ * something wrong that is found on the long way. */
+static size_t quick_total(const struct iovec *iov, size_t count)
+{
+	size_t total = 0;
+
+	if (count - 1 >= QUICK_IOVS || !fn_user_may_read_all(iov, count * sizeof(*iov)))
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		if (!iov[i].iov_base || iov[i].iov_len >= FN_RW_MAX / QUICK_IOVS)
+			return 0;
+		total += iov[i].iov_len;
+	}
+	return total;
+}
+
 ssize_t fn_ours_writev(int fd, const struct iovec *iov, int count)
 {
+	size_t want = quick_total(iov, (size_t)count);
 	struct fn_quick q;
-	size_t want = 0;
 
-	/* more than a handful has a price of its own, and what is wrong with a vector is found on the long way */
-	if (count <= 0 || count > QUICK_IOVS)
-		return writev_slow(fd, iov, count);
-	if (!fn_user_may_read_all(iov, (size_t)count * sizeof(*iov)))
-		return writev_slow(fd, iov, count);
-	for (int i = 0; i < count; i++) {
-		if (!iov[i].iov_base || iov[i].iov_len >= FN_RW_MAX / QUICK_IOVS)
-			return writev_slow(fd, iov, count);
-		want += iov[i].iov_len;
-	}
-	if (!want)
+	if (fn_unlikely(!want))
 		return writev_slow(fd, iov, count);
 	fn_guard_enter(true);
 	q = fn_quick_writev(fd, iov, count, want);
@@ -411,11 +417,30 @@ ssize_t fn_ours_sendto(int fd, const void *buf, size_t n, int flags, const struc
 		       fn_real.sendto(fd, buf, n, flags, addr, len));
 }
 
-static __attribute__((noinline)) ssize_t sendmsg_ours(int fd, const struct msghdr *msg, int flags)
+static ssize_t sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 {
 	struct fn_file *f = fn_enter_point(fd);
 
 	return fn_done(f, fd, send_msg(f, fd, msg, flags), fn_real.sendmsg(fd, msg, flags));
+}
+
+/* Without name, ancillary data and flags: a writev(). */
+static __attribute__((noinline)) ssize_t sendmsg_ours(int fd, const struct msghdr *msg, int flags)
+{
+	struct fn_quick q;
+	size_t want;
+
+	if (fn_unlikely(flags & ~MSG_NOSIGNAL || !fn_user_may_read_all(msg, sizeof(*msg)) || msg->msg_name || msg->msg_control))
+		return sendmsg_slow(fd, msg, flags);
+	want = quick_total(msg->msg_iov, msg->msg_iovlen);
+	if (fn_unlikely(!want))
+		return sendmsg_slow(fd, msg, flags);
+	fn_guard_enter(true);
+	q = fn_quick_writev(fd, msg->msg_iov, (int)msg->msg_iovlen, want);
+	if (fn_likely(!q.file && q.ret >= 0))
+		return fn_guard_left(q.ret);
+	return fn_done_quick(q, fd, send_rest(q, fd, msg->msg_iov, (int)msg->msg_iovlen, want, (unsigned)flags),
+			     fn_real.sendmsg(fd, msg, flags));
 }
 
 /* On a kernel's socket a message may hand over descriptors of ours. */

@@ -220,44 +220,87 @@ fn_inline bool may_leave(const struct fn_tcp *tp, uint32_t len)
 	return len == tp->mss_plain || (!(tp->nonagle & FN_NAGLE_CORK) && (tp->nonagle & FN_NAGLE_OFF || tp->lossless));
 }
 
-/* One small write that may leave at once, in a buffer that is in no queue before. */
-static ssize_t send_one(struct fn_tcp *tp, struct fn_pkt *p, const uint8_t *from, uint32_t len)
+/* A buffer, in no queue, for a write of `len` bytes that may leave at once; NULL: send_any() is for it. */
+fn_inline struct fn_pkt *at_once(struct fn_tcp *tp, size_t len)
 {
+	struct fn_pkt *p;
+
+	if (fn_unlikely(len - 1 >= tp->mss_plain || !may_write(tp) || !may_leave(tp, (uint32_t)len) ||
+			tp->sk.tx_charged >= tp->sk.sndbuf))
+		return NULL;
+	p = fn_tcp_data_alloc(tp, 0);
+	if (fn_unlikely(!p))
+		return NULL;
 	p->seq = p->end_seq = tp->write_seq;
 	p->hash = 0;
 	p->sack = FN_SEG_SUM;
-	if (fn_unlikely(!append(tp, p, from, len))) {
-		fn_tcp_tx_free(tp, p);
-		return -EFAULT;
-	}
+	return p;
+}
+
+/* Of which a byte is bad. */
+static fn_cold ssize_t not_at_once(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	tp->write_seq = p->seq;
+	fn_tcp_tx_free(tp, p);
+	return -EFAULT;
+}
+
+fn_inline ssize_t send_one(struct fn_tcp *tp, struct fn_pkt *p, size_t len)
+{
 	p->tcp_flags = FN_TCP_PSH;
 	fn_tcp_note(tp, p);
 	if (fn_unlikely(fn_tcp_send_now(tp, p))) {
 		fn_pktq_push(&tp->sndq, p);
 		fn_tcp_output(tp, 0);	/* fails again, and sees to it that somebody comes back */
 	}
-	return len;
+	return (ssize_t)len;
 }
 
 ssize_t fn_tcp_write(struct fn_sock *sk, const struct iovec *iov)
 {
 	struct fn_tcp *tp = fn_tcp_sk(sk);
-	struct fn_pkt *p;
+	struct fn_pkt *p = at_once(tp, iov->iov_len);
 
-	if (fn_unlikely(iov->iov_len - 1 >= tp->mss_plain || !may_write(tp) || !may_leave(tp, (uint32_t)iov->iov_len) ||
-			sk->tx_charged >= sk->sndbuf))
-		return send_any(tp, iov, 1, 0, 0);
-	p = fn_tcp_data_alloc(tp, 0);
 	if (fn_unlikely(!p))
 		return send_any(tp, iov, 1, 0, 0);
-	return send_one(tp, p, iov->iov_base, (uint32_t)iov->iov_len);
+	if (fn_unlikely(!append(tp, p, iov->iov_base, (uint32_t)iov->iov_len)))
+		return not_at_once(tp, p);
+	return send_one(tp, p, iov->iov_len);
+}
+
+/* What is left of a vector of which `skip` bytes are done. */
+fn_inline size_t total_of(const struct iovec *iov, int iovcnt, size_t skip)
+{
+	size_t total = 0;
+
+	for (int i = 0; i < iovcnt; i++)
+		total += iov[i].iov_len;
+	return total - skip;
+}
+
+/* The small parts of one answer. */
+static ssize_t write_parts(struct fn_tcp *tp, const struct iovec *iov, int iovcnt, size_t skip)
+{
+	size_t total = total_of(iov, iovcnt, skip);
+	struct fn_pkt *p = at_once(tp, total);
+
+	if (fn_unlikely(!p))
+		return send_any(tp, iov, iovcnt, skip, 0);
+	for (; iovcnt; iov++, iovcnt--) {
+		size_t done = fn_min(skip, iov->iov_len);
+
+		skip -= done;
+		if (fn_unlikely(!append(tp, p, (const uint8_t *)iov->iov_base + done, (uint32_t)(iov->iov_len - done))))
+			return not_at_once(tp, p);
+	}
+	return send_one(tp, p, total);
 }
 
 ssize_t fn_tcp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, size_t skip, unsigned flags)
 {
-	if (iovcnt == 1 && !skip && !(flags & (MSG_OOB | MSG_MORE)))
-		return fn_tcp_write(sk, iov);
-	return send_any(fn_tcp_sk(sk), iov, iovcnt, skip, flags);
+	if (flags & (MSG_OOB | MSG_MORE))
+		return send_any(fn_tcp_sk(sk), iov, iovcnt, skip, flags);
+	return iovcnt == 1 && !skip ? fn_tcp_write(sk, iov) : write_parts(fn_tcp_sk(sk), iov, iovcnt, skip);
 }
 
 /* ---- sendfile: buffers that the caller fills ---- */

@@ -217,6 +217,34 @@ Test(tcp_flow, gather_and_skip)
 	tcp_finish();
 }
 
+/* With the sum that the wire checks, which odd lengths turn. */
+Test(tcp_flow, the_small_parts_of_an_answer_leave_as_one_segment)
+{
+	struct iovec parts[6] = {{"g", 1}, {"et ", 3}, {"x", 0}, {"a key of many bytes, ", 21}, {"odd", 3}, {"\r\n", 2}};
+	const char *whole = "get a key of many bytes, odd\r\n";
+	uint64_t before;
+	char got[64];
+
+	connected_pair();
+	before = A.st->stats.tcp_out;
+	for (size_t skip = 0; skip < 6; skip++) {
+		ssize_t n = (ssize_t)(strlen(whole) - skip);
+
+		cr_assert_eq(fn_tcp_send(c, parts, 6, skip, 0), n);
+		cr_expect_eq(A.st->stats.tcp_out, ++before);
+		pass(1 * MS);
+		cr_assert_eq(read_from(s, got, sizeof(got), 0), n);
+		cr_expect_arr_eq(got, whole + skip, (size_t)n);
+		cr_assert_eq(write_to(s, "ok", 2, 0), 2);
+		pass(1 * MS);
+		cr_assert_eq(read_from(c, got, sizeof(got), 0), 2);
+		before = A.st->stats.tcp_out;
+	}
+	fn_sock_close(c);
+	fn_sock_close(s);
+	tcp_finish();
+}
+
 Test(tcp_flow, a_port_in_time_wait_connects_again_when_timestamps_allow)
 {
 	struct fn_sock *l = listen_on(&B, 80, 5), *a;
