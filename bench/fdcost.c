@@ -7,7 +7,8 @@
  *
  * Prints ns a call and the median of the differences, before and after the first socket that could be accelerated. With
  * MAX_NS it exits with 1 when one is dearer than that; with 77 when nothing is preloaded, for then there is nothing to
- * measure. epoll_wait has a set made past the library, epoll_set one made through it that holds kernel descriptors only.
+ * measure. epoll_wait has a set made past the library, epoll_set one made through it that holds kernel descriptors only;
+ * epoll_ever and epoll_time are on such a set too, and go the way of a wait that sleeps: without end, with a timeout.
  *
  * What the library does not wrap (malloc, stdio, a mutex) costs more where it makes the process more than it was, with a
  * thread of its own say: measured here and in a process without the library, in turns; the least of each counts.
@@ -28,7 +29,7 @@
 
 #define CALLS 1000	/* in one measurement: about 200 us */
 
-static int null_fd, epoll_fd, set_fd, socket_fd;
+static int null_fd, epoll_fd, set_fd, ready_fd, socket_fd;
 static char byte[1];
 
 /* How a call's cost is found: medians over many short turns. */
@@ -79,6 +80,20 @@ static void do_epoll_set(const struct calls *c)
 	c->epoll_wait(set_fd, &ev, 1, 0);
 }
 
+static void do_epoll_ever(const struct calls *c)
+{
+	struct epoll_event ev;
+
+	c->epoll_wait(ready_fd, &ev, 1, -1);
+}
+
+static void do_epoll_time(const struct calls *c)
+{
+	struct epoll_event ev;
+
+	c->epoll_wait(ready_fd, &ev, 1, 1000);
+}
+
 static void do_recv(const struct calls *c)
 {
 	c->recv(socket_fd, byte, 1, MSG_DONTWAIT);
@@ -100,7 +115,7 @@ static const struct {
 	void (*run)(const struct calls *c);
 } tests[] = {
 	{ "read", do_read }, { "write", do_write }, { "poll", do_poll }, { "epoll_wait", do_epoll_wait },
-	{ "epoll_set", do_epoll_set }, { "recv", do_recv }, { "fcntl", do_fcntl }, { "close", do_close },
+	{ "epoll_set", do_epoll_set }, { "epoll_ever", do_epoll_ever }, { "epoll_time", do_epoll_time }, { "recv", do_recv }, { "fcntl", do_fcntl }, { "close", do_close },
 };
 
 static void find(struct calls *c, void *where)
@@ -277,7 +292,7 @@ int main(int argc, char **argv)
 {
 	int rounds = argc > 1 ? atoi(argv[1]) : 400, dear;
 	double max = argc > 2 ? atof(argv[2]) : 1e9;
-	struct epoll_event none = { .events = 0 };
+	struct epoll_event none = { .events = 0 }, in = { .events = EPOLLIN };
 	struct calls ours, libc;
 	int pipes[2];
 
@@ -294,7 +309,9 @@ int main(int argc, char **argv)
 	null_fd = open("/dev/null", O_RDWR);
 	epoll_fd = libc.epoll_create1(0);
 	set_fd = epoll_create1(0);
-	if (pipe(pipes) || epoll_ctl(set_fd, EPOLL_CTL_ADD, pipes[0], &none))
+	ready_fd = epoll_create1(0);
+	if (pipe(pipes) || epoll_ctl(set_fd, EPOLL_CTL_ADD, pipes[0], &none) || write(pipes[1], byte, 1) != 1 ||
+	    epoll_ctl(ready_fd, EPOLL_CTL_ADD, pipes[0], &in))
 		return 2;
 	socket_fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	dear = table("no socket that could be accelerated", &ours, &libc, rounds, max);

@@ -6,6 +6,7 @@
 #include "preload/guard.h"
 #include "preload/poll.h"
 #include "shim/engine.h"
+#include "shim/plain.h"
 #include "shim/quick.h"
 #include "stack/user.h"
 
@@ -181,35 +182,104 @@ static int epoll_wait_slow(int fd, struct epoll_event *ev, int max, int ms)
 		       fn_real.epoll_wait(fd, ev, max, ms));
 }
 
-static __attribute__((noinline)) int wait_plain(int fd, struct epoll_event *ev, int max, int ms)
+/* Who does not wait in a set of the kernel's alone; it may have gone live since. */
+fn_inline int look_plain(int fd, const struct fn_file *f, struct epoll_event *ev, int max)
 {
 	int n = fn_real.epoll_wait(fd, ev, max, 0);
 
+	return n > 0 && fn_unlikely(!f->plain_set) ? fn_plain_over(fd, f, ev, n) : n;
+}
+
+/* The set has gone live while the thread slept; the call goes on there if nothing has come. */
+static fn_cold int wait_on(int fd, const struct fn_file *f, struct epoll_event *ev, int max, int ms, int n, uint64_t began)
+{
+	int kept = fn_plain_over(fd, f, ev, n);
+
+	return kept || !n ? kept : fn_wrap_epoll_wait(fd, ev, max, fn_plain_ms_left(began, ms));
+}
+
+/* The time left of a wait in a set that others make live may be asked for. */
+static __attribute__((noinline)) int wait_crossed(int fd, struct fn_file *f, struct epoll_event *ev, int max, int ms)
+{
+	uint64_t began = fn_clock();
+	int n = fn_real.epoll_wait(fd, ev, max, ms);
+
+	return fn_likely(fn_plain_left(f)) ? n : wait_on(fd, f, ev, max, ms, n, began);
+}
+
+/* Somebody else is the set's sleeper, or nobody yet. */
+static __attribute__((noinline)) int wait_plain_slow(int fd, const struct fn_file *f, struct epoll_event *ev, int max, int ms)
+{
+	int n;
+
+	if (!f->sleeper && fn_plain_take(fd))
+		return fn_wrap_epoll_wait(fd, ev, max, ms);
+	n = look_plain(fd, f, ev, max);
 	return n ? n : fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
+}
+
+static __attribute__((noinline)) int wait_plain(int fd, struct fn_file *f, struct epoll_event *ev, int max, int ms)
+{
+	int n;
+
+	if (fn_unlikely(!fn_plain_enter(f)))
+		return wait_plain_slow(fd, f, ev, max, ms);
+	if (fn_unlikely(f->crossed && ms > 0))
+		return wait_crossed(fd, f, ev, max, ms);
+	n = fn_real.epoll_wait(fd, ev, max, ms);
+	return fn_likely(fn_plain_left(f)) ? n : wait_on(fd, f, ev, max, ms, n, 0);
 }
 
 static __attribute__((noinline)) int epoll_wait_ours(int fd, struct epoll_event *ev, int max, int ms)
 {
 	if (fn_unlikely(fn_this_guard.bare))
 		return fn_real.epoll_wait(fd, ev, max, ms);
-	return fn_quick_plain_set(fd) ? wait_plain(fd, ev, max, ms) : fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
+	return fn_quick_wait(fd, ev, max, ms, epoll_wait_slow);
 }
 
-/* A set of kernel descriptors pays for nothing else when it has events, or is not to wait (bench/fdcost). */
+/* A set of kernel descriptors pays for nothing else when the thread does not wait, or is the one that always does
+ * (shim/plain.h; bench/fdcost). */
 int fn_wrap_epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
 {
-	if (fn_likely(!fn_fd_ours(fd)) || (!ms && fn_quick_plain_set(fd)))
+	struct fn_file *f;
+
+	if (fn_likely(!fn_fd_ours(fd)))
 		return fn_real.epoll_wait(fd, ev, max, ms);
-	return epoll_wait_ours(fd, ev, max, ms);
+	f = fn_fd_peek(fd);
+	if (!f || !atomic_load_explicit(&f->plain_set, memory_order_relaxed) || fn_unlikely(fn_this_guard.bare))
+		return epoll_wait_ours(fd, ev, max, ms);
+	return ms ? wait_plain(fd, f, ev, max, ms) : look_plain(fd, f, ev, max);
+}
+
+/* The same with a mask, which the kernel changes and changes back. False: not possible, or not over with *ms left. */
+static bool pwait_plain(int fd, struct epoll_event *ev, int max, int *ms, const sigset_t *mask, int *ret)
+{
+	struct fn_file *f = fn_fd_peek(fd);
+	uint64_t began;
+	int n;
+
+	if (!f || !f->plain_set || !*ms || !(fn_plain_enter(f) || (!f->sleeper && fn_plain_take(fd) && fn_plain_enter(f))))
+		return false;
+	began = f->crossed && *ms > 0 ? fn_clock() : 0;
+	n = fn_real.epoll_pwait(fd, ev, max, *ms, mask);
+	*ret = n;
+	if (fn_likely(fn_plain_left(f)))
+		return true;
+	*ret = fn_plain_over(fd, f, ev, n);
+	*ms = fn_plain_ms_left(began, *ms);
+	return *ret || !n;
 }
 
 int fn_ours_epoll_pwait(int fd, struct epoll_event *ev, int max, int ms, const sigset_t *mask)
 {
 	struct fn_file *f;
 	struct timespec ts;
+	int ret;
 
 	if (!mask)
 		return fn_wrap_epoll_wait(fd, ev, max, ms);
+	if (pwait_plain(fd, ev, max, &ms, mask, &ret))
+		return ret;
 	f = fn_enter_point(fd);
 	return fn_done(f, fd, wait_ours(f, fd, ev, max, ts_from_ms(&ts, ms), mask),
 		       fn_real.epoll_pwait(fd, ev, max, ms, mask));

@@ -19,6 +19,7 @@
 #include "preload/sig.h"
 #include "shim/crash.h"
 #include "shim/fault.h"
+#include "shim/plain.h"
 #include "stack/user.h"
 
 typedef void info_handler(int sig, siginfo_t *info, void *context);
@@ -68,6 +69,7 @@ static fn_cold void handle_bare(int form, int sig, siginfo_t *info, void *contex
 
 fn_inline void trampoline(int form, int sig, siginfo_t *info, void *context)
 {
+	struct fn_file *plain;
 	uintptr_t handler;
 
 	if (fn_unlikely(fn_this_guard.bare)) {
@@ -84,7 +86,10 @@ fn_inline void trampoline(int form, int sig, siginfo_t *info, void *context)
 		set_bit(&oneshots, sig, false);
 		reset_handler(sig);
 	}
+	plain = fn_plain_pause();
 	((info_handler *)handler)(sig, info, context);
+	if (fn_unlikely(plain))
+		fn_plain_resume(plain);
 }
 
 /* The kernel passes three arguments in both forms, and the handler that wants one ignores two. */

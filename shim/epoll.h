@@ -18,6 +18,13 @@ void fn_epoll_to_kernel(struct fn_file *f);
 /* The last reference of f is gone: it leaves every set. With the lock held. */
 void fn_epoll_release(struct fn_file *f);
 
+/* f, a set with a bell in its kernel's half (plain.h): it goes if nobody needs it, and the set is plain again if nothing of
+ * ours is in it. With the lock held. */
+void fn_epoll_settle(struct fn_file *f, int epfd);
+
+/* Has f, a set, a member of ours? Without the lock it may have one the next moment. */
+bool fn_epoll_is_live(const struct fn_file *f);
+
 /* Is w a registration (and not a thread that waits)? */
 bool fn_epoll_is_item(const struct fn_watch *w);
 

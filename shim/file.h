@@ -20,6 +20,8 @@
 struct fn_file;
 struct fn_cork;
 struct fn_set;
+struct fn_plain;
+struct fn_thread;
 struct item;
 
 /* Returned by an operation: the caller performs the call on the kernel's descriptor of the same number. */
@@ -97,7 +99,10 @@ struct fn_file {
 	int domain, type, protocol;	/* of socket(): the type without SOCK_NONBLOCK, SOCK_CLOEXEC */
 	struct fn_sock *sk;		/* NULL: no stack side */
 	struct fn_set *set;		/* of an epoll file */
-	_Atomic(bool) plain_set;	/* one in which the kernel has all there is: read without the lock */
+	struct fn_plain *plain;		/* part of it (plain.h); so are these three, read without the lock */
+	_Atomic(const struct fn_thread *) sleeper; /* who may sleep unguarded; NULL: nobody has waited yet */
+	_Atomic(bool) plain_set;	/* one in which the kernel has all there is */
+	_Atomic(bool) crossed;		/* another thread than the sleeper has made it live before */
 	struct fn_watch *watches;
 	/* 0: none; ns. SO_RCVTIMEO, SO_SNDTIMEO */
 	uint64_t rcvtimeo, sndtimeo;

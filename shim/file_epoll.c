@@ -10,12 +10,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/listen.h"
+#include "shim/plain.h"
 #include "shim/quick.h"
 #include "shim/room.h"
 #include "shim/shim.h"
@@ -56,8 +56,7 @@ struct fn_set {
 	bool has_kernel;		/* members of the kernel may exist */
 	uint64_t kernel_due;		/* when the kernel's are to be asked again */
 	unsigned listen_epoch;		/* fn_listen_epoch when its listeners were looked at */
-	_Atomic(unsigned) kernel_waiters; /* threads in the kernel's epoll_wait, from before the set went live */
-	int bell;			/* internal eventfd that brings them up; 0: none */
+	struct fn_plain plain;		/* who sleeps in the kernel's epoll_wait, from before the set went live */
 	bool silent;			/* the kernel may have registrations that hear nothing: add_to_kernel() */
 	struct item *bucket[BUCKETS]; /* by fd */
 };
@@ -176,7 +175,7 @@ static void item_free(struct item *it)
 		it->next_of_file->pprev_of_file = it->pprev_of_file;
 	s->count--;
 	s->live -= it->live;
-	s->file->plain_set = !s->live && s->bell <= 0 && !s->silent;
+	s->file->plain_set = !s->live && s->plain.bell <= 0 && !s->silent;
 	fn_slab_free(&items, it);
 }
 
@@ -266,14 +265,14 @@ void fn_epoll_accelerate(struct fn_file *f)
 
 /*
  * A ONESHOT that has fired: what is added to a set of the kernel's hears of errors at least, so this one does once, and the
- * event is nobody's (drop_silent()). The program arms it as it would have.
+ * event is nobody's (fn_plain_sift()). The program arms it as it would have.
  */
 static void add_to_kernel(struct item *it, int epfd)
 {
 	struct epoll_event ev = it->ev;
 
 	if (ev.events & EPOLLONESHOT && !(ev.events & ~(unsigned)PRIVATE_BITS)) {
-		ev.data.ptr = &it->set->bell;
+		ev.data.ptr = &it->set->plain.bell;
 		it->set->silent = true;
 	}
 	fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, it->fd, &ev);
@@ -301,26 +300,22 @@ void fn_epoll_release(struct fn_file *f)
 		item_free(f->epoll_items);
 }
 
-/* Threads that sleep in the kernel's epoll_wait must come up here: a bell in the kernel's set, as long as there are any. */
-static void ring_kernel_waiters(struct fn_set *s)
-{
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &s->bell };
-	int epfd = set_number(s);
-	uint64_t one = 1;
-
-	s->bell = fn_fd_internal((int)fn_sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
-	if (s->bell < 0 || epfd < 0)
-		return;
-	fn_sys_write(s->bell, &one, sizeof(one));
-	fn_sys_epoll_ctl(epfd, EPOLL_CTL_ADD, s->bell, &ev);
-}
-
 /* The first accelerated member: whoever holds this set as a member must hear of us from now on. */
 static void set_goes_live(struct fn_set *s)
 {
 	fn_epoll_accelerate(s->file);
-	if (s->kernel_waiters)
-		ring_kernel_waiters(s);
+	fn_plain_ring(s->file, set_number(s));
+}
+
+void fn_epoll_settle(struct fn_file *f, int epfd)
+{
+	if (fn_plain_settle(f, epfd))
+		f->plain_set = !f->set->live && !f->set->silent;
+}
+
+bool fn_epoll_is_live(const struct fn_file *f)
+{
+	return f->set->live;
 }
 
 /* ---- epoll_create, epoll_ctl ---- */
@@ -348,6 +343,7 @@ int fn_shim_epoll_create1(int flags)
 	memset(s, 0, sizeof(*s));
 	s->file = f;
 	f->set = s;
+	f->plain = &s->plain;
 	f->plain_set = true;
 	fd = fn_fd_raise(fd, flags & EPOLL_CLOEXEC);
 	if (!fn_fd_install(fd, f))
@@ -548,14 +544,16 @@ fn_inline int harvest(struct fn_set *s, struct epoll_event *ev, int max)
 	return it == s->ready_tail ? harvest_one(it, ev) : harvest_many(s, ev, max);
 }
 
-/* Of n events of the kernel's, those that are the program's. */
-static int drop_silent(const struct fn_set *s, struct epoll_event *ev, int n)
+/* Of n events of the kernel's, those that are the program's: the bell's, from before the set went live, is not. */
+static fn_cold int sift(struct fn_set *s, int epfd, struct epoll_event *ev, int n)
 {
-	int kept = 0;
+	int kept = fn_plain_sift(&s->plain, ev, n);
 
-	for (int i = 0; i < n; i++)
-		if (ev[i].data.ptr != &s->bell)
-			ev[kept++] = ev[i];
+	if (kept != n) {
+		fn_engine_lock();
+		fn_epoll_settle(s->file, epfd);
+		fn_engine_unlock();
+	}
 	return kept;
 }
 
@@ -563,7 +561,9 @@ static int ask_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int ma
 {
 	int n = max > 0 ? fn_sys_epoll_check(epfd, ev, max) : 0;
 
-	return n > 0 ? drop_silent(s, ev, n) : 0;
+	if (fn_unlikely(n > 0 && (s->silent || s->plain.bell > 0)))
+		n = sift(s, epfd, ev, n);
+	return n > 0 ? n : 0;
 }
 
 static bool call_ready(struct fn_wait *w)
@@ -677,24 +677,23 @@ static fn_cold void attach_listeners(struct fn_set *s)
 			fn_listen_attach(it->file, it->fd);
 }
 
-/* The set is the kernel's alone; but it may go live while we sleep. -EAGAIN: what came was not the program's. */
-static fn_cold int wait_in_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
+/* The set is the kernel's alone; but it may go live while we sleep: 0 then, or when the time is over. */
+static fn_cold int wait_in_kernel(struct fn_file *f, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
 			  const sigset_t *mask)
 {
-	int n, kept;
+	struct timespec ts;
+	uint64_t now = 0;
+	int n;
 
-	s->kernel_waiters++;	/* pairs with set_goes_live(): counted before .live is looked at again */
-	n = s->live ? 0 : fn_wait_kernel_epoll(epfd, ev, max, ts, mask);
-	if (--s->kernel_waiters == 0 && s->bell > 0) {
-		fn_engine_lock();
-		if (s->bell > 0)
-			fn_fd_internal_close(s->bell);
-		s->bell = 0;
-		s->file->plain_set = !s->live && !s->silent;
-		fn_engine_unlock();
-	}
-	kept = n > 0 ? drop_silent(s, ev, n) : n;
-	return n > 0 && !kept ? -EAGAIN : kept;
+	do {
+		if (deadline != FN_FOREVER) {
+			now = deadline ? fn_now() : 0;
+			ts.tv_sec = now < deadline ? (time_t)((deadline - now) / FN_NSEC) : 0;
+			ts.tv_nsec = now < deadline ? (long)((deadline - now) % FN_NSEC) : 0;
+		}
+		n = fn_plain_wait(f, epfd, ev, max, deadline == FN_FOREVER ? NULL : &ts, mask);
+	} while (n == 0 && !f->set->live && deadline && (deadline == FN_FOREVER || fn_now() < deadline));
+	return n;
 }
 
 /* Sleep for members of both halves. */
@@ -735,10 +734,8 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 		if (fn_unlikely(fn_engine.barred))
 			return FN_TO_KERNEL;
 		deadline = fn_ts_deadline(ts);
-		do {
-			n = wait_in_kernel(s, epfd, ev, max, ts, mask);
-		} while (n == -EAGAIN && !s->live);
-		if ((n != 0 && n != -EAGAIN) || !s->live)
+		n = wait_in_kernel(f, epfd, ev, max, deadline, mask);
+		if (n != 0 || !s->live)
 			return n;
 	}
 	if (fn_unlikely(s->listen_epoch != fn_listen_epoch))
@@ -757,8 +754,6 @@ static int epoll_wait_op(struct fn_file *f, int epfd, struct epoll_event *ev, in
 
 static unsigned epoll_poll(struct fn_file *f, int fd)
 {
-	struct pollfd pfd = { .events = POLLIN };
-	struct timespec zero = { 0, 0 };
 	struct item *it, *next;
 
 	for (it = f->set->ready_head; it; it = next) {
@@ -768,8 +763,7 @@ static unsigned epoll_poll(struct fn_file *f, int fd)
 		ready_del(it);
 	}
 	/* a registration's number may be closed while another one of the set lives */
-	pfd.fd = fn_fd_number(f, fd);
-	if (f->set->has_kernel && fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0)
+	if (f->set->has_kernel && fn_plain_readable(f, fn_fd_number(f, fd)))
 		return EPOLLIN | EPOLLRDNORM;
 	return 0;
 }
@@ -785,6 +779,7 @@ static void epoll_release(struct fn_file *f)
 		item_free(s->items);
 	fn_engine_unlock();
 	f->set = NULL;
+	f->plain = NULL;
 	fn_slab_free(&sets, s);
 }
 

@@ -29,6 +29,7 @@ static void ended(void *arg)
 	if (t->known_next)
 		t->known_next->known_pprev = t->known_pprev;
 	t->known_pprev = NULL;
+	t->known = &fn_thread_unknown;
 	fn_lock_release(&lock);
 	fn_fd_internal_close(t->efd);
 	t->efd = -1;
@@ -71,6 +72,7 @@ void fn_thread_register(void)
 		t->known_next->known_pprev = &t->known_next;
 	t->known_pprev = &threads;
 	threads = t;
+	t->known = t;
 	fn_lock_release(&lock);
 }
 
@@ -113,6 +115,17 @@ bool fn_thread_alone(void)
 		others |= t != fn_thread_self();
 	fn_lock_release(&lock);
 	return !others;
+}
+
+bool fn_thread_sleeps_on(const struct fn_thread *thread, const struct fn_file *f)
+{
+	bool sleeps = false;
+
+	fn_lock_take(&lock);
+	for (struct fn_thread *t = threads; t; t = t->known_next)
+		sleeps |= t == thread && t->plain == f;
+	fn_lock_release(&lock);
+	return sleeps;
 }
 
 /* libc has marked it: the mark is seen at its next cancellation point, or in the wait from which it is rung here. */

@@ -24,7 +24,8 @@
 /* Three years: for ever. A sleep has always an end, for a signal to make it zero (s). */
 #define LONGEST	100000000
 
-__thread struct fn_thread fn_this_thread = { .efd = -1 };
+const struct fn_thread fn_thread_unknown;
+__thread struct fn_thread fn_this_thread = { .efd = -1, .known = &fn_thread_unknown };
 
 uint64_t fn_ts_deadline(const struct timespec *ts)
 {

@@ -24,6 +24,8 @@ struct fn_thread {
 	bool driver;			/* a driver's own thread: inside for its life */
 	bool keeper;			/* makes no descriptors if it can: the program would miss the lowest number */
 	_Atomic(bool) in_kernel, poked;	/* sleeps where it has no bell; was woken there */
+	const struct fn_thread *known;	/* itself while it is in the list of threads (thread.c) */
+	_Atomic(struct fn_file *) plain; /* sleeps in libc's epoll_wait() on this set (plain.h) */
 	int tid;			/* here and below: thread.c's */
 	unsigned long id;		/* pthread_t */
 	struct fn_guard *guard;
@@ -125,11 +127,15 @@ void fn_thread_ready(void);
 /* No other thread of the program has called the library, and lives. */
 bool fn_thread_alone(void);
 
+/* Does t live, and sleep in libc's epoll_wait() on f as far as can be seen? */
+bool fn_thread_sleeps_on(const struct fn_thread *t, const struct fn_file *f);
+
 /* Wake a thread that has got a mark, from a sleep in the kernel alone too. */
 void fn_thread_poke(struct fn_thread *t);
 /* Ring a thread: it leaves its sleep, or does not enter it. False: it was not asleep. */
 bool fn_thread_ring(struct fn_thread *t);
 extern __thread struct fn_thread fn_this_thread;
+extern const struct fn_thread fn_thread_unknown;
 fn_inline struct fn_thread *fn_thread_self(void)
 {
 	return &fn_this_thread;

@@ -14,6 +14,7 @@
 #include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/meet.h"
+#include "shim/plain.h"
 #include "shim/quick.h"
 #include "shim/crash.h"
 #include "shim/fault.h"
@@ -577,6 +578,12 @@ int fn_quick_wait(int epfd, struct epoll_event *ev, int max, int ms, int (*slow)
 	fn_guard_enter(true);
 	return slow(epfd, ev, max, ms);
 }
+
+/* There are no sets of the kernel's alone. */
+int fn_plain_over(int fd, const struct fn_file *f, struct epoll_event *ev, int n) { return n; }
+bool fn_plain_take(int fd) { return false; }
+int fn_plain_ms_left(uint64_t began, int ms) { return ms; }
+void fn_plain_resume(struct fn_file *f) { }
 
 struct fn_quick fn_quick_leave(struct fn_file *f, ssize_t n) { return (struct fn_quick){ n, f }; }
 struct fn_quick fn_quick_recv_on(struct fn_file *f, ssize_t n) { return (struct fn_quick){ n, f }; }

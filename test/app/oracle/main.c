@@ -18,6 +18,7 @@ static const struct {
 	{ "async", t_async }, { "convert", t_convert }, { "efault", t_efault },
 	{ "clone", t_clone },  { "apart", t_apart }, { "raw", t_raw },
 	{ "names", t_names },	  { "program", t_program }, { "give", t_give },
+	{ "plain", t_plain },
 };
 
 static void usage(void)

@@ -112,6 +112,7 @@ void t_udp(void);
 void t_frag(void);
 void t_give(void);
 void t_names(void);
+void t_plain(void);
 void t_program(void);
 void t_async(void);
 void t_efault(void);
