@@ -596,6 +596,18 @@ fn_inline void fn_tcp_after_read(struct fn_tcp *tp, size_t copied)
 void fn_tcp_rcv_rtt(struct fn_tcp *tp, uint32_t len, uint32_t tsecr);
 
 /* ---- tcp_user.c: what the program reads and asks ---- */
+/*
+ * Bytes, and the FIN, that the peer's host has not got. What lies in its memory it has, as the kernel's loopback has what it
+ * acknowledges at once, though nobody may look at it there for long.
+ */
+fn_inline uint32_t fn_tcp_outstanding(const struct fn_tcp *tp)
+{
+	const struct fn_nic *nic = tp->path.nic;
+
+	return tp->write_seq - (tp->lossless && !nic->choked && !nic->txq_len ? tp->snd_nxt : tp->snd_una);
+}
+/* Its FIN has got there. */
+fn_inline bool fn_tcp_fin_got(const struct fn_tcp *tp) { return tp->fin_queued && !fn_tcp_outstanding(tp); }
 /* The urgent byte is next and was not read: it is no longer in the stream. */
 void fn_tcp_skip_urgent(struct fn_tcp *tp);
 

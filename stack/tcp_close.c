@@ -300,16 +300,10 @@ bool fn_tcp_unsent(const struct fn_sock *sk)
 	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
 	unsigned s = sk->tcp_state;
 
-	if (s == FN_TCP_CLOSED || s == FN_TCP_LISTEN || s == FN_TCP_SYN_SENT)
+	if (s == FN_TCP_CLOSED || s == FN_TCP_LISTEN || s == FN_TCP_SYN_SENT || fn_tcp_fin_got(tp))
 		return false;
 	return tp->snd_una != tp->write_seq ||
 	       ((s == FN_TCP_FIN_WAIT1 || s == FN_TCP_CLOSING || s == FN_TCP_LAST_ACK) && !tp->fin_queued);
-}
-
-/* All of it, the FIN too, lies where the peer finds it after our end. */
-static bool is_published(const struct fn_tcp *tp)
-{
-	return tp->lossless && tp->fin_queued && tp->snd_nxt == tp->write_seq && !tp->path.nic->choked;
 }
 
 unsigned fn_tcp_draining(const struct fn_stack *st)
@@ -319,8 +313,7 @@ unsigned fn_tcp_draining(const struct fn_stack *st)
 	for (uint32_t i = 1; i < st->tcp_pool.made; i++) {
 		const struct fn_tcp *tp = fn_pool_at(&st->tcp_pool, i);
 
-		n += tp->sk.kind == FN_SOCK_TCP && tp->dead && fn_tcp_unsent(&tp->sk) &&
-		     !is_published(tp);
+		n += tp->sk.kind == FN_SOCK_TCP && tp->dead && fn_tcp_unsent(&tp->sk);
 	}
 	return n;
 }

@@ -37,7 +37,7 @@ static void fill_cc(const struct fn_tcp *tp, struct tcp_info *i)
 	i->tcpi_ca_state = tp->ca_state;
 	i->tcpi_snd_cwnd = segs(tp, tp->cwnd);
 	i->tcpi_snd_ssthresh = tp->ssthresh == INT32_MAX ? INT32_MAX : segs(tp, tp->ssthresh);
-	i->tcpi_unacked = tp->rtxq.count;
+	i->tcpi_unacked = fn_tcp_outstanding(tp) > tp->write_seq - tp->snd_nxt ? tp->rtxq.count : 0;
 	i->tcpi_sacked = tp->feat & FN_TCP_F_SACK ? tp->f.sacked_segs : segs(tp, tp->f.sacked);
 	i->tcpi_lost = segs(tp, tp->f.lost);
 	i->tcpi_retrans = segs(tp, tp->f.retrans);
@@ -46,12 +46,22 @@ static void fill_cc(const struct fn_tcp *tp, struct tcp_info *i)
 	i->tcpi_notsent_bytes = tp->write_seq - tp->snd_nxt;
 }
 
+/* The peer's answer to a FIN that it has got may be long in coming (fn_tcp_outstanding()). */
+static unsigned state(const struct fn_tcp *tp)
+{
+	unsigned s = tp->sk.tcp_state;
+
+	if (!(s == FN_TCP_FIN_WAIT1 || s == FN_TCP_CLOSING || s == FN_TCP_LAST_ACK) || !fn_tcp_fin_got(tp))
+		return s;
+	return s == FN_TCP_FIN_WAIT1 ? FN_TCP_FIN_WAIT2 : FN_TCP_CLOSED;
+}
+
 void fn_tcp_info(const struct fn_sock *sk, struct tcp_info *info)
 {
 	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
 
 	memset(info, 0, sizeof(*info));
-	info->tcpi_state = sk->tcp_state;
+	info->tcpi_state = (uint8_t)state(tp);
 	if (sk->tcp_state == FN_TCP_LISTEN) {	/* as Linux: the accept queue */
 		info->tcpi_unacked = tp->l.accept_len;
 		info->tcpi_sacked = tp->l.backlog;

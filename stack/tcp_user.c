@@ -287,7 +287,7 @@ size_t fn_tcp_outq(const struct fn_sock *sk)
 	/* what a reset connection had not delivered is still counted */
 	if (sk->tcp_state == FN_TCP_SYN_SENT || sk->tcp_state == FN_TCP_SYN_RCVD || sk->tcp_state == FN_TCP_LISTEN)
 		return 0;
-	return tp->write_seq - tp->snd_una;
+	return fn_tcp_outstanding(tp);
 }
 
 size_t fn_tcp_outq_unsent(const struct fn_sock *sk)

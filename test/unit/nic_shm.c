@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -304,6 +305,28 @@ Test(nic_shm_small, a_stopped_peer_holds_up_nobody_else)
 	free(A.ring);
 	A.ring = to_b;
 	side_end(&C);
+}
+
+/* B does not run: what lies in its ring has got there all the same. */
+Test(nic_shm, what_the_peer_s_host_has_is_not_outstanding)
+{
+	struct fn_sock *l, *a, *b;
+	struct tcp_info info;
+
+	pair_up(&l, &a, &b);
+	give(a, "abc", 3);
+	fn_stack_flush(A.st);
+	cr_assert_neq(fn_tcp_sk(a)->snd_una, fn_tcp_sk(a)->snd_nxt);
+	cr_assert_eq(fn_tcp_outq(a), 0);
+	fn_tcp_info(a, &info);
+	cr_assert_eq(info.tcpi_unacked, 0);
+	fn_sock_shutdown(a, FN_SHUT_WR);
+	fn_stack_flush(A.st);
+	cr_assert_eq(a->tcp_state, FN_TCP_FIN_WAIT1);
+	cr_assert_not(fn_tcp_unsent(a));
+	fn_tcp_info(a, &info);
+	cr_assert_eq(info.tcpi_state, FN_TCP_FIN_WAIT2);
+	close_all(l, a, b);
 }
 
 Test(nic_shm, a_peer_s_payload_memory_is_never_written)
