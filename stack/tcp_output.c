@@ -12,21 +12,14 @@
 			 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
 #define FIN_STATES	(1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_CLOSING | 1u << FN_TCP_LAST_ACK)
 
-/* Cut p (in q) after n bytes; the rest follows it in a buffer of its own. False: no buffer, or the device is about to
- * read p. */
-static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32_t n)
+/* The end of p (in q), of what is behind its first n bytes as much as a buffer takes, gets a buffer of its own. */
+static bool cut_end(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32_t n)
 {
-	struct fn_pkt *rest;
+	struct fn_pkt *rest = fn_tcp_tx_alloc(tp, p->len - n);
 
-	if (p->flags & FN_PKT_QUEUED)
-		return false;
-	rest = fn_tcp_tx_alloc(tp, p->len - n);
 	if (!rest)
 		return false;
-	if (fn_pkt_tailroom(rest) < p->len - n) {
-		fn_tcp_tx_free(tp, rest);
-		return false;
-	}
+	n = fn_max(n, p->len - fn_min(p->len, fn_pkt_tailroom(rest)));
 	rest->len = rest->pkt_len = p->len - n;
 	memcpy(rest->data, p->data + n, rest->len);
 	rest->seq = p->seq + n;
@@ -43,6 +36,17 @@ static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32
 	p->tcp_flags &= (uint8_t)~(FN_TCP_FIN | FN_TCP_PSH);
 	p->sack &= (uint8_t)~FN_SEG_SUM;
 	fn_pktq_insert_after(q, p, rest);
+	return true;
+}
+
+/* Cut p (in q) after n bytes; the rest follows it. False: no buffers, or the device is about to read p. */
+static bool split(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint32_t n)
+{
+	if (p->flags & FN_PKT_QUEUED)
+		return false;
+	while (p->len > n)
+		if (!cut_end(tp, q, p, n))
+			return false;
 	return true;
 }
 

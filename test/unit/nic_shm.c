@@ -307,6 +307,32 @@ Test(nic_shm_small, a_stopped_peer_holds_up_nobody_else)
 	side_end(&C);
 }
 
+/* What is sent by probes is cut to the window, again and again, and the rest need not fit a small buffer. */
+Test(nic_shm, a_window_smaller_than_what_was_written_at_once)
+{
+	static char data[65536], in[2 * sizeof(data)];
+	struct fn_sock *l, *a, *b;
+	size_t got = 0;
+	ssize_t n;
+
+	pair_up(&l, &a, &b);
+	for (unsigned i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i * 7 >> 4);
+	cr_assert_eq(give(a, data, sizeof(data)), sizeof(data));	/* the window as it was */
+	settle();
+	fn_sock_setopt(b, FN_OPT_RCVBUF, 8192);
+	cr_assert_eq(give(a, data, sizeof(data)), sizeof(data));
+	for (unsigned i = 0; i < 100 && got < sizeof(in); i++) {
+		pass(500 * FN_MSEC);
+		while ((n = get(b, in + got, sizeof(in) - got)) > 0)
+			got += (size_t)n;
+	}
+	cr_assert_eq(got, sizeof(in), "%zu", got);
+	cr_assert_arr_eq(in, data, sizeof(data));
+	cr_assert_arr_eq(in + sizeof(data), data, sizeof(data));
+	close_all(l, a, b);
+}
+
 /* B does not run: what lies in its ring has got there all the same. */
 Test(nic_shm, what_the_peer_s_host_has_is_not_outstanding)
 {
