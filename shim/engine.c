@@ -220,7 +220,7 @@ void fn_engine_take_shared(void)
 
 uint64_t fn_engine_deadline(void)
 {
-	return fn_engine.st ? fn_stack_deadline(fn_engine.st) : FN_NEVER;
+	return fn_engine.st ? fn_min(fn_stack_deadline(fn_engine.st), fn_fabric_deadline()) : FN_NEVER;
 }
 
 bool fn_engine_look(void)

@@ -39,7 +39,7 @@ static struct peer peers[FN_SHM_PEERS];
 static unsigned top;			/* peers in use are below */
 static struct peer *by_number[FN_SHM_PEERS];
 
-struct fn_fabric fn_fabric = { .payload_fd = -1 };
+struct fn_fabric fn_fabric = { .payload_fd = -1, .look = FN_NEVER };
 
 /* ---- the table ---- */
 
@@ -291,7 +291,7 @@ static bool is_over(const struct peer *p)
 {
 	if (p->state != FN_PEER_GONE || !lives(p))
 		return p->state == FN_PEER_GONE;
-	return !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) && !fn_shm_offered(fn_fabric.nic, p->number) &&
+	return !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) && !fn_shm_offered(fn_fabric.nic, p->number, 0) &&
 	       fn_shm_peer_del(fn_fabric.nic, p->number);
 }
 
@@ -307,6 +307,7 @@ void fn_fabric_tick(uint64_t now)
 		return;
 	fn_fabric.tick = now + TICK_NS;
 	fn_group_look_again();
+	fn_group_deferred(now);
 	fn_fabric_tick_images();
 	for (unsigned i = 0; i < top; i++) {
 		struct peer *p = &peers[i];

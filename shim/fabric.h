@@ -56,6 +56,8 @@ void fn_fabric_shut(void);
 /* Does a connection wait for f? Take one into the queue of f's stack side, or away; false: there was none. With the lock held. */
 bool fn_fabric_offered(const struct fn_file *f);
 bool fn_fabric_claim(const struct fn_file *f);
+/* Until when may be slept, if nothing else comes. With the lock held. */
+uint64_t fn_fabric_deadline(void);
 
 /*
  * What the process at the other end of sk has sent is with the stack from now on; for calls that end something, whose outcome

@@ -60,6 +60,7 @@ struct fn_fabric {
 	void *payload;
 	uid_t payload_uid;		/* who we were when it was made */
 	uint64_t tick;
+	uint64_t look;			/* when a connection that has said nothing can be accepted all the same */
 	int closed;			/* nobody is met any more: -errno; 0 */
 	unsigned unprivileged;		/* the first port that any user may have */
 	uint32_t id;			/* under which we claim */
@@ -138,6 +139,8 @@ bool fn_group_hung_up(struct peer *p);
 bool fn_group_come(unsigned place);
 /* Notices on that place's board are read. */
 void fn_group_read(unsigned place);
+/* TCP_DEFER_ACCEPT: has a connection been silent long enough? */
+void fn_group_deferred(uint64_t now);
 /* Boards on which a stopped process may have kept us from seeing something. */
 void fn_group_look_again(void);
 /* Other images are to have that place's listener: whom we have met before it had a board is put up there. */

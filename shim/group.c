@@ -580,69 +580,6 @@ bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool
 	return true;
 }
 
-void fn_group_offered(void *ctx, int number)
-{
-	for (unsigned i = 0; i < fn_peers_top(); i++) {
-		const struct peer *p = fn_peer_at(i);
-
-		if (p->number != number || !p->listener)
-			continue;
-		fn_file_wake((struct fn_file *)p->listener, POLLIN | POLLRDNORM);
-		/* other images have it too */
-		if (p->listener->sk && p->listener->sk->images & ~fn_engine.mine)
-			fn_engine_ready(NULL, p->listener->sk, POLLIN | POLLRDNORM);
-	}
-}
-
-static bool offers_to(const struct peer *p, const struct fn_file *f)
-{
-	return p->listener == f && p->number > 0 && p->page;
-}
-
-bool fn_fabric_offered(const struct fn_file *f)
-{
-	for (unsigned i = 0; fn_fabric.nic && i < fn_peers_top(); i++)
-		if (offers_to(fn_peer_at(i), f) && fn_shm_offered(fn_fabric.nic, fn_peer_at(i)->number))
-			return true;
-	return false;
-}
-
-/*
- * What came earlier on other connections of that process goes first: a port may be in use again. Between claim and connection
- * nothing is received: what follows the text is in the ring already.
- */
-static int claim(const struct peer *p, const struct fn_file *f)
-{
-	struct fn_offer o;
-	int ret;
-
-	if (!fn_shm_offered(fn_fabric.nic, p->number))
-		return -EAGAIN;
-	if (!fn_shm_drained(fn_fabric.nic, p->number))
-		fn_stack_poll(fn_engine.st, fn_engine.st->now);
-	ret = fn_shm_claim(fn_fabric.nic, p->number, p->us, &o);
-	if (!ret && !fn_tcp_claim(f->sk, &o) && p->state == FN_PEER_GONE) {
-		fn_peer_take_left(p);
-		fn_tcp_conn_gone(o.sk);
-	}
-	return ret;
-}
-
-bool fn_fabric_claim(const struct fn_file *f)
-{
-	unsigned top = fn_peers_top();
-
-	for (unsigned k = 0; fn_fabric.nic && k < top; k++) {
-		const struct peer *p = fn_peer_at((fn_fabric.turn + k) % top);
-
-		if (!offers_to(p, f) || claim(p, f) == -EAGAIN)
-			continue;
-		fn_fabric.turn = (fn_fabric.turn + k + 1) % top;
-		return true;
-	}
-	return false;
-}
-
 #define SETTLE_NS	(500 * FN_MSEC)
 
 /* Offers that nobody has claimed. */
@@ -744,7 +681,7 @@ static void last_come(const struct fn_file *f)
 /* An offer whose bell we have read, and no other image has heard, is theirs. */
 static void offer_nothing(const struct peer *p)
 {
-	bool offered = fn_shm_offered(fn_fabric.nic, p->number);
+	bool offered = fn_shm_offered(fn_fabric.nic, p->number, 0);
 
 	fn_shm_offers(fn_fabric.nic, p->number, NULL);
 	if (offered)

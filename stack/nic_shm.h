@@ -184,14 +184,16 @@ void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id);
 
 /* And their side: peer `number` offers connections in that page. NULL: no more to this image. */
 void fn_shm_offers(struct fn_nic *nic, int number, struct fn_page *page);
-/* Can one of them be claimed? */
-bool fn_shm_offered(const struct fn_nic *nic, int number);
+/* Can one of them be claimed? `defer`, ns: not before it has said something, or so much time has passed (TCP_DEFER_ACCEPT). */
+bool fn_shm_offered(const struct fn_nic *nic, int number, uint64_t defer);
+/* When one will be claimed that has said nothing; FN_NEVER: there is none. */
+uint64_t fn_shm_deferred(const struct fn_nic *nic, int number, uint64_t defer);
 /* The images (bits) to which it offers them; 0: it offers none. */
 uint64_t fn_shm_accepting(const struct fn_nic *nic, int number);
 /* What we offer to that group, and nobody has claimed yet, or we have not seen it. */
 bool fn_shm_offering(const struct fn_nic *nic, int number);
 /* Claim one under `id`, ours in that group, for fn_tcp_claim(). 0, -EAGAIN: there is none; -EPROTO: what was there is none. */
-int fn_shm_claim(struct fn_nic *nic, int number, uint32_t id, struct fn_offer *o);
+int fn_shm_claim(struct fn_nic *nic, int number, uint64_t defer, uint32_t id, struct fn_offer *o);
 
 /* Packet buffers of ours that are neither free nor never used: for tests and tools. */
 uint32_t fn_shm_outstanding(const struct fn_nic *nic);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "stack.h"
 #include "wire.h"
 
 #define BACK_STEP	4096u	/* bytes of a slot that get memory at once */
@@ -104,7 +105,7 @@ static bool back(struct shm *s, const struct peer *group, struct parcel *c, uint
 }
 
 /* NULL: as of a listener whose queue is full; the SYN comes again (tcp_listen.c). */
-static struct parcel *post_syn(struct peer *group, const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
+static struct parcel *post_syn(struct shm *s, struct peer *group, const struct fn_ip4_hdr *ip, const struct fn_tcp_hdr *th)
 {
 	struct mail *m = group->mail;
 	struct parcel *c = find(m, ip, th);
@@ -116,6 +117,7 @@ static struct parcel *post_syn(struct peer *group, const struct fn_ip4_hdr *ip, 
 		return NULL;
 	c->syn = fn_be32(th->seq);
 	c->next = c->syn + 1;
+	slot.since = (uint32_t)(s->nic.st->now / FN_MSEC);
 	/* who may claim it could end it in any case: the number need not be hard to guess */
 	slot.isn = c->isn = ~c->syn * 2654435761u + c->use;
 	memcpy(slot.tcp, th, fn_min((th->off >> 4) * 4u, sizeof(slot.tcp)));
@@ -133,7 +135,7 @@ bool fn_shm_open(struct fn_nic *nic, uint16_t number, uint32_t src, uint32_t dst
 	struct parcel *c;
 
 	fn_shm_mend(s);
-	c = group && group->mail && !group->dead && is_here(s, group) ? post_syn(group, &ip, syn) : NULL;
+	c = group && group->mail && !group->dead && is_here(s, group) ? post_syn(s, group, &ip, syn) : NULL;
 	if (!c)
 		return false;
 	*isn = c->isn;
@@ -161,9 +163,13 @@ static bool add_text(struct shm *s, struct peer *group, struct parcel *c, const 
 		return true;	/* an ACK of what we have made ourselves */
 	if (fn_be32(th->seq) == c->next && !(c->state & FN_PAGE_FIN) && len <= FN_PAGE_BYTES - have && back(s, group, c, have + len)) {
 		copy_text(fn_page_bytes(m->page, i) + have, p, skip);
-		if (!fn_page_extend(m->page, i, &c->state, len, fin ? FN_PAGE_FIN : 0))
+		if (fn_unlikely(th->flags & FN_TCP_URG))
+			fn_page_urgent(m->page, i, have + fn_be16(th->urg));
+		if (!fn_page_extend(m->page, i, &c->state, len, (fin ? FN_PAGE_FIN : 0) | (th->flags & FN_TCP_URG ? FN_PAGE_URG : 0)))
 			return false;
 		c->next += len + fin;
+		if (!have && fn_page_speaks(m->page))
+			m->told = false;
 	}
 	answer(s, group, c, FN_TCP_ACK);
 	return true;
@@ -204,7 +210,7 @@ struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn
 	if (ip->proto != FN_IPPROTO_TCP)
 		return NULL;
 	if (th->flags & FN_TCP_SYN) {
-		c = post_syn(group, ip, th);
+		c = post_syn(s, group, ip, th);
 		if (c)
 			answer(s, group, c, FN_TCP_SYN | FN_TCP_ACK);
 		else
@@ -499,11 +505,36 @@ uint64_t fn_shm_accepting(const struct fn_nic *nic, int number)
 	return peer ? peer->accepts : 0;
 }
 
-bool fn_shm_offered(const struct fn_nic *nic, int number)
+static struct fn_page_want want_of(const struct shm *s, uint64_t defer)
 {
-	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+	return (struct fn_page_want){ .words = defer, .before = (uint32_t)((s->nic.st->now - defer) / FN_MSEC) };
+}
 
-	return peer && peer->accepts & image_of(shm_of(nic)) && fn_page_offered(peer->page);
+bool fn_shm_offered(const struct fn_nic *nic, int number, uint64_t defer)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+	struct fn_page_want want = want_of(s, defer);
+
+	if (!peer || !(peer->accepts & image_of(s)))
+		return false;
+	if (fn_unlikely(defer))
+		fn_page_defer(peer->page);
+	return fn_page_offered(peer->page, &want);
+}
+
+uint64_t fn_shm_deferred(const struct fn_nic *nic, int number, uint64_t defer)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+	struct fn_page_want want = want_of(s, defer);
+	uint64_t age;
+	uint32_t since;
+
+	if (!peer || !(peer->accepts & image_of(s)) || !fn_page_silent(peer->page, &want, &since))
+		return FN_NEVER;
+	age = (uint64_t)((uint32_t)(s->nic.st->now / FN_MSEC) - since) * FN_MSEC;
+	return s->nic.st->now + FN_MSEC + (age < defer ? defer - age : defer);	/* of a clock that is ahead of ours: no longer */
 }
 
 /* The SYN as a packet that has passed IP. */
@@ -552,9 +583,10 @@ static bool is_syn(const struct fn_page_slot *slot)
 	return off * 4 >= FN_TCP_LEN && off * 4 <= FN_PAGE_TCP && (flags & (FN_TCP_SYN | FN_TCP_ACK | FN_TCP_RST | FN_TCP_FIN)) == FN_TCP_SYN;
 }
 
-int fn_shm_claim(struct fn_nic *nic, int number, uint32_t id, struct fn_offer *o)
+int fn_shm_claim(struct fn_nic *nic, int number, uint64_t defer, uint32_t id, struct fn_offer *o)
 {
 	struct shm *s = shm_of(nic);
+	struct fn_page_want want = want_of(s, defer);
 	struct peer *peer = peer_at(s, (unsigned)number);
 	struct fn_page_slot slot;
 	uint64_t state = 0;
@@ -562,11 +594,12 @@ int fn_shm_claim(struct fn_nic *nic, int number, uint32_t id, struct fn_offer *o
 
 	fn_shm_mend(s);
 	s->claims_as = id;
-	i = peer && peer->accepts & image_of(s) ? fn_page_claim(peer->page, id, &slot, &state) : -EAGAIN;
+	i = peer && peer->accepts & image_of(s) ? fn_page_claim(peer->page, &want, id, &slot, &state) : -EAGAIN;
 
 	if (i < 0)
 		return i;
-	*o = (struct fn_offer){ .isn = slot.isn, .fin = state & FN_PAGE_FIN, .rst = state & FN_PAGE_RST };
+	*o = (struct fn_offer){ .isn = slot.isn, .fin = state & FN_PAGE_FIN, .rst = state & FN_PAGE_RST,
+		.urg = state & FN_PAGE_URG ? fn_min(slot.urg, FN_PAGE_BYTES) : 0 };
 	if (is_syn(&slot))
 		o->syn = syn_packet(s, peer, &slot);
 	/* without buffers it ends where they end */

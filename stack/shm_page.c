@@ -41,6 +41,15 @@ bool fn_page_extend(struct fn_page *page, unsigned i, uint64_t *state, uint32_t 
 	return true;
 }
 
+bool fn_page_speaks(struct fn_page *page)
+{
+	/* pairs with fn_page_defer(): the state was changed before, by a compare-and-swap, and is looked at afterwards */
+	if (fn_likely(!atomic_load(&page->defers)))
+		return false;
+	atomic_fetch_add_explicit(&page->posted, 1, memory_order_release);
+	return true;
+}
+
 void fn_page_clear(struct fn_page *page, unsigned i)
 {
 	atomic_fetch_and_explicit(&page->open[i / 64], ~(1ull << i % 64), memory_order_relaxed);
@@ -49,8 +58,22 @@ void fn_page_clear(struct fn_page *page, unsigned i)
 
 /* ---- who accepts ---- */
 
+static bool is_silent(const struct fn_page *page, unsigned i, uint64_t state, const struct fn_page_want *want)
+{
+	return want->words && !fn_page_len(state) && !(state & FN_PAGE_FIN) &&
+	       (int32_t)(__atomic_load_n(&page->slot[i].since, __ATOMIC_RELAXED) - want->before) > 0;
+}
+
+/* Slot i can be claimed. */
+fn_inline bool is_open(const struct fn_page *page, unsigned i, const struct fn_page_want *want)
+{
+	uint64_t state = fn_page_state(page, i);
+
+	return fn_page_status(state) == FN_PAGE_OPEN && !is_silent(page, i, state, want);
+}
+
 /* The slot that was opened first; -1: none. */
-static int oldest(const struct fn_page *page)
+static int oldest(const struct fn_page *page, const struct fn_page_want *want)
 {
 	uint32_t first = 0;
 	int best = -1;
@@ -61,7 +84,7 @@ static int oldest(const struct fn_page *page)
 		for (; bits; bits &= bits - 1) {
 			unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
 
-			if (fn_page_status(fn_page_state(page, i)) != FN_PAGE_OPEN)
+			if (!is_open(page, i, want))
 				continue;
 			if (best < 0 || (int32_t)(page->ticket[i] - first) < 0) {
 				best = (int)i;
@@ -72,22 +95,39 @@ static int oldest(const struct fn_page *page)
 	return best;
 }
 
-bool fn_page_offered(const struct fn_page *page)
+bool fn_page_offered(const struct fn_page *page, const struct fn_page_want *want)
 {
 	for (unsigned w = 0; w < fn_array_size(page->open); w++) {
 		uint64_t bits = atomic_load_explicit(&page->open[w], memory_order_acquire);
 
 		for (; bits; bits &= bits - 1)
-			if (fn_page_status(fn_page_state(page, w * 64 + (unsigned)__builtin_ctzll(bits))) == FN_PAGE_OPEN)
+			if (is_open(page, w * 64 + (unsigned)__builtin_ctzll(bits), want))
 				return true;
 	}
 	return false;
 }
 
-int fn_page_claim(struct fn_page *page, uint32_t id, struct fn_page_slot *slot, uint64_t *state)
+bool fn_page_silent(const struct fn_page *page, const struct fn_page_want *want, uint32_t *since)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < FN_PAGE_SLOTS; i++) {
+		uint64_t state = fn_page_state(page, i);
+		uint32_t at = __atomic_load_n(&page->slot[i].since, __ATOMIC_RELAXED);
+
+		if (fn_page_status(state) != FN_PAGE_OPEN || !is_silent(page, i, state, want) ||
+		    (found && (int32_t)(at - *since) >= 0))
+			continue;
+		*since = at;
+		found = true;
+	}
+	return found;
+}
+
+int fn_page_claim(struct fn_page *page, const struct fn_page_want *want, uint32_t id, struct fn_page_slot *slot, uint64_t *state)
 {
 	for (unsigned tries = 0; tries < CLAIM_TRIES; tries++) {
-		int i = oldest(page);
+		int i = oldest(page, want);
 
 		if (i < 0)
 			break;

@@ -28,6 +28,7 @@
 #define FN_PAGE_DONE	3u		/* copied */
 #define FN_PAGE_FIN	16u		/* behind the bytes */
 #define FN_PAGE_RST	32u
+#define FN_PAGE_URG	64u		/* .urg counts */
 #define FN_PAGE_ID_MAX	0xffffffu
 
 fn_inline unsigned fn_page_status(uint64_t state) { return state & 15; }
@@ -39,6 +40,8 @@ struct fn_page_slot {
 	uint32_t src, dst;		/* of the SYN; network order */
 	uint32_t isn;			/* of the SYN-ACK */
 	uint8_t tcp[FN_PAGE_TCP];	/* the SYN's header with its options */
+	uint32_t since;			/* ms of the host's monotonic clock: when it was opened */
+	uint32_t urg;			/* bytes up to the last urgent one, with it */
 } __attribute__((aligned(64)));
 
 struct fn_page {
@@ -50,7 +53,8 @@ struct fn_page {
 	_Atomic(uint32_t) claims;	/* claimers: slots that are done; the client looks when it changes */
 	_Atomic(uint32_t) joined;	/* claimers: those that have introduced themselves; the same */
 	_Atomic(uint32_t) left;		/* claimers: those that do not listen any more; who connects asks again when it changes */
-	uint8_t unused2[52];
+	_Atomic(uint32_t) defers;	/* claimers: some want no connection before it says something (TCP_DEFER_ACCEPT) */
+	uint8_t unused2[48];
 	_Atomic(uint64_t) state[FN_PAGE_SLOTS];
 	uint32_t ticket[FN_PAGE_SLOTS];	/* client: the order in which they were opened */
 	struct fn_page_slot slot[FN_PAGE_SLOTS];
@@ -81,15 +85,35 @@ fn_inline uint64_t fn_page_state(const struct fn_page *page, unsigned i)
 {
 	return atomic_load_explicit(&page->state[i], memory_order_acquire);
 }
+/* What has just been put into slot i are its first words: tell those who have waited for them. */
+bool fn_page_speaks(struct fn_page *page);
+/* Bytes up to the urgent one, those of the next fn_page_extend() with FN_PAGE_URG included. */
+fn_inline void fn_page_urgent(struct fn_page *page, unsigned i, uint32_t urg)
+{
+	__atomic_store_n(&page->slot[i].urg, urg, __ATOMIC_RELAXED);
+}
 /* Not offered any more, by whoever; before it is used again. */
 void fn_page_clear(struct fn_page *page, unsigned i);
 
 /* ---- who accepts ---- */
 
+/* Those who wait for a connection's first words leave alone what has said nothing, unless it came before that time. */
+struct fn_page_want {
+	bool words;
+	uint32_t before;		/* as .since */
+};
 /* Is there a slot that can be claimed? */
-bool fn_page_offered(const struct fn_page *page);
+bool fn_page_offered(const struct fn_page *page, const struct fn_page_want *want);
+/* The .since of the oldest slot that fn_page_offered() leaves alone. False: there is none. */
+bool fn_page_silent(const struct fn_page *page, const struct fn_page_want *want, uint32_t *since);
 /* Claim the oldest one under `id`: its number, a copy of it, and its state; -EAGAIN: there is none. */
-int fn_page_claim(struct fn_page *page, uint32_t id, struct fn_page_slot *slot, uint64_t *state);
+int fn_page_claim(struct fn_page *page, const struct fn_page_want *want, uint32_t id, struct fn_page_slot *slot, uint64_t *state);
+/* From here on the client tells when first words come. Before it is asked what is offered. */
+fn_inline void fn_page_defer(struct fn_page *page)
+{
+	if (fn_unlikely(!atomic_load_explicit(&page->defers, memory_order_relaxed)))
+		atomic_store(&page->defers, 1);		/* pairs with fn_page_speaks() */
+}
 /* We do not listen any more, or not all of us; before any call of the program's says so. */
 fn_inline void fn_page_leave(struct fn_page *page)
 {

@@ -142,6 +142,7 @@ struct fn_offer {
 	struct fn_pktq text;		/* payload only */
 	uint32_t isn;
 	bool fin, rst;			/* behind the text */
+	uint32_t urg;			/* bytes of the text up to the urgent one, with it, perhaps more than there are; 0 */
 	struct fn_sock *sk;		/* what has become of it */
 };
 #define FN_OFFER_WINDOW	65535

@@ -8,10 +8,10 @@
 
 #include "tcp.h"
 
-/* A segment without a header of its own. */
-static void feed(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags)
+/* A segment without a header of its own; `urg`: of its bytes and those behind, up to the urgent one. */
+static void feed(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags, uint32_t urg)
 {
-	struct fn_tcp_hdr th = { .flags = flags };
+	struct fn_tcp_hdr th = { .flags = flags, .urg = fn_be16((uint16_t)urg) };
 	struct fn_tcp_seg seg = { .th = &th, .seq = tp->rcv_nxt, .ack = tp->snd_nxt, .len = p->pkt_len, .flags = flags,
 		.win = FN_OFFER_WINDOW >> tp->snd_wscale };
 
@@ -24,11 +24,15 @@ static void feed(struct fn_tcp *tp, struct fn_pkt *p, uint8_t flags)
 static void feed_text(struct fn_tcp *tp, struct fn_offer *o)
 {
 	uint32_t rcvbuf = tp->sk.rcvbuf;
+	uint32_t urg = o->urg, len;
 	struct fn_pkt *p;
 
 	tp->sk.rcvbuf = INT32_MAX;
-	while (tp->sk.tcp_state == FN_TCP_ESTABLISHED && (p = fn_pktq_pop(&o->text)))
-		feed(tp, p, FN_TCP_ACK);
+	while (tp->sk.tcp_state == FN_TCP_ESTABLISHED && (p = fn_pktq_pop(&o->text))) {
+		len = p->pkt_len;
+		feed(tp, p, FN_TCP_ACK | (urg ? FN_TCP_URG : 0), urg);
+		urg -= fn_min(urg, len);
+	}
 	tp->sk.rcvbuf = rcvbuf;
 	fn_pktq_purge(&o->text);
 }
@@ -47,7 +51,7 @@ static void feed_end(struct fn_tcp *tp, const struct fn_offer *o)
 		}
 		p->l3 = p->l4 = (uint16_t)(p->data - p->buf);
 		p->peer = tp->sk.remote.peer;
-		feed(tp, p, i ? FN_TCP_RST : FN_TCP_FIN | FN_TCP_ACK);
+		feed(tp, p, i ? FN_TCP_RST : FN_TCP_FIN | FN_TCP_ACK, 0);
 	}
 }
 

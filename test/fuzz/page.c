@@ -72,7 +72,7 @@ static void offer(struct fuzz_in *in, uint8_t op)
 	if (op & 64)
 		fuzz_bytes(in, (uint8_t *)&state, sizeof(state));
 	else
-		state |= (uint64_t)fuzz_u16(in) << 48 | (fuzz_u8(in) & 0x30);
+		state |= (uint64_t)fuzz_u16(in) << 48 | (fuzz_u8(in) & 0x70);
 	atomic_store(&page[0]->state[i], state);
 	atomic_fetch_or(&page[0]->open[i / 64], 1ull << i % 64);
 	atomic_fetch_add(&page[0]->posted, 1);
@@ -92,7 +92,7 @@ static void claim(struct fuzz_in *in, uint8_t op)
 {
 	struct fn_page_slot slot;
 	uint64_t state = 0;
-	int i = op & 8 ? fuzz_u8(in) : fn_page_claim(page[1], op & 16 ? fuzz_u8(in) : ITS_ID, &slot, &state);
+	int i = op & 8 ? fuzz_u8(in) : fn_page_claim(page[1], &(struct fn_page_want){ 0 }, op & 16 ? fuzz_u8(in) : ITS_ID, &slot, &state);
 
 	if (i < 0)
 		return;
@@ -110,7 +110,7 @@ static struct fn_sock *next(struct world *w)
 	struct fn_sock *sk = fn_tcp_accept(w->s.listener, w);
 	struct fn_offer o;
 
-	if (!sk && fn_shm_offered(w->s.nic, w->s.peer) && !fn_shm_claim(w->s.nic, w->s.peer, OUR_ID, &o))
+	if (!sk && fn_shm_offered(w->s.nic, w->s.peer, 0) && !fn_shm_claim(w->s.nic, w->s.peer, 0, OUR_ID, &o))
 		fn_tcp_claim(w->s.listener, &o);
 	return sk ? sk : fn_tcp_accept(w->s.listener, w);
 }

@@ -169,7 +169,7 @@ static struct fn_sock *connect_a(void)
 static struct fn_sock *accept_by(struct process *w)
 {
 	struct fn_offer o;
-	int ret = fn_shm_claim(w->nic, w->client, (uint32_t)(w - W) + 1, &o);
+	int ret = fn_shm_claim(w->nic, w->client, 0, (uint32_t)(w - W) + 1, &o);
 
 	if (ret)
 		return NULL;
@@ -436,7 +436,7 @@ Test(shm_mail, another_group_has_the_number_and_other_peers)
 	cr_assert_eq(group, before);
 	attach(&W[1]);
 	a = connect_a();
-	cr_assert_eq(fn_shm_claim(W[1].nic, W[1].client, 1, &(struct fn_offer){ 0 }), 0);
+	cr_assert_eq(fn_shm_claim(W[1].nic, W[1].client, 0, 1, &(struct fn_offer){ 0 }), 0);
 	introduce(&W[1]);
 	fn_shm_group_join(A.nic, W[1].number, group, 1);
 	poll_one(&A);
@@ -494,6 +494,75 @@ Test(shm_mail, more_than_the_page_holds)
 	}
 	cr_assert_eq(got, sent);
 	cr_expect_arr_eq(in, out, sent);
+}
+
+static ssize_t urgent(struct fn_sock *sk, char c)
+{
+	struct iovec iov = { &c, 1 };
+
+	return fn_tcp_send(sk, &iov, 1, 0, MSG_OOB);
+}
+
+/* Linux: what comes before the accept has its mark, whatever follows it. */
+Test(shm_mail, an_urgent_byte_before_the_claim)
+{
+	struct fn_sock *a, *b;
+	char c = 0;
+	struct iovec iov = { &c, 1 };
+
+	attach(&W[0]);
+	a = connect_a();
+	give(a, "ab", 2);
+	cr_assert_eq(urgent(a, '!'), 1);
+	give(a, "cd", 2);
+	poll_one(&A);
+	b = accept_by(&W[0]);
+	cr_assert_not_null(b);
+	cr_expect(fn_sock_poll(b) & POLLPRI);
+	cr_expect_eq(fn_tcp_recv(b, &iov, 1, 0, MSG_OOB, NULL), 1);
+	cr_expect_eq(c, '!');
+	expect(b, "ab");
+	expect(b, "cd");
+}
+
+#define DEFER FN_SEC_NS
+
+/* TCP_DEFER_ACCEPT: what has said nothing is nobody's until its time is over; bytes or an end are something. */
+Test(shm_mail, who_wants_words_waits_for_them)
+{
+	struct fn_sock *a;
+	struct fn_offer o;
+
+	attach(&W[0]);
+	introduce(&W[0]);
+	connect_a();
+	poll_one(&W[0]);
+	cr_expect_not(fn_shm_offered(W[0].nic, W[0].client, DEFER));
+	cr_expect_eq(fn_shm_claim(W[0].nic, W[0].client, DEFER, 1, &o), -EAGAIN);
+	cr_expect_leq(fn_shm_deferred(W[0].nic, W[0].client, DEFER), now + DEFER + FN_MSEC);
+	cr_expect(fn_shm_offered(W[0].nic, W[0].client, 0), "to others it is");
+	a = connect_a();
+	poll_one(&W[0]);
+	cr_assert(fn_shm_arm(W[0].nic));
+	give(a, "word", 4);
+	poll_one(&A);
+	cr_expect_eq(fn_shm_bell(A.nic), W[0].number, "who waits for it is rung");
+	cr_assert(fn_shm_offered(W[0].nic, W[0].client, DEFER));
+	cr_assert_eq(fn_shm_claim(W[0].nic, W[0].client, DEFER, 1, &o), 0);
+	cr_expect_eq(o.text.head->pkt_len, 4, "the second one");
+	cr_assert_eq(fn_tcp_claim(W[0].listener, &o), 0);
+	poll_all();
+	cr_expect_not(fn_shm_offered(W[0].nic, W[0].client, DEFER));
+	fn_sock_shutdown(connect_a(), FN_SHUT_WR);
+	poll_one(&A);
+	cr_expect(fn_shm_offered(W[0].nic, W[0].client, DEFER));
+	cr_assert_eq(fn_shm_claim(W[0].nic, W[0].client, DEFER, 1, &o), 0);
+	cr_expect(o.fin);
+	cr_assert_eq(fn_tcp_claim(W[0].listener, &o), 0);
+	now += DEFER + FN_MSEC;
+	poll_all();
+	cr_expect(fn_shm_offered(W[0].nic, W[0].client, DEFER), "long enough");
+	cr_expect_eq(fn_shm_deferred(W[0].nic, W[0].client, DEFER), FN_NEVER);
 }
 
 Test(shm_mail, reset_before_it_was_accepted)
