@@ -59,7 +59,7 @@ int fn_board_make(struct fn_board *b, uint64_t listener)
 	end[0] = fn_fd_internal(end[0]);
 	end[1] = fn_fd_internal(end[1]);
 	memory = fn_peer_memory("fastnet-board", BOARD_SIZE, true);
-	shared = memory < 0 || fn_peer_back(memory, BOARD_SIZE) < 0 ? NULL : fn_peer_map_shared(memory, BOARD_SIZE);
+	shared = memory < 0 || fn_peer_back(memory, BOARD_SIZE) < 0 ? NULL : fn_peer_map_shared(memory, NULL, BOARD_SIZE);
 	if (end[0] < 0 || end[1] < 0 || !shared) {
 		fn_fd_internal_close(end[0]);
 		fn_fd_internal_close(end[1]);
@@ -77,7 +77,7 @@ int fn_board_make(struct fn_board *b, uint64_t listener)
 
 static struct fn_board_shared *map_board(int in, int out, int memory)
 {
-	struct fn_board_shared *shared = fn_peer_map_shared(memory, BOARD_SIZE);
+	struct fn_board_shared *shared = fn_peer_map_shared(memory, NULL, BOARD_SIZE);
 
 	if (shared && shared->magic == FN_BOARD_MAGIC && shared->cookie[0] && shared->cookie[0] == cookie_of(in) &&
 	    shared->cookie[1] && shared->cookie[1] == cookie_of(out))

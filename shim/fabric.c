@@ -65,10 +65,16 @@ struct peer *fn_peer_new(enum fn_peer_state state, int sock)
 	}
 	top = fn_max(top, i + 1);
 	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .page_fd = -1, .tell = -1,
-		.told = -1, .uid = (uid_t)-1, .met_as = fn_uid_own(), .since = fn_now() };
+		.told = -1, .copies_fd = -1, .uid = (uid_t)-1, .met_as = fn_uid_own(), .since = fn_now() };
 	if (sock >= 0)
 		fn_fd_internal_track(&peers[i].sock);
 	return &peers[i];
+}
+
+/* Who has it, or will. */
+static uint64_t images_of(int number)
+{
+	return fn_shm_images(fn_fabric.nic, number) | fn_shm_wanted(fn_fabric.nic, number);
 }
 
 /* Its number is still its own. */
@@ -134,9 +140,18 @@ void fn_fabric_watch_all(void)
 		fn_fabric_watch_place(i);
 }
 
-static size_t copies_size(void)
+size_t fn_peer_copies_size(void)
 {
 	return fn_min(fn_config.fabric_memory & ~4095ul, (size_t)FN_SHM_COPIES);
+}
+
+static void unmap_channel(struct peer *p)
+{
+	if (p->channel)
+		fn_peer_unmap(p->channel, p->channel_size);
+	else
+		fn_peer_unmap(p->channel_room, fn_peer_channel_size());
+	p->channel = p->channel_room = NULL;
 }
 
 static void hang_up(struct peer *p)
@@ -154,16 +169,17 @@ void fn_peer_free(struct peer *p)
 	fn_fd_internal_close(p->page_fd);
 	if (p->number > 0 && by_number[p->number] == p)
 		by_number[p->number] = NULL;
-	fn_peer_unmap(p->channel, p->channel_size);
+	unmap_channel(p);
 	if (!p->self)
 		fn_peer_unmap(p->payload, p->payload_size);
 	fn_peer_unmap(p->room, p->room_size);
-	fn_peer_unmap(p->copies, copies_size());
+	fn_fd_internal_close(p->copies_fd);
+	fn_peer_unmap(p->copies, fn_peer_copies_size());
 	fn_peer_unmap(p->page, FN_PAGE_SIZE);
 	for (unsigned i = 0; i < top; i++)
 		if (peers[i].group == p)
 			peers[i].group = NULL;
-	*p = (struct peer){ .sock = -1, .inbox = -1, .page_fd = -1, .tell = -1, .told = -1 };
+	*p = (struct peer){ .sock = -1, .inbox = -1, .page_fd = -1, .tell = -1, .told = -1, .copies_fd = -1 };
 }
 
 /* A child that shares no stack has no peers: their sockets would keep them from hearing that we are gone. */
@@ -184,7 +200,7 @@ static int join(struct peer *p, bool first)
 	uint8_t *a = p->channel, *b = a + fn_peer_ring_size();
 	struct fn_shm_pair pair = { .tx = first ? a : b, .rx = first ? b : a, .tx_slots = FN_PEER_SLOTS,
 				    .rx_slots = FN_PEER_SLOTS, .payload = p->payload, .payload_len = p->payload_size,
-				    .copies = p->copies, .copies_len = copies_size() };
+				    .copies = p->copies, .copies_len = fn_peer_copies_size() };
 	int number = fn_shm_peer_add(fn_fabric.nic, &pair);
 
 	if (number < 0)
@@ -200,19 +216,12 @@ static int payload_for(struct peer *p, bool *alone)
 {
 	bool told = p->state == FN_PEER_WELCOMED || p->state == FN_PEER_CALLED;
 
+	*alone = p->copies_fd >= 0;
+	if (*alone)
+		return p->copies_fd;
 	/* what the dead image of a family had sent is not to be overwritten by the others (fn_fabric_image_gone()) */
 	*alone = !fn_uid_may_see(p->uid, fn_fabric.payload_uid) || (told && p->sender != p->uid) || fn_family_others();
-	return *alone ? fn_peer_memory_alone(copies_size(), &p->copies) : fn_fabric.payload_fd;
-}
-
-static bool take_payload(struct peer *p, int fd)
-{
-	p->payload = fd >= 0 ? fn_peer_map_payload(fd, p->room, p->room_size, &p->payload_size) : NULL;
-	if (p->payload && p->room) {
-		fn_peer_unmap((uint8_t *)p->room + p->payload_size, p->room_size - p->payload_size);
-		p->room = NULL;
-	}
-	return p->payload != NULL;
+	return *alone ? fn_peer_memory_alone(fn_peer_copies_size(), &p->copies) : fn_fabric.payload_fd;
 }
 
 /* ---- death ---- */
@@ -253,11 +262,15 @@ static void tell_liar(const struct peer *p)
 void fn_peer_bury(struct peer *p)
 {
 	struct fn_stack *st = fn_engine.st;
-	bool buried = lives(p) && fn_shm_is_dead(fn_fabric.nic, p->number);
+	bool buried;
+
+	if (p->state == FN_PEER_GROUP)
+		fn_half_event(p);
+	buried = lives(p) && fn_shm_is_dead(fn_fabric.nic, p->number);
 
 	fn_known_forget();
 	/* other images' descriptors of it: they wake up, and so does it */
-	if (lives(p) && fn_shm_images(fn_fabric.nic, p->number) & ~fn_engine.bit && p->sock >= 0)
+	if (lives(p) && images_of(p->number) & ~fn_engine.bit && p->sock >= 0)
 		fn_sys(SYS_shutdown, p->sock, SHUT_RDWR);
 	hang_up(p);
 	p->cookie = 0;
@@ -280,9 +293,9 @@ void fn_peer_bury(struct peer *p)
 	fn_shm_peer_dead(fn_fabric.nic, p->number);
 	if (!buried)
 		fn_tcp_peer_gone(st, (uint16_t)p->number);
-	fn_peer_unmap(p->channel, p->channel_size);
-	fn_peer_unmap(p->copies, copies_size());
-	p->channel = p->copies = NULL;
+	unmap_channel(p);
+	fn_peer_unmap(p->copies, fn_peer_copies_size());
+	p->copies = NULL;
 	fn_fabric.tick = 0;
 }
 
@@ -321,6 +334,8 @@ void fn_fabric_tick(uint64_t now)
 			fn_engine.st->stats.fabric_refused++;
 			fn_peer_bury(p);
 		}
+		if (fn_half_over(p))
+			fn_peer_bury(p);
 		if (is_over(p) || (p->state >= FN_PEER_MET && p->state <= FN_PEER_WELCOMED && p->sock < 0))
 			fn_peer_free(p);
 	}
@@ -335,10 +350,12 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 
 	if (m->version != FN_PEER_VERSION || m->slots != FN_PEER_SLOTS)
 		status = -EPROTO;
-	p->channel = !status && fd >= 0 ? fn_peer_map_shared(fd, fn_peer_channel_size()) : NULL;
+	p->channel = !status && fd >= 0 ? fn_peer_map_shared(fd, p->channel_room, fn_peer_channel_size()) : NULL;
 	p->channel_size = fn_peer_channel_size();
 	if (!status && !p->channel)
 		status = -ENOMEM;
+	if (!status)
+		fn_half_channel(p, fd);
 	if (!status && (payload = payload_for(p, &alone)) < 0)
 		status = payload;
 	if (!status)
@@ -347,6 +364,7 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 	fn_peer_send(p->sock, FN_PEER_WELCOME, 0, status, status ? -1 : payload);
 	if (alone)
 		fn_fd_internal_close(payload);
+	p->copies_fd = -1;
 	if (!status) {
 		fn_group_joined(p);
 	} else {
@@ -358,7 +376,7 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 /* Who offers connections has answered: its memory. */
 bool fn_peer_welcomed(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
-	if (m->version != FN_PEER_VERSION || m->status || !take_payload(p, fd))
+	if (m->version != FN_PEER_VERSION || m->status || !fn_peer_take_payload(p, fd))
 		return false;
 	fn_shm_peer_payload(fn_fabric.nic, p->number, p->payload, p->payload_size);
 	p->state = FN_PEER_UP;
@@ -372,7 +390,7 @@ bool fn_peer_join_called(struct peer *p, int fd)
 	bool alone = false, ok;
 	int payload;
 
-	if (!take_payload(p, fd))
+	if (!fn_peer_take_payload(p, fd))
 		return false;
 	payload = payload_for(p, &alone);
 	ok = payload >= 0 && join(p, true) == 0;
@@ -397,8 +415,9 @@ static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd)
 	if (p->state == FN_PEER_GREETED && m->type == FN_PEER_WELCOME)
 		return fn_peer_welcomed(p, m, fd);
 	if (p->state == FN_PEER_WELCOMED && m->type == FN_PEER_PAYLOAD && p->channel) {
-		if (!take_payload(p, fd))
+		if (!fn_peer_take_payload(p, fd))
 			return false;
+		fn_half_payload(p, fd);
 		fn_shm_peer_payload(fn_fabric.nic, p->number, p->payload, p->payload_size);
 		p->state = FN_PEER_UP;
 		return true;
@@ -499,7 +518,7 @@ static void ring(void *ctx, int number)
 	struct peer *p = by_number[number];
 
 	if (!p || !lives(p))	/* other images' */
-		fn_bell_ring(fn_shm_images(fn_fabric.nic, number) & ~fn_engine.bit);
+		fn_bell_ring(images_of(number) & ~fn_engine.bit);
 	else if ((p->self || p->state == FN_PEER_GROUP) && fn_engine.watcher)
 		fn_thread_ring(fn_engine.watcher);
 	else if (p->sock >= 0)

@@ -82,10 +82,7 @@ void fn_fabric_handover_undo(void);
 /* Before a fork. And before any image is made: with whom we have not met altogether, it will. With the lock held. */
 void fn_fabric_fork_prepare(void);
 void fn_fabric_expect(void);
-/*
- * Before the stack is shared (fork, relay): with peers that have connections the meeting is brought to its end, half a second
- * at most, so that the new image can have them. Without the lock.
- */
+/* Before the relay is to have a connection, or an exec: until somebody has accepted it, half a second at most. Without the lock. */
 void fn_fabric_settle(void);
 /* An image (a bit) is about to be copied from this one; it is gone, or has not come about. With the lock held. */
 void fn_fabric_image_born(uint64_t image);

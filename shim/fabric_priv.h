@@ -19,6 +19,14 @@ enum fn_peer_state {
 	FN_PEER_GONE,		/* dead, or not wanted; its memory may still be read by our program */
 };
 
+/* For one who accepts from those to whom we have offered something before we forked; made before that. Further ones are met by
+ * one image alone, which must go on for the others to have what those claim. */
+#define FN_BERTHS	16u
+struct fn_berth {
+	void *copies;			/* our payload memory for him alone */
+	int fd;				/* of it: internal */
+};
+
 struct peer {
 	uint8_t state;			/* enum fn_peer_state */
 	bool self;
@@ -33,7 +41,9 @@ struct peer {
 	size_t channel_size;
 	const void *payload;
 	size_t payload_size;
-	void *room;			/* address space for .payload, when other images are to have it there; NULL */
+	void *room;			/* address space for .payload, when other images are to have it there; NULL. Of a group: for berths */
+	uint8_t *channel_room;		/* and for .channel, of whom a berth of our group was for; NULL */
+	int copies_fd;			/* that of .copies, until it is handed over: internal; -1 */
 	size_t room_size;		/* of one who is to send it: what he says he needs */
 	int tell, told;			/* what comes of .payload goes from one image to the others (fabric_half.c): internal; -1 */
 	bool met_twice;			/* it came so: perhaps it comes once more */
@@ -52,6 +62,10 @@ struct peer {
 	/* of a process of a group of whom we know: */
 	struct peer *group;
 	uint32_t id;			/* under which it claims */
+	/* of a group that other images are to have (fabric_half.c): */
+	struct fn_berth berth[FN_BERTHS];
+	unsigned berths, taken;		/* of them, those that are there, and of these those that somebody has */
+	unsigned heard;			/* of what was put up, what is known here */
 };
 
 struct fn_fabric {
@@ -78,6 +92,8 @@ void fn_peer_watch(struct peer *p);
 struct peer *fn_peer_by_number(unsigned number);
 /* nic_shm has given it that number. */
 void fn_peer_numbered(struct peer *p, int number);
+/* How large our payload memory for a peer alone is. */
+size_t fn_peer_copies_size(void);
 /* Its channel is made: descriptor to be sent and closed, -errno. */
 int fn_peer_channel(struct peer *p);
 /* p, over whose socket nothing has been said, is to be a peer with a number: a channel is made and sent. -errno. */
@@ -92,7 +108,7 @@ int fn_fabric_self(void);
 void fn_peer_bury(struct peer *p);
 /* It has ended: what is found in its memory for connections of ours. */
 void fn_peer_take_left(const struct peer *p);
-/* Its payload memory has come. False: it cannot be. */
+/* The message that brings its payload memory has come. False: it cannot be. */
 bool fn_peer_welcomed(struct peer *p, const struct fn_peer_msg *m, int fd);
 /* What it has sent is read; to_up: only until it can be talked to, and nobody is buried. */
 void fn_peer_event(struct peer *p, bool to_up);
@@ -121,8 +137,16 @@ bool fn_fabric_room(void);
 bool fn_half_shared(const struct peer *p);
 /* Before what p has sent is read: from other images, and for them. False: it is to be buried. */
 bool fn_half_event(struct peer *p);
+/* Its payload memory is mapped, in its room if it has one. False: it cannot be. */
+bool fn_peer_take_payload(struct peer *p, int fd);
 /* There is nothing more to be told of p. */
 void fn_half_end(struct peer *p);
+/* p, of a group of ours, is going to be met; has sent its channel; its payload memory, which is mapped. */
+void fn_half_introduced(struct peer *p);
+void fn_half_channel(const struct peer *p, int fd);
+void fn_half_payload(const struct peer *p, int fd);
+/* p is a group for what was offered before a fork, and nothing of that is left. */
+bool fn_half_over(const struct peer *p);
 
 /* ---- group.c ---- */
 /* Two internal descriptors, a pair of sockets that keep messages apart; -errno. */

@@ -263,6 +263,15 @@ void fn_fd_internal_track(int *where)
 		}
 }
 
+void fn_fd_internal_moved(int *from, int *to)
+{
+	*to = *from;
+	*from = -1;
+	for (int i = 0; i < TRACKED_MAX; i++)
+		if (tracked[i] == from)
+			tracked[i] = to;
+}
+
 /* Internal descriptor fd gets a number from `least` on; the old one is open still, and nobody's. */
 static int internal_move(int fd, int least)
 {

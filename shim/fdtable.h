@@ -95,6 +95,8 @@ bool fn_fd_is_internal(int fd);
 void fn_fd_internal_close(int fd);
 /* `where` holds the number of an internal descriptor: told when it moves. */
 void fn_fd_internal_track(int *where);
+/* What `from` was told is told to `to`, which holds the number now. */
+void fn_fd_internal_moved(int *from, int *to);
 /* Close the one there, which stays tracked: -1, and soon another one's number. */
 void fn_fd_internal_close_at(int *where);
 

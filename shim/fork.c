@@ -32,8 +32,6 @@ static int lock_and_place(void)
 {
 	int image;
 
-	if (fn_engine_fork_shares())
-		fn_fabric_settle();
 	for (;;) {
 		fn_engine_lock();
 		fn_fabric_fork_prepare();

@@ -33,7 +33,7 @@
 
 /* ---- what we offer ---- */
 
-/* Whoever we met when we were another user is met anew. */
+/* Whoever we met when we were another user, or before we forked, is met anew. */
 int fn_group_known(struct fn_rendezvous *at)
 {
 	uid_t us = fn_uid_own();
@@ -41,7 +41,7 @@ int fn_group_known(struct fn_rendezvous *at)
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		const struct peer *p = fn_peer_at(i);
 
-		if (p->state != FN_PEER_GROUP || p->cookie != at->cookie || p->met_as != us)
+		if (p->state != FN_PEER_GROUP || p->cookie != at->cookie || p->met_as != us || fn_half_shared(p))
 			continue;
 		at->speaker = p->speaker;
 		if (fn_rendezvous_speaks(at))
@@ -198,6 +198,7 @@ static void introduced(struct peer *group, uint32_t id, int sock, bool to_up)
 	p->uid = fn_peer_uid(p->sock);
 	p->group = group;
 	p->id = id;
+	fn_half_introduced(p);
 	fn_peer_watch(p);
 	fn_peer_event(p, to_up);
 }
@@ -473,7 +474,7 @@ static bool take_page(struct peer *p)
 	int fd, ret = fn_peer_recv(p->inbox, &m, &fd, &uid);
 
 	if (fd >= 0 && ret == 1 && m.version == FN_PEER_VERSION && m.type == FN_PEER_PAGE)
-		p->page = fn_peer_map_shared(fd, FN_PAGE_SIZE);
+		p->page = fn_peer_map_shared(fd, NULL, FN_PAGE_SIZE);
 	p->page_fd = fd >= 0 ? fn_fd_internal(fd) : -1;
 	fn_fd_internal_track(&p->page_fd);
 	return p->page != NULL;
@@ -530,7 +531,7 @@ static void take_notice(const struct fn_file *f, const struct fn_notice *n)
 	p->uid = n->uid;
 	p->listener = f;
 	p->notice = n->serial;
-	p->page = fn_peer_map_shared(n->page, FN_PAGE_SIZE);
+	p->page = fn_peer_map_shared(n->page, NULL, FN_PAGE_SIZE);
 	fn_sys_close(n->page);
 	p->inbox = fn_fd_internal(n->inbox);
 	fn_fd_internal_track(&p->inbox);
@@ -619,7 +620,8 @@ void fn_fabric_settle(void)
 void fn_fabric_fork_prepare(void)
 {
 	fn_rendezvous_fork_prepare();
-	fn_fabric_expect();
+	if (fn_engine_fork_shares())
+		fn_fabric_expect();
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
 		fn_group_post(i);
 		if (fn_fabric.nic)	/* boards that have just been made */

@@ -15,7 +15,6 @@
 #include "stack/shm_ring.h"
 
 #define PAGE		4096ul
-#define PAYLOAD_MAX	(1ul << 30)	/* address space that one peer may make us reserve */
 #define SEALS_FIXED	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* Linux 5.1, not in every libc header */
@@ -233,22 +232,22 @@ static size_t fixed_size(int fd, int seals)
 	return (size_t)st.st_size;
 }
 
-void *fn_peer_map_shared(int fd, size_t size)
+void *fn_peer_map_shared(int fd, void *room, size_t size)
 {
-	return fixed_size(fd, SEALS_FIXED) == size ? fn_peer_map(fd, size) : NULL;
+	return fixed_size(fd, SEALS_FIXED) == size ? map(fd, room, size, PROT_READ | PROT_WRITE) : NULL;
 }
 
 const void *fn_peer_map_payload(int fd, void *room, size_t room_size, size_t *size)
 {
 	*size = fixed_size(fd, SEALS_FIXED | F_SEAL_FUTURE_WRITE);
-	if (!*size || *size > PAYLOAD_MAX || *size % PAGE || (room && *size > room_size))
+	if (!*size || *size > FN_PEER_PAYLOAD_MAX || *size % PAGE || (room && *size > room_size))
 		return NULL;
 	return map(fd, room, *size, PROT_READ);
 }
 
 void *fn_peer_room(size_t size)
 {
-	void *mem = size && size <= PAYLOAD_MAX && size % PAGE == 0 ?
+	void *mem = size && size % PAGE == 0 ?
 		(void *)fn_sys(SYS_mmap, NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : NULL;
 
 	return (unsigned long)mem > -4096ul ? NULL : mem;

@@ -20,6 +20,7 @@
 #define FN_PEER_VERSION	9
 #define FN_PEER_MAGIC	0x66617374u
 #define FN_PEER_SLOTS	1024	/* of each ring: 64 KiB */
+#define FN_PEER_PAYLOAD_MAX	(1ul << 30)	/* address space that one peer may make us reserve */
 
 enum fn_peer_type { FN_PEER_HELLO = 1, FN_PEER_WELCOME, FN_PEER_PAYLOAD, FN_PEER_PAGE, FN_PEER_INBOX, FN_PEER_ATTACH,
 	FN_PEER_JOIN, FN_PEER_JOINED };
@@ -62,8 +63,8 @@ int fn_peer_back_mapped(void *mem, size_t size);
 int fn_peer_back(int fd, size_t size);
 /* Ours, or a channel: NULL when it cannot be mapped. */
 void *fn_peer_map(int fd, size_t size);
-/* What a peer says is a channel, or a page: NULL unless it has that size and can never have another. */
-void *fn_peer_map_shared(int fd, size_t size);
+/* What a peer says is a channel, or a page: NULL unless it has that size and can never have another. room: where; NULL: anywhere. */
+void *fn_peer_map_shared(int fd, void *room, size_t size);
 /* What it says is its payload memory, to read: likewise, *size is told. room: where, and only if it is not more than that. */
 const void *fn_peer_map_payload(int fd, void *room, size_t room_size, size_t *size);
 /* Address space for it, in this image and those that are forked. NULL: there is none. */

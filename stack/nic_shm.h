@@ -79,6 +79,15 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair);
 void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, size_t payload_len);
 /* Every image will have its payload memory there: a child has the peer, too, though its memory is still to come. */
 void fn_shm_peer_expect(struct fn_nic *nic, int number, const void *payload);
+/* A child is to have that group, too: what was offered there before it was forked. */
+void fn_shm_group_expect(struct fn_nic *nic, int number);
+/*
+ * This image has met a peer that all of `images` can have: it lies ready for them, and is no orphan. Each says what has become
+ * of that: it has all of the peer, at the same places (false: no), or cannot (NULL). And who has not said so yet.
+ */
+void fn_shm_peer_want(struct fn_nic *nic, int number, uint64_t images);
+bool fn_shm_peer_have(struct fn_nic *nic, int number, const void *payload);
+uint64_t fn_shm_wanted(const struct fn_nic *nic, int number);
 /* Has this image its payload memory? */
 bool fn_shm_is_ready(const struct fn_nic *nic, int number);
 
@@ -103,12 +112,12 @@ bool fn_shm_is_dead(const struct fn_nic *nic, int number);
 uint64_t fn_shm_images(const struct fn_nic *nic, int number);
 /*
  * A child is about to be forked by image `parent`: it has all that its parent has of peers with which the meeting is over, or
- * whose payload memory is expected. Groups, and who is in the middle of it otherwise, stay the parent's.
+ * that are expected. Others, whom we are about to meet, and groups, stay the parent's.
  */
 void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child);
 /* An image has nothing any more. */
 void fn_shm_image_gone(struct fn_nic *nic, uint64_t image);
-/* The first peer from number `from` on that no image has: it is to be declared dead, and forgotten; 0: none. */
+/* The first peer from number `from` on that no image has, or will: it is to be declared dead, and forgotten; 0: none. */
 int fn_shm_orphan(const struct fn_nic *nic, int from);
 
 /* The peer has written what cannot be. */

@@ -186,12 +186,18 @@ static struct peer *member(const struct shm *s, const struct peer *group, uint32
 	return NULL;
 }
 
+/* Another image has met it, and this one can. */
+static bool lies_ready(const struct shm *s, const struct peer *peer)
+{
+	return peer->wanted & image_of(s);
+}
+
 /* Whoever has claimed it has introduced himself before, perhaps by a message that nobody has read. */
 static struct peer *claimer(struct shm *s, const struct peer *group, uint64_t state)
 {
 	struct peer *peer = member(s, group, fn_page_id(state));
 
-	if (!peer && s->conf.introduce) {
+	if ((!peer || lies_ready(s, peer)) && s->conf.introduce) {
 		s->conf.introduce(s->conf.ctx, group->number);
 		peer = member(s, group, fn_page_id(state));
 		s->introduced = true;
@@ -251,7 +257,11 @@ void fn_shm_mail_ring(struct shm *s, struct peer *group)
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		struct peer *peer = peer_at(s, i);
 
-		if (!peer || peer->group != group->number || !has_ring(s, peer) || !fn_ring_sleeper(&peer->tx))
+		if (!peer || peer->group != group->number)
+			continue;
+		if (fn_unlikely(lies_ready(s, peer)) && s->conf.introduce)
+			s->conf.introduce(s->conf.ctx, group->number);
+		if (!has_ring(s, peer) || !fn_ring_sleeper(&peer->tx))
 			continue;
 		if (s->conf.ring)
 			s->conf.ring(s->conf.ctx, (int)i);
@@ -460,6 +470,14 @@ void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id)
 		return;
 	peer->group = (uint16_t)group;
 	peer->id = id;
+}
+
+void fn_shm_group_expect(struct fn_nic *nic, int number)
+{
+	struct peer *group = peer_at(shm_of(nic), (unsigned)number);
+
+	if (group)
+		group->expected = true;
 }
 
 /* ---- those who accept ---- */

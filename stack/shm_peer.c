@@ -89,6 +89,42 @@ void fn_shm_peer_payload(struct fn_nic *nic, int number, const void *payload, si
 	set_narrow(peer);
 }
 
+void fn_shm_peer_want(struct fn_nic *nic, int number, uint64_t images)
+{
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	if (!peer)
+		return;
+	peer->wanted = images;
+	set_narrow(peer);
+}
+
+bool fn_shm_peer_have(struct fn_nic *nic, int number, const void *payload)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+	bool all = peer && payload && payload == peer->payload;
+
+	if (!peer || !(peer->wanted & image_of(s)))
+		return false;
+	peer->wanted &= ~image_of(s);
+	if (all) {
+		peer->images |= image_of(s);
+		peer->ready |= image_of(s);
+	} else {
+		peer->apart = true;
+	}
+	set_narrow(peer);
+	return all;
+}
+
+uint64_t fn_shm_wanted(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer ? peer->wanted : 0;
+}
+
 bool fn_shm_is_ready(const struct fn_nic *nic, int number)
 {
 	const struct shm *s = shm_of(nic);
@@ -172,7 +208,7 @@ bool fn_shm_peer_del(struct fn_nic *nic, int number)
 	fn_shm_accepts_no_more(shm_of(nic), peer, image_of(shm_of(nic)));
 	if (peer->held || peer->group || peer->accepts)
 		return false;
-	peer->images = peer->ready = 0;
+	peer->images = peer->ready = peer->wanted = 0;
 	peer->used = false;
 	return true;
 }
@@ -207,9 +243,15 @@ void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child)
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		struct peer *peer = peer_at(s, i);
 
-		if (!peer || !(peer->images & parent))
+		if (!peer || !((peer->images | peer->wanted) & parent))
 			continue;
-		if (peer->mail || !(peer->ready & parent || peer->expected)) {
+		if (peer->wanted & parent)
+			peer->wanted |= child;
+		if (!(peer->images & parent)) {
+			set_narrow(peer);
+			continue;
+		}
+		if (!(peer->ready & parent || peer->expected)) {
 			peer->apart = peer->narrow = true;
 			continue;
 		}
@@ -233,6 +275,7 @@ void fn_shm_image_gone(struct fn_nic *nic, uint64_t image)
 			continue;
 		peer->images &= ~image;
 		peer->ready &= ~image;
+		peer->wanted &= ~image;
 		set_narrow(peer);
 		fn_shm_accepts_no_more(s, peer, image);
 	}
@@ -243,7 +286,7 @@ int fn_shm_orphan(const struct fn_nic *nic, int from)
 	const struct shm *s = shm_of(nic);
 
 	for (uint32_t i = (uint32_t)from; i <= s->peers; i++)
-		if (peer_at(s, i) && !s->peer[i]->images)
+		if (peer_at(s, i) && !s->peer[i]->images && !s->peer[i]->wanted)
 			return (int)i;
 	return 0;
 }

@@ -154,6 +154,7 @@ struct peer {
 	uint32_t bufs;		/* of its payload memory */
 	uint64_t images;	/* of the process: those that have its memory; what follows here is touched by them only */
 	uint64_t ready;		/* of them, those that have its payload memory: others do not read what comes */
+	uint64_t wanted;	/* other images that will have it all, if they can: it lies ready for them */
 	struct rxbuf *returns;	/* with what each round asks of every peer */
 	struct mail *mail;	/* it is no process, but a group */
 	struct fn_page *page;	/* it offers connections to us there; NULL: no */
@@ -162,7 +163,7 @@ struct peer {
 	uint32_t life;		/* counts the peers that have come */
 	uint16_t number;
 	bool used, dead, broken;
-	bool expected;		/* where its payload memory will lie is known: .payload */
+	bool expected;		/* where its payload memory will lie is known: .payload; of a group: a child is to have it */
 	bool again;		/* it is to be told ENTRY_AGAIN */
 	bool resend;		/* it has told us so */
 	bool apart;		/* images without its memory have connections with it */
@@ -239,7 +240,7 @@ fn_inline uint64_t image_of(const struct shm *s) { return s->conf.image ? *s->co
 fn_inline bool is_here(const struct shm *s, const struct peer *peer) { return peer->images & image_of(s); }
 
 /* May what comes stay where it is? Only what all images see, now. */
-fn_inline void set_narrow(struct peer *peer) { peer->narrow = peer->apart || peer->images & ~peer->ready; }
+fn_inline void set_narrow(struct peer *peer) { peer->narrow = peer->apart || (peer->images | peer->wanted) & ~peer->ready; }
 
 /* Is there a process at the other end of a ring? */
 fn_inline bool is_ring(const struct peer *peer) { return !peer->dead && !peer->mail; }

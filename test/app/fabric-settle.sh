@@ -91,14 +91,24 @@ def forks_again(c, done):
     """The connection is the grandchild's."""
     os._exit(0)
 
-def family(c, parent, done, mine, result):
+def meets_first(c, done):
+    """It has heard of the other side, and then is killed."""
+    c.recv(1, socket.MSG_PEEK)
+    done.open()
+    signal.pause()
+
+def family(c, parent, done, mine, late, result):
     """Fork with c; mine(c) in the child is what counts."""
     if timed_fork() == 0:
         try:
             if parent is forks_again and timed_fork():
                 os._exit(0)
+            if parent is meets_first:
+                late.wait()
             mine(c)
             os.write(result, b'+')
+            c.shutdown(socket.SHUT_WR)  # the parent may have it, too
+            assert c.recv(1) == b''
         except BaseException:
             traceback.print_exc(file=sys.stdout)
             sys.stdout.flush()
@@ -107,12 +117,19 @@ def family(c, parent, done, mine, result):
     os.write(result, b'%10.6f' % forks[-1])
     parent(c, done)
 
-def watch(parent, pid, done):
-    """The parent has done it."""
+def goes_on(go, parent, pid, done, late):
+    """So does the other side, once the parent has done it; or before."""
+    if parent is meets_first:
+        go.open()
+        done.wait()
+        os.kill(pid, signal.SIGKILL)
+        late.open()
+        return
     if parent in (ends, is_killed, forks_again):
         os.waitpid(pid, 0)
     else:
         done.wait()
+    go.open()
 
 def over(parent, pid):
     if parent not in (ends, is_killed, forks_again):
@@ -133,39 +150,109 @@ def client(at, connected, go):
     connected.open()
     go.wait()
     talk(s)
-    s.shutdown(socket.SHUT_WR)
     assert s.recv(1) == b''
 
 def serves(c):
     assert whole(c, 5) == b'hello'
     echo(c)
-    assert c.recv(1) == b''
-    c.shutdown(socket.SHUT_WR)          # its parent may have it, too
 
-def server(l, connected, parent, done, result):
+def server(l, connected, parent, done, late, result):
     connected.wait()
     c, who = l.accept()
     l.close()
-    family(c, parent, done, serves, result)
+    family(c, parent, done, serves, late, result)
 
 def accepted(parent):
-    l, connected, go, done, (r, w) = listener(), Gate(), Gate(), Gate(), os.pipe()
-    s = process(server, l, connected, parent, done, w)
+    l, connected, go, done, late, (r, w) = listener(), Gate(), Gate(), Gate(), Gate(), os.pipe()
+    s = process(server, l, connected, parent, done, late, w)
     p = process(client, l.getsockname(), connected, go)
     l.close()
     took = float(os.read(r, 10))
-    watch(parent, s, done)
-    go.open()
+    goes_on(go, parent, s, done, late)
     result = os.read(r, 1), ended(p)
     over(parent, s)
     return result, took
 
-for parent in closes, ends, is_killed, is_stopped, keeps, forks_again:
-    got = [accepted(parent) for i in range(3)]
-    say('accepted, and the parent', parent.__name__, [g[0] for g in got], min(g[1] for g in got) < .4)
+# ---- who has connected forks, and nobody has accepted yet ----
+
+def answers(l, ready, go):
+    ready.open()
+    go.wait()
+    c, who = l.accept()
+    assert whole(c, 5) == b'early'
+    c.sendall(b'?')
+    echo(c)
+    assert c.recv(1) == b''
+
+def asks(s):
+    assert whole(s, 1) == b'?'
+    talk(s)
+
+def connector(at, parent, done, late, result):
+    s = socket.create_connection(at, 20)
+    s.sendall(b'early')
+    family(s, parent, done, asks, late, result)
+
+def offered(parent):
+    l, ready, go, done, late, (r, w) = listener(), Gate(), Gate(), Gate(), Gate(), os.pipe()
+    s = process(answers, l, ready, go)
+    ready.wait()
+    p = process(connector, l.getsockname(), parent, done, late, w)
+    l.close()
+    took = float(os.read(r, 10))
+    goes_on(go, parent, p, done, late)
+    result = os.read(r, 1), ended(s)
+    over(parent, p)
+    return result, took
+
+# ---- several are offered to several processes, and are several children's; another one is made meanwhile ----
+
+def several(at, n, forked, result):
+    conns = [socket.create_connection(at, 20) for i in range(n)]
+    for s in conns:
+        s.sendall(b'early')
+    children = []
+    for s in conns[1:]:
+        children.append(timed_fork())
+        if children[-1] == 0:
+            for c in conns:
+                if c is not s:
+                    c.close()
+            asks(s)
+            s.shutdown(socket.SHUT_WR)
+            assert s.recv(1) == b''
+            os._exit(0)
+        s.close()
+    late = socket.create_connection(at, 20)
+    late.sendall(b'early')
+    forked.open()
+    for s in conns[0], late:
+        asks(s)
+        s.shutdown(socket.SHUT_WR)
+        assert s.recv(1) == b''
+    os.write(result, b'%d' % sum(map(ended, children)))
+
+def each(n):
+    l, ready, go, forked, (r, w) = listener(), Gate(), Gate(), Gate(), os.pipe()
+    servers = [process(answers, l, ready, go) for i in range(n + 1)]
+    p = process(several, l.getsockname(), n, forked, w)
+    l.close()
+    forked.wait()
+    go.open(n + 1)
+    return [ended(s) for s in servers], ended(p), os.read(r, 1)
+
+for n in 2, 7:
+    say(n, 'offers', each(n))
+
+for how in accepted, offered:
+    for parent in closes, ends, is_killed, is_stopped, keeps, forks_again, meets_first:
+        got = [how(parent) for i in range(3)]
+        say(how.__name__, 'and the parent', parent.__name__, [g[0] for g in got], min(g[1] for g in got) < .4)
 END
 (cd "$LAB_TMP" && lab_exec_client timeout 60 python3 settle.py) >"$LAB_TMP/kernel" 2>&1 || fail "on the kernel: $(cat "$LAB_TMP/kernel")"
 (cd "$LAB_TMP" && on_fabric timeout 100 python3 settle.py) >"$LAB_TMP/fabric" 2>&1 || fail "$(cat "$LAB_TMP/fabric")"
 cat "$LAB_TMP/fabric"
 diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "a child has not got what its parent had"
-[ "$(reason_of FABRIC python3)" = 18 ] || fail "not all clients through shared memory: $(reason_of FABRIC python3) of 18"
+on_kernel=$(sed -nE 's/.* info: sockets: //p' "$LAB_TMP/fastnet.log" | grep -oE '[A-Z_]+ [0-9]+' | grep -vE '^FABRIC(_LISTEN)? ')
+[ -z "$on_kernel" ] || fail "not through shared memory: $on_kernel"
+[ "$(reason_of FABRIC python3)" -ge 36 ] || fail "$(reason_of FABRIC python3) connections through shared memory"

@@ -346,3 +346,45 @@ Test(shm_images, a_child_of_one_without_the_memory_has_none)
 	image = 8;
 	cr_expect(fn_shm_is_ready(A.nic, A.peer));
 }
+
+/* ---- B was met by image 1, and lies ready for 2, which was there before ---- */
+
+Test(shm_images, who_lies_ready_for_an_image_is_no_orphan)
+{
+	static uint8_t data[20000];
+	struct fn_sock *a, *b;
+
+	fn_shm_peer_want(A.nic, A.peer, 2);
+	cr_assert_eq(fn_shm_wanted(A.nic, A.peer), 2);
+	pair_up(&a, &b);
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	settle();
+	cr_expect_eq(fn_shm_lent(B.nic, B.peer), 0, "not copied");
+	cr_assert_eq(drain(a), sizeof(data));
+	fn_shm_image_gone(A.nic, 1);
+	cr_assert_eq(fn_shm_orphan(A.nic, 1), 0);
+	image = 2;
+	cr_assert(fn_shm_peer_have(A.nic, A.peer, B.payload));
+	cr_assert_eq(fn_shm_images(A.nic, A.peer), 2);
+	run_as(2);
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	settle();
+	cr_expect_gt(fn_shm_lent(B.nic, B.peer), 0, "copied still");
+	cr_assert_eq(drain(a), sizeof(data));
+}
+
+/* And its children with it; what it cannot have is the first one's. */
+Test(shm_images, it_is_had_at_one_place_by_all)
+{
+	fn_shm_peer_want(A.nic, A.peer, 2);
+	fn_shm_image_born(A.nic, 2, 4);
+	cr_assert_eq(fn_shm_wanted(A.nic, A.peer), 6);
+	image = 4;
+	cr_assert_not(fn_shm_peer_have(A.nic, A.peer, B.payload + 4096));
+	cr_assert_eq(fn_shm_images(A.nic, A.peer), 1);
+	cr_assert_eq(fn_shm_wanted(A.nic, A.peer), 2);
+	fn_shm_image_gone(A.nic, 2);
+	cr_assert_eq(fn_shm_orphan(A.nic, 1), 0);
+	fn_shm_image_gone(A.nic, 1);
+	cr_assert_eq(fn_shm_orphan(A.nic, 1), A.peer);
+}
