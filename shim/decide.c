@@ -211,6 +211,16 @@ struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb,
 	return v;
 }
 
+void fn_decide_note(const struct fn_file *f, int fd, enum fn_reason reason)
+{
+	struct fn_policy p = { .verb = FN_POLICY_LISTEN, .family = f->domain, .type = f->type };
+	struct fn_verdict v = { .reason = reason, .nic = FN_POLICY_NO_NIC };
+	struct sockaddr_storage own;
+
+	if (get_name(fd, &own) && take_addr((void *)&own, &p.addr, &p.port))
+		record(&p, fd, &v);
+}
+
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg)
 {
 	fn_engine_lock();

@@ -27,4 +27,7 @@ bool fn_decide_engine(enum fn_reason *reason, uint32_t *arg);
  */
 int fn_decide_ended(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len);
 
+/* A reason that holds from now on for a bound socket, beside that of its decision. */
+void fn_decide_note(const struct fn_file *f, int fd, enum fn_reason reason);
+
 #endif

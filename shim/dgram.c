@@ -20,13 +20,15 @@
 
 #define ROUTES	2048		/* 64 KiB, of which only what is used is there */
 #define OLDER	1024		/* more than the kernel's buffer of a socket holds (212992 bytes, 768 at least for each) */
-#define CALL_NS	(FN_MSEC)	/* how often who only sends looks whether somebody has answered */
+#define CALL_NS	(FN_MSEC)	/* how often who only sends looks whether somebody has answered, at first; then ever more rarely */
+#define LEAVE_NS (FN_NSEC)	/* who sends sees at once that nothing is taken any more; this is to come by */
 
 /* Between a local port and a remote end; both ways. */
 struct route {
 	uint32_t ip4;		/* of the remote end */
 	uint16_t port, own;	/* its port, ours */
 	uint16_t peer;		/* 0: the kernel has it */
+	uint16_t asked;		/* times in a row that there was somebody, who could not be reached yet */
 	uint32_t src;		/* the kernel's choice of our address */
 	uint64_t until;
 };
@@ -48,17 +50,33 @@ static struct route *place_of(const struct fn_ep *remote, uint16_t own)
 
 _Static_assert(ROUTES == 1 << 11, "place_of() gives 11 bits");
 
+static bool is_route(const struct route *r, const struct fn_ep *remote, uint16_t own)
+{
+	return r->ip4 == remote->ip4 && r->port == remote->port && r->own == own;
+}
+
 static struct route *find(const struct fn_ep *remote, uint16_t own, uint64_t now)
 {
 	struct route *r = place_of(remote, own);
 
-	return r->ip4 == remote->ip4 && r->port == remote->port && r->own == own && now < r->until ? r : NULL;
+	return is_route(r, remote, own) && now < r->until ? r : NULL;
 }
 
-static void note(const struct fn_ep *remote, uint16_t own, unsigned peer, uint32_t src, uint64_t now)
+static struct route *note(const struct fn_ep *remote, uint16_t own, unsigned peer, uint32_t src, uint64_t now)
 {
-	*place_of(remote, own) = (struct route){ .ip4 = remote->ip4, .port = remote->port, .own = own, .peer = (uint16_t)peer,
-						 .src = src, .until = now + FN_DGRAM_NS };
+	struct route *r = place_of(remote, own);
+	uint16_t asked = is_route(r, remote, own) ? r->asked : 0;
+
+	*r = (struct route){ .ip4 = remote->ip4, .port = remote->port, .own = own, .peer = (uint16_t)peer, .asked = asked,
+			     .src = src, .until = now + FN_DGRAM_NS };
+	return r;
+}
+
+/* It is asked for again soon: after CALL_NS, and twice as much each time. */
+static void ask_soon(struct route *r, uint64_t now)
+{
+	if (r->asked < 7)
+		r->until = now + ((uint64_t)CALL_NS << r->asked++);
 }
 
 static void forget(unsigned number)
@@ -96,7 +114,7 @@ static int call(struct fn_rendezvous *at, int sock)
 	struct peer *p;
 	int fd;
 
-	if (!fn_fabric_alone()) {
+	if (!fn_fabric_room()) {
 		fn_fd_internal_close(sock);
 		return -EBUSY;
 	}
@@ -120,8 +138,13 @@ static int call(struct fn_rendezvous *at, int sock)
 
 bool fn_dgram_answered(struct peer *p, const struct fn_peer_msg *m, int fd)
 {
-	return m->type == FN_PEER_WELCOME && m->version == FN_PEER_VERSION && !m->status && fn_fabric_alone() &&
-	       fn_peer_join_called(p, fd);
+	return m->type == FN_PEER_WELCOME && m->version == FN_PEER_VERSION && !m->status && fn_peer_join_called(p, fd);
+}
+
+/* Has every image that has f that peer? A socket that does not live on the stack yet is ours alone. */
+static bool covers(unsigned number, const struct fn_file *f)
+{
+	return !f->sk || f->sk->images == fn_engine.mine || !(f->sk->images & ~fn_shm_images(fn_fabric.nic, (int)number));
 }
 
 /* Its number, or FN_DGRAM_CALLED. */
@@ -136,21 +159,31 @@ static int number_of(struct peer *p)
 	return p->state == FN_PEER_UP ? p->number : FN_DGRAM_CALLED;
 }
 
-static int known(const struct fn_rendezvous *at, bool *is_known)
+/* The number of the peer that we are to ourselves, for datagrams to a socket of ours. */
+static int self_for(const struct fn_file *to)
 {
-	bool forked = false;
-	const struct fn_file *f;
+	int ret = to->sk && fn_fabric.nic ? fn_fabric_self() : FN_DGRAM_CALLED;
+
+	return ret > 0 && ret != FN_DGRAM_CALLED && !covers((unsigned)ret, to) ? 0 : ret;
+}
+
+static int known(const struct fn_file *f, const struct fn_rendezvous *at, bool *is_known)
+{
+	bool shared = false;
+	const struct fn_file *own;
 	struct peer *p;
 	int ret = 0;
 
 	fn_engine_lock();
-	f = fn_rendezvous_own(at->cookie, &forked);
-	p = f ? NULL : called(at->cookie);
-	*is_known = f || p;
-	if (f)
-		ret = forked ? 0 : f->sk && fn_fabric.nic ? fn_fabric_self() : FN_DGRAM_CALLED;
+	own = fn_rendezvous_own(at->cookie, &shared);
+	p = own ? NULL : called(at->cookie);
+	*is_known = own || p;
+	if (own)
+		ret = shared ? 0 : self_for(own);
 	else if (p)
 		ret = number_of(p);
+	if (ret > 0 && ret != FN_DGRAM_CALLED && !covers((unsigned)ret, f))
+		ret = -EBUSY;
 	fn_engine_unlock();
 	return ret;
 }
@@ -179,7 +212,7 @@ int fn_dgram_reach(struct fn_file *f, int fd, uint32_t ip4, uint16_t port)
 	ret = fn_rendezvous_find_datagram(&own, &to, &at);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
-	ret = known(&at, &is_known);
+	ret = known(f, &at, &is_known);
 	return is_known ? ret : fn_fabric_meet(&at, call);
 }
 
@@ -197,26 +230,35 @@ static void autobind(struct fn_file *f, int fd)
 	fn_engine_unlock();
 }
 
+/* May datagrams of f go to the process of that number? In a family it may have become another's since. */
+static bool is_way(const struct fn_file *f, unsigned number)
+{
+	const struct peer *p = fn_peer_by_number(number);
+
+	return p && p->state == FN_PEER_UP && covers(number, f);
+}
+
 static unsigned resolve(struct fn_file *f, int fd, const struct fn_ep *to, struct fn_ep *src)
 {
 	struct sockaddr_storage ss;
 	struct fn_verdict v;
 	uint64_t now = fn_now();
-	struct peer *p;
+	struct route *r;
+	bool way;
 
 	fn_addr_make(f->domain, to, &ss);
 	v = fn_decide(f, fd, FN_POLICY_CONNECT, (struct sockaddr *)&ss);
 	src->ip4 = v.stack ? source_for(0, to->ip4) : 0;
 	fn_engine_lock();
-	p = v.stack && v.peer != FN_DGRAM_CALLED ? fn_peer_by_number(v.peer) : NULL;
-	if (p && p->state != FN_PEER_UP)
-		p = NULL;
-	note(to, f->sk->local.port, p ? v.peer : 0, src->ip4, now);
-	/* soon there may be an answer, or the image may be alone again */
-	if ((v.stack && !p) || (v.reason == FN_REASON_FABRIC_FAILED && v.arg == EBUSY))
-		place_of(to, f->sk->local.port)->until = now + CALL_NS;
+	way = v.stack && v.peer != FN_DGRAM_CALLED && is_way(f, v.peer);
+	r = note(to, f->sk->local.port, way ? v.peer : 0, src->ip4, now);
+	/* soon there may be an answer, or those be gone who share the socket */
+	if ((v.stack && !way) || (v.reason == FN_REASON_FABRIC_FAILED && v.arg == EBUSY))
+		ask_soon(r, now);
+	else
+		r->asked = 0;
 	fn_engine_unlock();
-	return p ? v.peer : 0;
+	return way ? v.peer : 0;
 }
 
 unsigned fn_dgram_route(struct fn_file *f, int fd, struct fn_ep *to, size_t len, struct fn_ep *src)
@@ -229,6 +271,8 @@ unsigned fn_dgram_route(struct fn_file *f, int fd, struct fn_ep *to, size_t len,
 		autobind(f, fd);
 	fn_engine_lock();
 	r = find(to, f->sk->local.port, fn_now());
+	if (r && r->peer && fn_unlikely(!is_way(f, r->peer)))
+		r = NULL;
 	if (fn_likely(r != NULL)) {
 		peer = r->peer;
 		src->ip4 = r->src;
@@ -290,6 +334,7 @@ bool fn_dgram_open(struct fn_file *f, int fd)
 		return false;
 	}
 	fn_engine_lock();
+	fn_rendezvous_reads(f);
 	fn_fabric_attached(f);
 	fn_engine_unlock();
 	return f->kind == FN_FILE_UDP;
@@ -343,12 +388,16 @@ int fn_dgram_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sockle
 
 void fn_dgram_unlisten(const struct fn_file *f)
 {
+	bool others = f->sk && f->sk->images & ~fn_engine.mine;
+
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
 
 		if (p->state == FN_PEER_FREE || p->listener != f)
 			continue;
 		p->listener = NULL;
+		if (others && p->number > 0 && covers((unsigned)p->number, f))
+			continue;	/* they hear of it */
 		if (p->number > 0)
 			fn_shm_peer_close(fn_fabric.nic, p->number);
 		fn_peer_bury(p);
@@ -363,6 +412,61 @@ void fn_dgram_retire(struct fn_file *f)
 		fn_fabric_unlisten(f);
 	f->named = false;
 	fn_engine_unlock();
+}
+
+/* ---- sockets of several images ---- */
+
+/* Those who come to f by us alone have the kernel from now on. */
+static void leave_to_all(const struct fn_file *f, bool alone)
+{
+	bool shares = f->sk && f->sk->images & ~fn_engine.mine;
+
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		struct peer *p = fn_peer_at(i);
+
+		if (p->listener != f || p->leaves || p->number <= 0 || p->state == FN_PEER_GONE ||
+		    (covers((unsigned)p->number, f) && (alone || shares)))
+			continue;
+		p->leaves = true;
+		p->since = fn_now() + LEAVE_NS;
+		fn_shm_peer_close(fn_fabric.nic, p->number);
+	}
+}
+
+/* fastnet-stat shows it. */
+static void tell(struct fn_file *f, bool shared)
+{
+	int fd = fn_fd_number(f, -1);
+
+	if (shared != f->shared && fd >= 0)
+		fn_decide_note(f, fd, shared ? FN_REASON_FABRIC_SHARED : FN_REASON_FABRIC_LISTEN);
+	f->shared = shared;
+}
+
+void fn_dgram_tick(void)
+{
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
+		struct fn_file *f = (struct fn_file *)fn_rendezvous_file(i);
+		bool alone;
+
+		if (!f || !f->sk || !fn_rendezvous_has_kin(i))
+			continue;
+		alone = fn_rendezvous_alone(i);
+		leave_to_all(f, alone);
+		tell(f, !alone);
+		if (alone)
+			fn_group_come(i);
+	}
+}
+
+void fn_dgram_forked(void)
+{
+	for (unsigned i = 0; fn_fabric.nic && i < fn_rendezvous_count(); i++) {
+		if (!fn_rendezvous_file(i) || fn_rendezvous_file(i)->type != SOCK_DGRAM)
+			continue;
+		leave_to_all(fn_rendezvous_file(i), true);
+		fn_fabric_watch_place(i);
+	}
 }
 
 /* ---- other processes ---- */

@@ -5,6 +5,10 @@
  * shared memory, else through the kernel. Who has an address is asked of the kernel, and asked again after FN_DGRAM_NS; a
  * socket of a process under Fastnet is met by its name (rendezvous.h). Owns the routes; sees no packet.
  *
+ * A socket that several images have is read by whichever is first, and one may end or be busy: so it goes by shared memory only with a
+ * peer that all of these have (they share a stack, and have it since before the fork), and nobody new is met as long as
+ * more than one of them reads from it (kin.h).
+ *
  * What comes from another process counts only when the kernel says that its user has the address it names (dgram.c: source_ok()).
  */
 #ifndef FN_DGRAM_H
@@ -57,6 +61,12 @@ void fn_dgram_retire(struct fn_file *f);
 /* ---- with the engine's lock held ---- */
 /* Our socket f hears no more from other processes. */
 void fn_dgram_unlisten(const struct fn_file *f);
+/*
+ * Sockets that other images read from as well are the kernel's for those who have not met them, and for those who have met one
+ * image alone: now and then, and in the parent of a fork.
+ */
+void fn_dgram_tick(void);
+void fn_dgram_forked(void);
 /* p is dead, or not wanted; before its number is. */
 void fn_dgram_gone(const struct peer *p);
 /* p, whom we have called, has answered. False: it is to be buried. */

@@ -30,6 +30,7 @@
 #include "shim/wait.h"
 #include "stack/shm_page.h"
 
+#define KIN_MARK	0x40000
 #define BOARD_MARK	0x20000
 #define RENDEZVOUS_MARK	0x10000		/* marks below it are places in peers[] */
 #define TICK_NS		(10 * FN_MSEC)
@@ -112,7 +113,12 @@ void fn_fabric_watch_place(unsigned i)
 {
 	struct fn_board *board = fn_rendezvous_board(i);
 	int fd = fn_rendezvous_watched(i), asking = fn_rendezvous_asking(i);
+	const int *kin;
+	unsigned n = fd >= 0 ? fn_rendezvous_kin(i, &kin) : 0;
 
+	for (unsigned k = 0; k < n; k++)
+		if (kin[k])
+			watch(kin[k], KIN_MARK);
 	if (asking >= 0)
 		watch(asking, RENDEZVOUS_MARK + i);
 	if (fd >= 0)
@@ -322,6 +328,7 @@ void fn_fabric_tick(uint64_t now)
 	fn_group_look_again();
 	fn_group_deferred(now);
 	fn_fabric_tick_images();
+	fn_dgram_tick();
 	for (unsigned i = 0; i < top; i++) {
 		struct peer *p = &peers[i];
 
@@ -335,6 +342,8 @@ void fn_fabric_tick(uint64_t now)
 			fn_peer_bury(p);
 		}
 		if (fn_half_over(p))
+			fn_peer_bury(p);
+		if (p->leaves && p->state != FN_PEER_GONE && now > p->since)
 			fn_peer_bury(p);
 		if (is_over(p) || (p->state >= FN_PEER_MET && p->state <= FN_PEER_WELCOMED && p->sock < 0))
 			fn_peer_free(p);
@@ -497,7 +506,9 @@ void fn_fabric_event(uint64_t mark)
 
 	if (!fn_fabric.nic)
 		return;
-	if (what >= BOARD_MARK)
+	if (what >= KIN_MARK)
+		fn_dgram_tick();
+	else if (what >= BOARD_MARK)
 		fn_group_read((unsigned)(what - BOARD_MARK));
 	else if (what >= RENDEZVOUS_MARK)
 		place_event((unsigned)(what - RENDEZVOUS_MARK));
@@ -554,8 +565,8 @@ void fn_fabric_disarm(void)
 
 bool fn_fabric_half_met(void)
 {
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state >= FN_PEER_MET && peers[i].state <= FN_PEER_WELCOMED)
+	for (unsigned i = 0; i < top; i++)	/* whom we have called sends nothing before it is up */
+		if (peers[i].state >= FN_PEER_MET && peers[i].state <= FN_PEER_WELCOMED && peers[i].state != FN_PEER_CALLED)
 			return true;
 	return false;
 }

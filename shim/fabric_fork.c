@@ -3,6 +3,7 @@
  * The fabric when process images share a stack: which of them has a peer, what a child keeps of its parent's, what becomes of
  * the peers of one that has gone. Everything with the engine's lock held, or in a child that has no other thread yet.
  */
+#include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
@@ -10,11 +11,6 @@
 #include "stack/shm_page.h"
 
 #define CROWD	40	/* images of FN_IMAGES: then the kernel has new clients until there are fewer */
-
-bool fn_fabric_alone(void)
-{
-	return !fn_engine.shares || !fn_family_others();
-}
 
 bool fn_fabric_room(void)
 {
@@ -93,6 +89,8 @@ void fn_fabric_forked(bool child, bool shares)
 	fn_known_forget();
 	if (child && shares)
 		keep_peers();
+	if (!child)
+		fn_dgram_forked();
 	if (!child || shares)
 		return;
 	fn_peers_forget();

@@ -52,6 +52,7 @@ struct peer {
 	struct fn_page *page;
 	uint64_t cookie;		/* group, or called: of the listener; 0: it has ended */
 	bool calls;			/* we have called it, for datagrams */
+	bool leaves;			/* of datagrams: nothing more is taken from it, at .since it is buried */
 	uid_t speaker;			/* who made the name of that listener */
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
 	int page_fd;			/* MET, of one that no board tells of, and of a group, to leave it again: internal; -1 */
@@ -127,8 +128,6 @@ int fn_fabric_meet(struct fn_rendezvous *at, int (*over)(struct fn_rendezvous *a
 /* ---- fabric_fork.c ---- */
 /* Peers that no image has any more; may new ones come? */
 void fn_fabric_tick_images(void);
-/* No other image shares the stack; those that do meet nobody for datagrams. */
-bool fn_fabric_alone(void);
 /* Is there room in the family for what comes with a new peer: children for its connections? */
 bool fn_fabric_room(void);
 

@@ -116,6 +116,7 @@ struct fn_file {
 	uint32_t spare_epoch;		/* when that was (spare.h) */
 	bool any_port;			/* of datagrams: bind() left the port open */
 	bool named;			/* of datagrams: processes of this host may come by the fabric (dgram.h) */
+	bool shared;			/* but for now they do not, for other images read from it too */
 	bool kernel_only;		/* of datagrams: other programs have the kernel's socket too, or it does what the stack's does not */
 	bool made_nonblock;		/* a listener whose kernel's socket has O_NONBLOCK from us, not from the program */
 	int owner, owner_sig;		/* F_SETOWN (a group is negative), F_SETSIG */

@@ -580,7 +580,7 @@ static void udp_release(struct fn_file *f)
 	fn_engine_lock();
 	fn_epoll_release(f);
 	fn_dual_del(f);
-	if (f->named && f->sk && f->sk->images == fn_engine.mine)
+	if (f->named)
 		fn_fabric_unlisten(f);
 	fn_engine_drop(f);
 	fn_engine_kick();

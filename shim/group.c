@@ -329,6 +329,8 @@ bool fn_group_come(unsigned place)
 {
 	int listener = fn_rendezvous_watched(place), fd = -EAGAIN;
 
+	if (listener >= 0 && !fn_rendezvous_alone(place))	/* whoever comes waits (fn_dgram_tick()), and has the kernel */
+		return true;
 	while (somebody_waits(listener)) {
 		if (!can_receive(listener)) {
 			fd = -EMFILE;

@@ -18,6 +18,7 @@
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
+#include "shim/kin.h"
 #include "shim/lock.h"
 #include "shim/peer.h"
 #include "shim/uid.h"
@@ -33,13 +34,17 @@ static struct place {
 	bool forked;			/* another image has the listener too */
 	bool watched;
 	bool waiting, refuses;		/* fn_rendezvous_waits(), fn_rendezvous_refuse() */
+	bool datagrams;
 	struct fn_board board;
+	struct fn_kin kin;		/* of datagrams */
+	uint64_t calm;			/* and until then more of those may begin to read */
 } places[FN_RENDEZVOUS_MAX];
 static unsigned top;			/* places in use are below */
 static bool paused;
 static bool missing;			/* there are names that we might get */
 
 #define REST_TICKS	100		/* a second: whoever has not answered is not asked all the time */
+#define CALM_NS		FN_NSEC		/* a server's workers begin at the same time */
 
 /* The socket by which the kernel is asked whose a listener is: one for the image, of the namespaces that it is in. */
 static struct {
@@ -145,7 +150,7 @@ static int make_or_ask(struct place *p)
 	}
 	if (p->fd == -EADDRINUSE) {
 		p->forked = true;
-		p->asking = ask_for(p->cookie, p->owner);
+		p->asking = p->datagrams ? -1 : ask_for(p->cookie, p->owner);
 		if (p->asking >= 0)
 			fn_fd_internal_track(&p->asking);
 	}
@@ -169,14 +174,13 @@ static struct place *free_place(void)
 /* Two files of one listener in one image: the first one has its name. */
 static bool known(uint64_t cookie)
 {
-	bool forked;
-
-	return fn_rendezvous_own(cookie, &forked);
+	return fn_rendezvous_by(cookie);
 }
 
 void fn_rendezvous_open(struct fn_file *f, int fd)
 {
-	struct place new = { .file = f, .fd = -1, .asking = -1, .uid = (uid_t)fn_sys(SYS_geteuid, 0) }, *p;
+	struct place new = { .file = f, .fd = -1, .asking = -1, .uid = (uid_t)fn_sys(SYS_geteuid, 0),
+			     .datagrams = f->type == SOCK_DGRAM }, *p;
 	socklen_t len = sizeof(new.cookie);
 	struct fn_handover h;
 	struct stat st;
@@ -220,19 +224,65 @@ uint64_t fn_rendezvous_close(const struct fn_file *f)
 	fn_fd_internal_close(p->fd);
 	stop_asking(p);
 	fn_board_close(&p->board);
+	fn_kin_close(&p->kin, f->refs != 0);	/* it may be the kernel's from now on */
 	p->file = NULL;
 	return p->cookie;
 }
 
+static struct place *place_by(uint64_t cookie)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (places[i].file && places[i].cookie == cookie)
+			return &places[i];
+	return NULL;
+}
+
 struct fn_file *fn_rendezvous_own(uint64_t cookie, bool *forked)
 {
-	for (unsigned i = 0; i < top; i++) {
-		if (!places[i].file || places[i].cookie != cookie)
-			continue;
-		*forked = places[i].forked;
-		return (struct fn_file *)places[i].file;
-	}
-	return NULL;
+	struct place *p = place_by(cookie);
+
+	if (!p)
+		return NULL;
+	*forked = p->datagrams ? !fn_rendezvous_alone((unsigned)(p - places)) : p->forked;
+	return (struct fn_file *)p->file;
+}
+
+struct fn_file *fn_rendezvous_by(uint64_t cookie)
+{
+	struct place *p = place_by(cookie);
+
+	return p ? (struct fn_file *)p->file : NULL;
+}
+
+void fn_rendezvous_reads(const struct fn_file *f)
+{
+	struct place *p = place_of(f);
+
+	if (!p || p->kin.reads)
+		return;
+	fn_kin_reads(&p->kin);
+	p->calm = fn_now() + CALM_NS;
+}
+
+bool fn_rendezvous_has_kin(unsigned i)
+{
+	return places[i].file && fn_kin_any(&places[i].kin);
+}
+
+bool fn_rendezvous_alone(unsigned i)
+{
+	struct place *p = &places[i];
+	bool alone = !p->datagrams || fn_kin_alone(&p->kin);
+
+	if (!alone)
+		p->calm = fn_now() + CALM_NS;
+	return alone && (!fn_kin_any(&p->kin) || fn_now() >= p->calm);
+}
+
+unsigned fn_rendezvous_kin(unsigned i, const int **end)
+{
+	*end = places[i].kin.end;
+	return FN_KIN_MAX;
 }
 
 unsigned fn_rendezvous_count(void)
@@ -252,9 +302,12 @@ struct fn_board *fn_rendezvous_board(unsigned i)
 
 void fn_rendezvous_fork_prepare(void)
 {
-	for (unsigned i = 0; i < top; i++)
-		if (places[i].file)
+	for (unsigned i = 0; i < top; i++) {
+		if (places[i].file && places[i].datagrams)
+			fn_kin_expect(&places[i].kin);
+		else if (places[i].file)
 			fn_board_make(&places[i].board, places[i].cookie);
+	}
 }
 
 int fn_rendezvous_place(const struct fn_file *f)
@@ -288,6 +341,7 @@ void fn_rendezvous_leave(void)
 		fn_fd_internal_close(places[i].fd);
 		stop_asking(&places[i]);
 		fn_board_close(&places[i].board);
+		fn_kin_close(&places[i].kin, true);
 		places[i].file = NULL;
 	}
 }
@@ -359,6 +413,7 @@ void fn_rendezvous_shut(unsigned i)
 		return;
 	stop_asking(p);
 	fn_board_close(&p->board);
+	fn_kin_close(&p->kin, true);
 	p->file = NULL;
 }
 
@@ -431,10 +486,15 @@ void fn_rendezvous_forked(bool child)
 	}
 	for (unsigned i = 0; i < top; i++) {
 		places[i].forked = true;
+		if (places[i].file && places[i].datagrams)
+			fn_kin_forked(&places[i].kin, child);
+		if (child && places[i].file && places[i].file->kind == FN_FILE_KERNEL)	/* there was no place in the family */
+			fn_rendezvous_close(places[i].file);
 		/* a child waits on its own account */
 		if (child && places[i].file && !places[i].file->sk) {
 			places[i].watched = false;
-			fn_board_forked(&places[i].board);
+			if (!places[i].datagrams)
+				fn_board_forked(&places[i].board);
 		}
 	}
 }

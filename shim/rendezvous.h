@@ -49,8 +49,18 @@ uint64_t fn_rendezvous_named(int fd);
 void fn_rendezvous_namespace(void);
 
 /* ---- the image's own; with the engine's lock held ---- */
-/* The file that listens by that cookie, and whether a child may be the one that accepts; NULL: not ours. */
+/* The file that listens by that cookie, and whether a child may be the one that accepts, or reads; NULL: not ours. */
 struct fn_file *fn_rendezvous_own(uint64_t cookie, bool *forked);
+struct fn_file *fn_rendezvous_by(uint64_t cookie);
+/*
+ * Of datagrams: f is read from by this image from now on; have other images the socket of place i, or had they (kin.h)? And do
+ * none of them read from it, for a second now? True of listeners, which have groups.
+ */
+void fn_rendezvous_reads(const struct fn_file *f);
+bool fn_rendezvous_has_kin(unsigned i);
+bool fn_rendezvous_alone(unsigned i);
+/* What is to be watched for that: descriptors, and zeros. Their number. */
+unsigned fn_rendezvous_kin(unsigned i, const int **end);
 /* Number of places, and the descriptor in place i that is to be watched: f waits for connections. -1: none. */
 unsigned fn_rendezvous_count(void);
 int fn_rendezvous_watched(unsigned i);
