@@ -589,9 +589,12 @@ bool fn_fabric_beside(void)
 /* A connect is answered by our own NIC, once its SYN has left; what is there otherwise are two full rings at most. */
 void fn_fabric_catch_up(const struct fn_sock *sk)
 {
-	const struct peer *p = sk->remote.peer && fn_fabric.nic ? by_number[sk->remote.peer] : NULL;
+	struct peer *p = sk->remote.peer && fn_fabric.nic ? by_number[sk->remote.peer] : NULL;
 	unsigned rounds = p && p->state == FN_PEER_GROUP ? 1 : 0;
 
+	/* nothing is taken in before its payload memory is there */
+	if (p && (p->state == FN_PEER_GREETED || p->state == FN_PEER_WELCOMED))
+		fn_peer_event(p, true);
 	if (rounds)
 		fn_group_introduce(NULL, p->number);
 	for (unsigned i = 0; p && i < 2 * FN_PEER_SLOTS; i++) {

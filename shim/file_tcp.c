@@ -235,15 +235,7 @@ static fn_cold ssize_t recv_slow(struct fn_file *f, struct rx *rx, ssize_t n)
 	}
 }
 
-/* The first try gave n. */
-static ssize_t after_try(struct fn_file *f, struct rx *rx, ssize_t n)
-{
-	if (n == -EAGAIN && fn_engine_look())
-		n = try_recv(f, rx, 0);
-	if (fn_likely(n > 0 && !(rx->flags & MSG_WAITALL) && f->sk->rcvlowat <= 1))
-		return n;
-	return recv_slow(f, rx, n);
-}
+#define OPEN_TO_READ	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_FIN_WAIT2)
 
 /* What the peer has sent by the fabric is there for a call that only looks, or wants nothing of it: nobody else takes it in. */
 static void catch_up(struct fn_file *f)
@@ -254,6 +246,26 @@ static void catch_up(struct fn_file *f)
 	if (f->sk)
 		fn_fabric_catch_up(f->sk);
 	fn_engine_unlock();
+}
+
+/* The end is our own shutdown(SHUT_RD): what has come before, or comes later, is read all the same. */
+static bool is_own_end(const struct fn_sock *sk, ssize_t n)
+{
+	return !n && sk->shut & FN_SHUT_RD && OPEN_TO_READ >> sk->tcp_state & 1;
+}
+
+/* The first try gave n. */
+static ssize_t after_try(struct fn_file *f, struct rx *rx, ssize_t n)
+{
+	if (fn_unlikely(is_own_end(f->sk, n))) {
+		catch_up(f);
+		n = try_recv(f, rx, 0);
+	} else if (n == -EAGAIN && fn_engine_look()) {
+		n = try_recv(f, rx, 0);
+	}
+	if (fn_likely(n > 0 && !(rx->flags & MSG_WAITALL) && f->sk->rcvlowat <= 1))
+		return n;
+	return recv_slow(f, rx, n);
 }
 
 static ssize_t do_recv(struct fn_file *f, struct rx *rx)
