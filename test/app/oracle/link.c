@@ -4,20 +4,43 @@
 
 #include "oracle.h"
 
-long peer(const char *format, ...)
+/* fd: of a connection that is looked after meanwhile, -1: none. */
+static long tell(int fd, const char *format, va_list args)
 {
+	struct pollfd p[2] = { { .fd = o.control, .events = POLLIN }, { .fd = fd } };
 	char order[256], answer[64] = "";
-	va_list args;
-	int n;
+	int n = vsnprintf(order, sizeof(order), format, args);
+	bool ok = send(o.control, order, (size_t)n, 0) == n;
 
-	va_start(args, format);
-	n = vsnprintf(order, sizeof(order), format, args);
-	va_end(args);
-	if (send(o.control, order, (size_t)n, 0) != n || recv(o.control, answer, sizeof(answer) - 1, 0) <= 0) {
+	if (ok && fd >= 0)
+		poll(p, 2, -1);
+	if (!ok || recv(o.control, answer, sizeof(answer) - 1, 0) <= 0) {
 		printf("the peer has gone at '%s'\n", order);
 		exit(3);
 	}
 	return strtol(answer, NULL, 10);
+}
+
+long peer(const char *format, ...)
+{
+	va_list args;
+	long ret;
+
+	va_start(args, format);
+	ret = tell(-1, format, args);
+	va_end(args);
+	return ret;
+}
+
+long peer_beside(int fd, const char *format, ...)
+{
+	va_list args;
+	long ret;
+
+	va_start(args, format);
+	ret = tell(fd, format, args);
+	va_end(args);
+	return ret;
 }
 
 struct sockaddr_in addr_of(struct in_addr ip, int port)
@@ -74,6 +97,11 @@ int accept_in(int *slot)
 		fail("accept");
 	close(l);
 	return fd;
+}
+
+bool one_host(void)
+{
+	return getenv("ORACLE_ONE_HOST");
 }
 
 const struct way ways[2] = { { "connected", connect_out }, { "accepted", accept_in } };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The native-versus-preloaded program. The subject makes calls on sockets and prints one line an observation: the call,
- * its result, errno; no times, ports or amounts that depend on buffers. A peer, always native and in another network
- * namespace, plays the other end as the subject tells it over an AF_UNIX connection. What the subject prints natively
- * and under libfastnet.so must be the same.
+ * its result, errno; no times, ports or amounts that depend on buffers. A peer plays the other end as the subject tells
+ * it over an AF_UNIX connection: native and in another network namespace, or, over the fabric, as the subject is and on
+ * its host. What the subject prints natively and under libfastnet.so must be the same.
  */
 #ifndef ORACLE_H
 #define ORACLE_H
@@ -65,6 +65,8 @@ long elapsed(void);
 /* ---- link.c: the peer, and connections with it ---- */
 /* Give the peer an order (see peer.c); its answer. Ends the program when the peer has failed. */
 long peer(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same where the peer gets what is still to be sent on fd: over the fabric its writer must be in a call on sockets. */
+long peer_beside(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct sockaddr_in addr_of(struct in_addr ip, int port);
 int port_of(int fd);
 /* A connected pair: the subject's descriptor, and the peer's slot in *slot. */
@@ -72,6 +74,8 @@ int connect_out(int *slot);
 int accept_in(int *slot);
 /* A listener of the subject on its own address. */
 int listen_on(int backlog);
+/* Subject and peer have one host, over whose loopback, or shared memory, they talk. */
+bool one_host(void);
 /* Poll fd until one of the events is there (3 s at most). */
 unsigned until(int fd, unsigned ev);
 /* Wait until fd has n bytes to read. */

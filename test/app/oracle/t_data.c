@@ -84,6 +84,12 @@ static void full(void)
 		if (n < 0)
 			poll(NULL, 0, 10);	/* windows settle */
 	}
+	/* the last segment may have room for a few bytes */
+	for (int idle = 0; idle < 20; poll(NULL, 0, idle ? 1 : 0)) {
+		n = send(fd, buf + sent % 26, 1, 0);
+		idle = n > 0 ? 0 : idle + 1;
+		sent += n > 0 ? n : 0;
+	}
 	say("full: %s, something was sent: %d", error_name((int)err), sent > 4096);
 	TRY(send(fd, buf, 1, 0));
 	TRY(send(fd, buf, 1, MSG_DONTWAIT));
@@ -92,7 +98,7 @@ static void full(void)
 	while (epoll_wait(ep, &ev, 1, 0) > 0)
 		;
 	say("unsent bytes: %d", number(fd, SIOCOUTQ) > 0);
-	say("peer reads all: %d", peer("recv %d %ld", slot, sent) == sent);
+	say("peer reads all: %d", peer_beside(fd, "recv %d %ld", slot, sent) == sent);
 	say("writable: %s", events(until(fd, POLLOUT)));
 	say("edge: %d %s", epoll_wait(ep, &ev, 1, 1000), events(ev.events));
 	say("no second edge: %d", epoll_wait(ep, &ev, 1, 0));
@@ -124,6 +130,7 @@ static void full_blocking(void)
 	} while (n > 0);
 	ms = elapsed();
 	say("ends with %s, after a part: %d, after the time: %d", error_name(errno), sent > 0, ms >= 195);
+	peer("rcvbuf %d 200000", slot);	/* a window smaller than a segment takes one probe at a time */
 	peer("later 0 recv %d 10000000", slot);
 	tv.tv_sec = 5;
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
@@ -156,6 +163,20 @@ static void both_directions(void)
 		if (send(fd, buf, 26000, 0) != 26000)
 			say("send %d is partial", i);
 	close(fd);
+}
+
+/* A reader that asks again and again, and never waits. */
+static void asked_often(void)
+{
+	for (unsigned i = 0; i < COUNT(ways); i++) {
+		int slot, fd = ways[i].make(&slot), n = 0;
+
+		peer("send %d 3", slot);
+		for (int k = 0; k < 3000 && n <= 0; k++, usleep(1000))
+			n = (int)recv(fd, buf, 100, MSG_DONTWAIT);
+		say("%s: %d", ways[i].name, n);
+		close(fd);
+	}
 }
 
 static void urgent(void)
@@ -207,5 +228,6 @@ void t_data(void)
 	full();
 	full_blocking();
 	both_directions();
+	asked_often();
 	urgent();
 }

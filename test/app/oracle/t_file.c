@@ -116,7 +116,7 @@ static void sendfile_big(void)
 		TRY(sendfile(fd, file, &off, 1));
 	else
 		say("sendfile(fd, file, &off, 1) -> -1 EAGAIN");
-	say("peer got it: %d", peer("recv %d %ld", slot, total) == total);
+	say("peer got it: %d", peer_beside(fd, "recv %d %ld", slot, total) == total);
 	close(file);
 	close(fd);
 }

@@ -123,7 +123,7 @@ static void reset(int (*make)(int *))
 	peer("shut %d", slot);
 	until(fd, POLLRDHUP);
 	peer("rst %d", slot);
-	usleep(20000);
+	until(fd, POLLHUP);	/* a send looks at nothing: how soon it knows is open */
 	TRY_SIGN(send(fd, "x", 1, 0));
 	until(fd, POLLERR);
 	masks("reset after its end", fd);
