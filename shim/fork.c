@@ -32,6 +32,13 @@ static int lock_and_place(void)
 {
 	int image;
 
+	/* who has claimed what was offered, and said so, is met before: parent and child have him at once */
+	for (int i = 0; i < 2 && fn_engine_fork_shares() && fn_engine.fabric; i++) {
+		fn_engine_lock();
+		fn_engine_poll(fn_now());
+		fn_dual_check(fn_now());
+		fn_engine_unlock();
+	}
 	for (;;) {
 		fn_engine_lock();
 		fn_fabric_fork_prepare();

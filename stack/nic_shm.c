@@ -256,6 +256,17 @@ static struct peer *dst_peer(const struct shm *s, const struct fn_pkt *p)
 	return peer_at(s, (unsigned)mac[4] << 8 | mac[5]);
 }
 
+/* We have not got the peer's memory: it lies ready for us (fabric_half.c), or who has it is to run. */
+static fn_cold bool fetch(struct shm *s, struct peer *peer)
+{
+	if (lies_ready(s, peer) && s->conf.introduce)
+		s->conf.introduce(s->conf.ctx, peer->group);
+	if (is_here(s, peer))
+		return true;
+	summon(s, peer);
+	return false;
+}
+
 static void send_one(struct shm *s, struct fn_pkt *p)
 {
 	struct peer *peer = dst_peer(s, p);
@@ -272,7 +283,7 @@ static void send_one(struct shm *s, struct fn_pkt *p)
 		}
 	}
 	if (peer && fn_unlikely(!peer->dead && !is_here(s, peer)))
-		summon(s, peer);
+		fetch(s, peer);
 	if (sent)
 		;
 	else if (fn_likely(peer && !peer->dead && !peer->broken))
@@ -663,10 +674,9 @@ static bool shm_absent(const struct fn_nic *nic, uint16_t number)
 	struct shm *s = shm_of(nic);
 	struct peer *peer = peer_at(s, number);
 
-	if (fn_likely(!peer || peer->dead || is_here(s, peer)))
+	if (fn_likely(!peer || peer->dead || is_here(s, peer)) || fetch(s, peer))
 		return false;
 	peer->late = true;
-	summon(s, peer);
 	return true;
 }
 

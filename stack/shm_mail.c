@@ -186,12 +186,6 @@ static struct peer *member(const struct shm *s, const struct peer *group, uint32
 	return NULL;
 }
 
-/* Another image has met it, and this one can. */
-static bool lies_ready(const struct shm *s, const struct peer *peer)
-{
-	return peer->wanted & image_of(s);
-}
-
 /* Whoever has claimed it has introduced himself before, perhaps by a message that nobody has read. */
 static struct peer *claimer(struct shm *s, const struct peer *group, uint64_t state)
 {

@@ -275,6 +275,9 @@ fn_inline void put_tx(struct shm *s, struct txbuf *b)
 	note_left(s);
 }
 
+/* Another image has met the peer, and this one can. */
+fn_inline bool lies_ready(const struct shm *s, const struct peer *peer) { return peer->wanted & image_of(s); }
+
 /* Who has the peer's memory is to run. */
 fn_inline void summon(struct shm *s, const struct peer *peer)
 {

@@ -30,6 +30,15 @@ static void on_late(void *ctx, int number)
 	fn_tcp_peer_late(A.st, (uint16_t)number);
 }
 
+static void run_as(uint64_t bit);
+
+/* What lies ready for the image that runs is there now. */
+static void on_introduce(void *ctx, int number)
+{
+	if (fn_shm_peer_have(A.nic, A.peer, B.payload))
+		run_as(image);
+}
+
 static void *memory(size_t size)
 {
 	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -40,7 +49,7 @@ static void *memory(size_t size)
 
 static void setup(void)
 {
-	const struct fn_shm_conf conf = { .image = &image, .ring = on_ring, .late = on_late };
+	const struct fn_shm_conf conf = { .image = &image, .ring = on_ring, .late = on_late, .introduce = on_introduce };
 
 	ring_size = (fn_ring_size(SLOTS) + 4095) & ~4095ul;
 	ring = memory(2 * ring_size);
@@ -371,6 +380,23 @@ Test(shm_images, who_lies_ready_for_an_image_is_no_orphan)
 	settle();
 	cr_expect_gt(fn_shm_lent(B.nic, B.peer), 0, "copied still");
 	cr_assert_eq(drain(a), sizeof(data));
+}
+
+/* The other one may sleep elsewhere for long. */
+Test(shm_images, who_sends_fetches_what_lies_ready)
+{
+	struct fn_sock *a, *b;
+	char buf[10];
+
+	pair_up(&a, &b);
+	fn_shm_peer_want(A.nic, A.peer, 2);
+	run_as(2);
+	cr_assert_eq(give(a, "at once", 7), 7);
+	fn_stack_flush(A.st);
+	fn_stack_poll(B.st, now);
+	cr_assert_eq(get(b, buf, sizeof(buf)), 7);
+	cr_expect_eq(rung, 0);
+	cr_expect_eq(fn_shm_images(A.nic, A.peer), 3);
 }
 
 /* And its children with it; what it cannot have is the first one's. */
