@@ -2,7 +2,8 @@
 /*
  * Connections that do nothing: hold HOST PORT PORTS CONNECTIONS SECONDS PID, against `server PORT 64 PORTS`, whose process
  * PID is. Each has carried 64 bytes there and back. Prints the share of a core that the server has used in SECONDS of
- * silence, and what its arena has grown by, a connection (proc(5): schedstat, smaps); 0 where it has none.
+ * silence, and what its arena has grown by, a connection (proc(5): schedstat, smaps); nothing where it has not:
+ * it has none, or had as many connections before.
  */
 #include "bench/client.h"
 
@@ -68,7 +69,7 @@ static void open_one(struct sockaddr_in to, unsigned port)
 int main(int argc, char **argv)
 {
 	unsigned ports, count, pid;
-	uint64_t start, before, used, had;
+	uint64_t start, before, used, had, has;
 	struct timespec silence;
 	struct sockaddr_in to;
 
@@ -92,7 +93,10 @@ int main(int argc, char **argv)
 	start = client_now();
 	nanosleep(&silence, NULL);
 	used = ran((int)pid) - before;
-	printf("ops=%u cpu=%.3f arena=%.0f\n", count, (double)used * 100 / (double)(client_now() - start),
-	       ((double)arena((int)pid) - (double)had) / count);
+	printf("ops=%u cpu=%.3f", count, (double)used * 100 / (double)(client_now() - start));
+	has = arena((int)pid);
+	if (has > had)
+		printf(" arena=%.0f", (double)(has - had) / count);
+	putchar('\n');
 	return 0;
 }
