@@ -187,7 +187,7 @@ fn_inline int look_plain(int fd, const struct fn_file *f, struct epoll_event *ev
 {
 	int n = fn_real.epoll_wait(fd, ev, max, 0);
 
-	return n > 0 && fn_unlikely(!f->plain_set) ? fn_plain_over(fd, f, ev, n) : n;
+	return n > 0 && fn_unlikely(!f->plain_set) ? fn_plain_over(fd, f, ev, n) : fn_plain_sift(f->plain, ev, n);
 }
 
 /* The set has gone live while the thread slept; the call goes on there if nothing has come. */

@@ -545,7 +545,7 @@ fn_inline int harvest(struct fn_set *s, struct epoll_event *ev, int max)
 }
 
 /* Of n events of the kernel's, those that are the program's: the bell's, from before the set went live, is not. */
-static fn_cold int sift(struct fn_set *s, int epfd, struct epoll_event *ev, int n)
+static int sift(struct fn_set *s, int epfd, struct epoll_event *ev, int n)
 {
 	int kept = fn_plain_sift(&s->plain, ev, n);
 
@@ -561,9 +561,7 @@ static int ask_kernel(struct fn_set *s, int epfd, struct epoll_event *ev, int ma
 {
 	int n = max > 0 ? fn_sys_epoll_check(epfd, ev, max) : 0;
 
-	if (fn_unlikely(n > 0 && (s->silent || s->plain.bell > 0)))
-		n = sift(s, epfd, ev, n);
-	return n > 0 ? n : 0;
+	return n > 0 ? sift(s, epfd, ev, n) : 0;
 }
 
 static bool call_ready(struct fn_wait *w)

@@ -10,16 +10,6 @@
 /* So long may a store be on its way (plain.h). */
 #define STORE_NS	10000
 
-int fn_plain_sift(const struct fn_plain *p, struct epoll_event *ev, int n)
-{
-	int kept = 0;
-
-	for (int i = 0; i < n; i++)
-		if (fn_likely(ev[i].data.ptr != &p->bell))
-			ev[kept++] = ev[i];
-	return n < 0 ? n : kept;
-}
-
 /* Is the set's sleeper, another thread, in its sleep or about to be? */
 static bool sleeper_sleeps(const struct fn_file *f, const struct fn_thread *t)
 {

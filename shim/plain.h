@@ -41,12 +41,16 @@ fn_inline bool fn_plain_enter(struct fn_file *f)
 	return false;
 }
 
-/* The sleep is over; true: the set is still as it was. */
+/* The sleep is over; true: the set is still as it was. That is looked at before the mark goes, without which a set that has
+ * gone live may be plain again, while the bell's event is in hand. */
 fn_inline bool fn_plain_left(const struct fn_file *f)
 {
+	bool plain;
+
 	atomic_signal_fence(memory_order_seq_cst);
-	atomic_store_explicit(&fn_thread_self()->plain, NULL, memory_order_relaxed);
-	return fn_likely(atomic_load_explicit(&f->plain_set, memory_order_relaxed));
+	plain = atomic_load_explicit(&f->plain_set, memory_order_relaxed);
+	atomic_store_explicit(&fn_thread_self()->plain, NULL, memory_order_release);
+	return fn_likely(plain);
 }
 
 /* It is not: of the n events that libc's epoll_wait() on fd gave, the bell's is taken out, and the bell goes. Gives how many
@@ -76,8 +80,23 @@ fn_cold void fn_plain_resume(struct fn_file *f);
 fn_cold int fn_plain_wait(struct fn_file *f, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 			  const sigset_t *mask);
 
-/* Take the bell's event out of n of f's. */
-int fn_plain_sift(const struct fn_plain *p, struct epoll_event *ev, int n);
+/* Take the bell's event out of n of f's, n < 0 is an error; p NULL: f is no set any more. Whether there is a bell is no
+ * question: it may have gone since the kernel was asked. */
+fn_inline int fn_plain_sift(const struct fn_plain *p, struct epoll_event *ev, int n)
+{
+	int kept = 0;
+
+	if (n <= 0 || fn_unlikely(!p))
+		return n;
+	for (int i = 0; i < n; i++) {
+		if (fn_unlikely(ev[i].data.ptr == &p->bell))
+			continue;
+		if (fn_unlikely(kept != i))
+			ev[kept] = ev[i];
+		kept++;
+	}
+	return kept;
+}
 
 /* ---- with the engine locked; epfd is a number of f's, or -1 ---- */
 
