@@ -29,6 +29,9 @@ static bool offers_to(const struct peer *p, const struct fn_file *f)
 	return p->listener == f && p->number > 0 && p->page;
 }
 
+/* Of the window that is offered: with so much in it a further segment may not fit. */
+#define FULL	(FN_OFFER_WINDOW / 2)
+
 /* TCP_DEFER_ACCEPT, ns. */
 static uint64_t defer_of(const struct fn_file *f)
 {
@@ -74,7 +77,7 @@ void fn_group_deferred(uint64_t now)
  * What came earlier on other connections of that process goes first: a port may be in use again. Between claim and connection
  * nothing is received: what follows the text is in the ring already.
  */
-static int claim(const struct peer *p, const struct fn_file *f)
+static int claim(struct peer *p, const struct fn_file *f)
 {
 	uint64_t defer = defer_of(f);
 	struct fn_offer o;
@@ -85,6 +88,8 @@ static int claim(const struct peer *p, const struct fn_file *f)
 	if (!fn_shm_drained(fn_fabric.nic, p->number))
 		fn_stack_poll(fn_engine.st, fn_engine.st->now);
 	ret = fn_shm_claim(fn_fabric.nic, p->number, defer, p->us, &o);
+	if (!ret && o.text.bytes >= FULL)
+		fn_unsent_expect(p);
 	if (!ret && !fn_tcp_claim(f->sk, &o) && p->state == FN_PEER_GONE) {
 		fn_peer_take_left(p);
 		fn_tcp_conn_gone(o.sk);
@@ -97,7 +102,7 @@ bool fn_fabric_claim(const struct fn_file *f)
 	unsigned top = fn_peers_top();
 
 	for (unsigned k = 0; fn_fabric.nic && k < top; k++) {
-		const struct peer *p = fn_peer_at((fn_fabric.turn + k) % top);
+		struct peer *p = fn_peer_at((fn_fabric.turn + k) % top);
 
 		if (!offers_to(p, f) || claim(p, f) == -EAGAIN)
 			continue;

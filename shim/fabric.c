@@ -322,13 +322,14 @@ static bool said_too_little(const struct peer *p, uint64_t now)
 
 void fn_fabric_tick(uint64_t now)
 {
-	if (fn_likely(now < fn_fabric.tick) || !fn_fabric.nic)
+	if (fn_likely(now < fn_fabric.tick && now < fn_fabric.look_at) || !fn_fabric.nic)
 		return;
 	fn_fabric.tick = now + TICK_NS;
 	fn_group_look_again();
 	fn_group_deferred(now);
 	fn_fabric_tick_images();
 	fn_dgram_tick();
+	fn_unsent_tick(now);
 	for (unsigned i = 0; i < top; i++) {
 		struct peer *p = &peers[i];
 

@@ -26,6 +26,8 @@ void fn_fabric_watch_all(void);
 /* Around a sleep: peers ring from now on; false: something waits already. With the lock held. */
 bool fn_fabric_arm(void);
 void fn_fabric_disarm(void);
+/* ns: when fn_fabric_tick() is to be called at the latest; before a sleep. With the lock held. */
+uint64_t fn_fabric_due(uint64_t now);
 /* Some process is being met: what it has sent cannot be taken before the rest is known. With the lock held. */
 bool fn_fabric_half_met(void);
 /* Something waits to be taken. With the lock held. */

@@ -67,6 +67,12 @@ struct peer {
 	struct fn_berth berth[FN_BERTHS];
 	unsigned berths, taken;		/* of them, those that are there, and of these those that somebody has */
 	unsigned heard;			/* of what was put up, what is known here */
+	/* unsent.c: */
+	uint64_t look_at;		/* ns: when its memory is looked at for what it has not sent; 0: not */
+	uint64_t look_ns;		/* how long it has to be silent before */
+	uint32_t entries;		/* fn_shm_heard() then */
+	bool more;			/* something was there for which there was no room */
+	uint8_t looks;			/* so many in vain before it is believed that there is nothing */
 };
 
 struct fn_fabric {
@@ -76,6 +82,7 @@ struct fn_fabric {
 	uid_t payload_uid;		/* who we were when it was made */
 	uint64_t tick;
 	uint64_t look;			/* when a connection that has said nothing can be accepted all the same */
+	uint64_t look_at;		/* the first of the peers' (unsent.c) */
 	int closed;			/* nobody is met any more: -errno; 0 */
 	unsigned unprivileged;		/* the first port that any user may have */
 	uint32_t id;			/* under which we claim */
@@ -128,6 +135,12 @@ int fn_fabric_meet(struct fn_rendezvous *at, int (*over)(struct fn_rendezvous *a
 /* ---- fabric_fork.c ---- */
 /* Peers that no image has any more; may new ones come? */
 void fn_fabric_tick_images(void);
+
+/* ---- unsent.c ---- */
+/* Who has left something in its memory and does something else: it is taken from there. With the lock held. */
+void fn_unsent_tick(uint64_t now);
+/* A connection has just been claimed from p with so much text that there may be more. */
+void fn_unsent_expect(struct peer *p);
 /* Is there room in the family for what comes with a new peer: children for its connections? */
 bool fn_fabric_room(void);
 

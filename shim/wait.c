@@ -244,7 +244,7 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t)
 	fn_dual_check(fn_now());
 	hit = w->ready(w);
 	if (s.watcher)
-		s.until = fn_min(s.until, fn_engine_deadline());
+		s.until = fn_min(s.until, fn_min(fn_engine_deadline(), fn_fabric_due(fn_engine.st->now)));
 	more = s.watcher && fn_fabric_pending();	/* beyond one burst */
 	fn_engine_unlock();
 	if (!hit && !more)

@@ -42,15 +42,22 @@ struct fn_ends {
 
 /*
  * With FN_NIC_NOTES whoever survives us finds in our memory what the program has written and read. Each transmit buffer
- * begins with a note of the text in it, which TCP fills in, .len last, and the NIC clears when the buffer is free.
+ * begins with a note of the text in it, which TCP fills in, .len last, and the NIC clears when the buffer is free. Who looks
+ * while we live (fn_shm_unsent()) reads .len last, and once more first when he has copied the text: as long as it was not 0
+ * in between, the text is what the note says. So .len is 0 before anything else in a note changes, or what lies there.
  */
 struct fn_note {
 	struct fn_ends ends;
 	uint32_t seq;
 	uint16_t off;		/* of the text, in the buffer */
-	uint16_t len;		/* 0: none */
-	uint32_t units;		/* the NIC's: the next note is so many buffers further, if more than 1 */
+	uint16_t units;		/* the NIC's: the next note is so many buffers further, if more than 1 */
+	struct fn_note_text {
+		uint16_t len;	/* 0: none */
+		uint16_t fin;	/* FN_NOTE_*: */
+	} text;
 };
+#define FN_NOTE_FIN	1	/* the text is the last, and a FIN is behind it */
+#define FN_NOTE_URGENT	2	/* nobody takes it before it is sent: some of it is urgent */
 
 /* How far the program has read; see .reads. */
 struct fn_read {
@@ -64,6 +71,10 @@ struct fn_left {
 	struct fn_ep local, remote;
 	uint32_t seq;		/* the text's, or how far it has read */
 	struct fn_pkt *text;	/* NULL: none, .seq is how far */
+	uint32_t at;		/* of fn_shm_unsent(): the buffer, and the text in it */
+	uint16_t len;
+	bool fin;
+	struct fn_note note;
 	uint8_t where;		/* to be asked: enum fn_left_where */
 	uint32_t buf, bufs, entry, number;	/* nic_shm.h's; 0 at first */
 };

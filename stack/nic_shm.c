@@ -134,6 +134,10 @@ static fn_cold bool keep(struct shm *s, struct peer *peer, bool ours, uint8_t ar
 	}
 	s->backlogs += !peer->backlog_len++;
 	set_choked(s);
+	if (has_ring(s, peer)) {
+		fn_ring_leave_behind(&peer->tx);
+		touch(s, peer);
+	}
 	return true;
 }
 
@@ -277,6 +281,9 @@ static void send_one(struct shm *s, struct fn_pkt *p)
 		if (is_here(s, peer)) {
 			peer = fn_shm_mail_post(s, peer, p);
 			sent = !peer;
+			/* claimed, which the stack does not know yet: what it has left behind is the claimer's to look for */
+			if (peer && has_ring(s, peer))
+				fn_ring_leave_behind(&peer->tx);
 		} else {
 			summon(s, peer);
 			peer = NULL;

@@ -132,6 +132,17 @@ enum fn_left_where {
 	FN_LEFT_PAGE,		/* the same, in its page; the last one */
 };
 bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left);
+/*
+ * What a peer that lives has written, and not sent: nobody drives its stack while its program does something else. The next
+ * piece in its memory, with ends, .seq, .off, .len and .fin, as above; and a copy of it, NULL when there is none (any more).
+ */
+bool fn_shm_unsent(struct fn_nic *nic, int number, struct fn_left *left);
+struct fn_pkt *fn_shm_unsent_text(struct fn_nic *nic, int number, const struct fn_left *left);
+/* Has it said that there is something, and does not wait in the library now, where it would be rung? And it is looked for. */
+bool fn_shm_behind(const struct fn_nic *nic, int number);
+void fn_shm_behind_seen(struct fn_nic *nic, int number);
+/* Changes with every entry that comes from it. */
+uint32_t fn_shm_heard(const struct fn_nic *nic, int number);
 /* Nothing of what it has sent waits in the ring. */
 bool fn_shm_drained(const struct fn_nic *nic, int number);
 /* Buffers of ours that the peer has not given back: bytes that its program may not have read. */

@@ -30,7 +30,7 @@ static struct txbuf *make_tx(struct shm *s, unsigned units)
 	while (fn_unlikely(s->made + units > s->backed))
 		if (!back_more(s))
 			return NULL;
-	*note_of(s, b) = (struct fn_note){ .units = units };
+	*note_of(s, b) = (struct fn_note){ .units = (uint16_t)units };
 	b->units = (uint8_t)units;
 	/* who finds it after our end goes from one to the next by their units */
 	atomic_signal_fence(memory_order_release);

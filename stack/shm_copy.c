@@ -122,7 +122,8 @@ void fn_shm_unspill(struct shm *s, struct txbuf *b)
 
 	/* where the memory is not, a peer has ended, or will soon */
 	if (peer && is_here(s, peer))
-		((struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF))->len = 0;
+		((struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF))->text = (struct fn_note_text){ 0 };
+	atomic_signal_fence(memory_order_seq_cst);	/* as in put_tx() */
 	c->next[b->spill] = c->free;
 	c->free = b->spill;
 	c->own--;
@@ -137,6 +138,19 @@ static uint16_t spill_to(struct shm *s, const struct peer *peer, struct copies *
 	return have(s, peer, c, 1) ? take_own(c) : 0;
 }
 
+/* Something is left behind: the peer is to look, or whoever may have claimed the connection that was offered to a group. */
+static void tell(const struct shm *s, const struct peer *peer)
+{
+	if (has_ring(s, peer))
+		fn_ring_leave_behind(&peer->tx);
+	for (uint32_t i = 1; peer->mail && i <= s->peers; i++) {
+		const struct peer *claimer = peer_at(s, i);
+
+		if (claimer && claimer->group == peer->number && has_ring(s, claimer))
+			fn_ring_leave_behind(&claimer->tx);
+	}
+}
+
 bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 {
 	struct shm *s = shm_of(nic);
@@ -145,9 +159,12 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 	const struct fn_note *note = (const struct fn_note *)p->buf;
 	struct txbuf *b = p->priv;
 	struct fn_note *to;
+	uint32_t have;
 
 	fn_shm_mend(s);
 	fn_assert(!c || p->buf_len <= FN_SHM_BUF);	/* fn_shm_takes_large() */
+	if (peer && !peer->dead)
+		tell(s, peer);
 	if (!c || !is_here(s, peer) || !is_tx(s, p) || (b->spill && b->spilt != c))
 		return false;
 	if (!b->spill) {
@@ -155,15 +172,19 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 		b->spilt = c;
 	}
 	to = (struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF);
-	if (!b->spill || to->len == note->len)
+	have = *(volatile uint16_t *)&to->text.len;	/* in a page, others write as well */
+	if (!b->spill || (have == note->text.len && to->text.fin == note->text.fin))
 		return false;
-	memcpy((uint8_t *)to + note->off + to->len, p->buf + note->off + to->len, (size_t)(note->len - to->len));
+	if (have > note->text.len)
+		have = 0;
+	memcpy((uint8_t *)to + note->off + have, p->buf + note->off + have, note->text.len - have);
 	to->ends = note->ends;
 	to->seq = note->seq;
 	to->off = note->off;
+	to->text.fin = note->text.fin;
 	/* as in fn_tcp_note() */
 	atomic_signal_fence(memory_order_release);
-	to->len = note->len;
+	to->text.len = note->text.len;
 	return true;
 }
 
@@ -215,7 +236,7 @@ void fn_shm_copies_recover(struct shm *s, struct copies *c)
 		c->own += c->next[i] == KEPT;
 		if (c->next[i] == LENT || c->next[i] == KEPT)
 			continue;
-		((struct fn_note *)(c->mem + (size_t)i * FN_SHM_BUF))->len = 0;
+		((struct fn_note *)(c->mem + (size_t)i * FN_SHM_BUF))->text = (struct fn_note_text){ 0 };
 		c->next[i] = c->free;
 		c->free = (uint16_t)i;
 	}

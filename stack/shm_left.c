@@ -115,7 +115,7 @@ static bool next_read(const struct peer *peer, struct fn_left *left, const struc
 
 static bool take_text(struct shm *s, struct peer *peer, struct fn_left *left, const uint8_t *mem, const struct fn_note *note)
 {
-	struct place at = { left->buf, note->off, note->len };
+	struct place at = { left->buf, note->off, note->text.len };
 
 	if (note->ends.peer != left->number || !fn_shm_place_ok(left->bufs, &at))
 		return false;
@@ -152,9 +152,111 @@ bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left)
 			return true;	/* there may be more */
 		else
 			found = false;
-		left->buf += fn_min(fn_max(note.units, 1u), left->bufs - left->buf);
+		left->buf += fn_min(fn_max((uint32_t)note.units, 1u), left->bufs - left->buf);
 		if (found)
 			return true;
 	}
 	return false;
+}
+
+/* ---- a peer's that lives ---- */
+
+static const uint8_t *unsent_memory(struct shm *s, struct peer **peer, int number, const struct fn_left *left)
+{
+	*peer = peer_at(s, (unsigned)number);
+	return *peer && has_ring(s, *peer) && !(*peer)->broken ? memory_of(s, *peer, left) : NULL;
+}
+
+/* .text.len last; pairs with fn_tcp_note(). */
+static void read_note(struct fn_note *note, const uint8_t *buf)
+{
+	memcpy(note, buf, sizeof(*note));
+	atomic_thread_fence(memory_order_acquire);
+	note->text.len = __atomic_load_n(&((const struct fn_note *)buf)->text.len, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * What was read of `note` before still holds, and so does what has been copied since. .text.len first: it was 0 before anything
+ * else in the buffer has changed, and stays so until the note is another one.
+ */
+static bool still_is(const struct fn_note *note, uint16_t len, const uint8_t *buf)
+{
+	struct fn_note now;
+	uint16_t now_len;
+
+	atomic_thread_fence(memory_order_acquire);
+	now_len = __atomic_load_n(&((const struct fn_note *)buf)->text.len, __ATOMIC_ACQUIRE);	/* pairs with put_tx() */
+	memcpy(&now, buf, sizeof(now));
+	return now_len >= len && now.ends.addrs == note->ends.addrs && now.ends.ports == note->ends.ports &&
+	       now.ends.peer == note->ends.peer && now.seq == note->seq && now.off == note->off &&
+	       (now.text.fin & note->text.fin) == note->text.fin;
+}
+
+bool fn_shm_unsent(struct fn_nic *nic, int number, struct fn_left *left)
+{
+	struct peer *peer;
+	const uint8_t *mem = unsent_memory(shm_of(nic), &peer, number, left);
+	struct fn_note *note = &left->note;
+
+	if (!mem)
+		return false;
+	if (!left->buf)
+		begin(peer, left, mem);
+	while (left->number && left->buf < left->bufs) {
+		struct place at;
+
+		read_note(note, mem + (size_t)left->buf * FN_SHM_BUF);
+		at = (struct place){ left->buf, note->off, note->text.len };
+		left->at = left->buf;
+		left->buf += fn_min(fn_max((uint32_t)note->units, 1u), left->bufs - left->buf);
+		if (note->ends.peer != left->number || note->text.fin & FN_NOTE_URGENT || !fn_shm_place_ok(left->bufs, &at))
+			continue;
+		set_ends(peer, left, &note->ends);
+		left->seq = note->seq;
+		left->len = note->text.len;
+		left->fin = note->text.fin & FN_NOTE_FIN;
+		return true;
+	}
+	return false;
+}
+
+struct fn_pkt *fn_shm_unsent_text(struct fn_nic *nic, int number, const struct fn_left *left)
+{
+	struct place at = { left->at, left->note.off, left->len };
+	struct shm *s = shm_of(nic);
+	struct peer *peer;
+	const uint8_t *mem = unsent_memory(s, &peer, number, left);
+	struct fn_pkt *p = mem ? fn_shm_copy_in(s, peer, mem, &at) : NULL;
+
+	if (!p || still_is(&left->note, left->len, mem + (size_t)left->at * FN_SHM_BUF))
+		return p;
+	fn_pkt_free(p);
+	return NULL;
+}
+
+bool fn_shm_behind(const struct fn_nic *nic, int number)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+
+	return peer && has_ring(s, peer) && peer->ready && atomic_load_explicit(&peer->rx.mem->behind, memory_order_relaxed) &&
+	       !atomic_load_explicit(&peer->tx.mem->asleep, memory_order_relaxed);
+}
+
+void fn_shm_behind_seen(struct fn_nic *nic, int number)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	/* what is left afterwards sets it anew; before the notes are looked at */
+	if (peer && has_ring(s, peer))
+		atomic_exchange(&peer->rx.mem->behind, 0);
+}
+
+uint32_t fn_shm_heard(const struct fn_nic *nic, int number)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+
+	return peer && has_ring(s, peer) ? peer->rx.pos : 0;
 }

@@ -268,7 +268,8 @@ fn_inline void put_tx(struct shm *s, struct txbuf *b)
 
 	if (fn_unlikely(b->spill))
 		fn_shm_unspill(s, b);
-	((struct fn_note *)b->p.buf)->len = 0;
+	((struct fn_note *)b->p.buf)->text = (struct fn_note_text){ 0 };
+	atomic_signal_fence(memory_order_seq_cst);	/* before anything else comes there (struct fn_note) */
 	b->next = *list;
 	*list = b;
 	s->used -= b->units;

@@ -262,7 +262,7 @@ static void settle_txbuf(struct shm *s, struct txbuf *b, uint8_t *mem)
 	b->spill = 0;
 	b->p.buf = mem;
 	if (b->lent)
-		((struct fn_note *)mem)->len = 0;
+		((struct fn_note *)mem)->text = (struct fn_note_text){ 0 };
 	else
 		put_tx(s, b);
 }

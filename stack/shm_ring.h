@@ -31,7 +31,8 @@ struct fn_ring_shared {
 	_Atomic(uint32_t) cpu;		/* consumer: the CPU on which it ran when it waited last, plus 1; a hint */
 	_Atomic(uint32_t) closed;	/* consumer: not 0 when it takes no more */
 	_Atomic(uint32_t) number;	/* consumer: what it calls the producer */
-	uint8_t unused[FN_RING_SLOT - 20];
+	_Atomic(uint32_t) behind;	/* producer: not 0 when it has left text that is not here; the consumer clears it */
+	uint8_t unused[FN_RING_SLOT - 24];
 	uint8_t slot[][FN_RING_SLOT];
 };
 
@@ -64,6 +65,14 @@ struct fn_ring_rx {
 /* mem: fn_ring_size(slots) zeroed bytes, aligned to 64, shared with the other side. */
 void fn_ring_tx_init(struct fn_ring_tx *r, void *mem, uint32_t slots);
 void fn_ring_rx_init(struct fn_ring_rx *r, void *mem, uint32_t slots);
+
+/* The consumer is to look where the producer keeps what is not in the ring. */
+fn_inline void fn_ring_leave_behind(const struct fn_ring_tx *r)
+{
+	/* pairs with the load in fn_shm_behind(); entries that are put afterwards are not seen before this is */
+	if (!atomic_load_explicit(&r->mem->behind, memory_order_relaxed))
+		atomic_store_explicit(&r->mem->behind, 1, memory_order_relaxed);
+}
 
 /* Slots that are free for entries; -EPROTO when the consumer claims what it cannot have. */
 int fn_ring_room(struct fn_ring_tx *r);

@@ -144,6 +144,14 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
 void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);
 /* Before that: something of what it has left behind. Takes .text. tcp_left.c. */
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
+/*
+ * Text that a living peer has written and not sent (fn_shm_unsent()): how many bytes there are before it that have not come, 0
+ * if it is next; -EAGAIN: its program is to read first; -ENOENT: nobody waits for it, or it is there. What is next comes in, with
+ * left->text, which is taken; false: there was no room. Behind the last one, what is to be said about it is.
+ */
+int64_t fn_tcp_wants(struct fn_stack *st, const struct fn_left *left);
+bool fn_tcp_take_written(struct fn_stack *st, const struct fn_left *left);
+void fn_tcp_written_taken(struct fn_stack *st);
 /* The same for one connection, of a process that has ended before. */
 void fn_tcp_conn_gone(struct fn_sock *sk);
 /* Deadlines that were met while nothing could be sent to it (fn_nic_ops.absent) are kept now. */

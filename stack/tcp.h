@@ -354,6 +354,8 @@ void fn_tcp_told_close(struct fn_tcp *tp);
 void fn_tcp_notes_moved(struct fn_tcp *tp);
 /* What has been written at last and cannot be sent yet: where the far end finds it, if that is not where it is. */
 void fn_tcp_spill(struct fn_tcp *tp);
+/* Up to `ack` the far end has found what has not been sent to it where it lies (fn_shm_unsent()): it counts as sent. */
+void fn_tcp_found(struct fn_tcp *tp, uint32_t ack);
 fn_inline void fn_tcp_tell_read(struct fn_tcp *tp)
 {
 	if (fn_likely(tp->told != NULL))	/* pairs with fn_shm_left(), after our end */
@@ -371,9 +373,15 @@ fn_inline void fn_tcp_note(const struct fn_tcp *tp, struct fn_pkt *p)
 	note->ends.peer = tp->sk.remote.peer;
 	note->seq = p->seq;
 	note->off = (uint16_t)(p->data - p->buf);
-	/* the compiler keeps the order, the processor does; nobody looks while we live */
+	/* the compiler keeps the order, and so does the processor */
 	atomic_signal_fence(memory_order_release);
-	note->len = (uint16_t)p->len;
+	note->text.len = (uint16_t)p->len;
+}
+/* And what is special about it: FN_NOTE_*. */
+fn_inline void fn_tcp_note_mark(const struct fn_tcp *tp, struct fn_pkt *p, uint16_t mark)
+{
+	if (tp->notes)
+		((struct fn_note *)p->buf)->text.fin |= mark;
 }
 
 /* ---- tcp_burst.c: what is decided once a burst ---- */

@@ -247,7 +247,7 @@ int fn_tcp_ack(struct fn_tcp *tp, const struct fn_tcp_seg *seg)
 		ack_probe(tp);
 		return 1;
 	}
-	ai.dup = is_dup(tp, seg, &ai);
+	ai.dup = !tp->lossless && is_dup(tp, seg, &ai);	/* nothing is sent again there */
 	tp->sk.st->stats.tcp_dup_ack += ai.dup;
 	if (ai.una_advanced) {
 		clean_rtxq(tp, seg->ack, &ai);

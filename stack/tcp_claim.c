@@ -135,5 +135,7 @@ void fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const str
 	tp->path.neigh = path.neigh;
 	fn_tcp_notes_moved(tp);
 	fn_tcp_told_open(tp);
+	if (tp->notes && tp->sndq.head)
+		fn_tcp_spill(tp);
 	fn_tcp_sync_mss(tp);	/* that process may take larger buffers than the page */
 }

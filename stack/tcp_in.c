@@ -82,6 +82,28 @@ static bool reset_before_fin(const struct fn_tcp *tp, const struct fn_tcp_seg *s
 	       (s == FN_TCP_CLOSE_WAIT || s == FN_TCP_LAST_ACK || s == FN_TCP_CLOSING);
 }
 
+static int check_ack(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg);
+
+/*
+ * What a peer of the fabric sends lies before what we have found in its memory (fn_shm_unsent()): it does not know yet how far
+ * we are. It has come in order, so what it acknowledges and offers is news; if both ends dropped that, neither would learn
+ * how far the other is.
+ */
+static fn_cold int sent_late(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
+{
+	int ret = check_ack(tp, p, seg);
+
+	if (ret)
+		return ret;
+	if (seg->len) {
+		tp->ack |= FN_ACK_SCHED | FN_ACK_NOW;
+		fn_tcp_burst_add(tp, FN_BURST_ACK);
+	} else if (!fn_tcp_oow_limited(tp->sk.st, seg, &tp->oow_time)) {
+		send_dupack(tp, seg);
+	}
+	return fn_drop(tp->sk.st, p, FN_DROP_TCP_OLD);
+}
+
 static int check_seq(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_seg *seg)
 {
 	struct fn_stack *st = tp->sk.st;
@@ -98,6 +120,8 @@ static int check_seq(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_se
 		return reset_before_fin(tp, seg) ? 0 : fn_drop(st, p, FN_DROP_TCP_WINDOW);
 	if (seg->flags & FN_TCP_SYN)
 		fn_tcp_challenge_ack(tp);
+	else if (tp->notes && fn_seq_lt(seg->end_seq, tp->rcv_wup))
+		return sent_late(tp, p, seg);
 	else if (!fn_tcp_oow_limited(st, seg, &tp->oow_time))
 		send_dupack(tp, seg);
 	return fn_drop(st, p, FN_DROP_TCP_WINDOW);
@@ -256,6 +280,8 @@ static int check_ack(struct fn_tcp *tp, struct fn_pkt *p, const struct fn_tcp_se
 		return fn_drop(tp->sk.st, p, FN_DROP_TCP_NO_ACK);
 	if (tp->sk.tcp_state == FN_TCP_SYN_RCVD)
 		return syn_rcvd_ack(tp, p, seg);
+	if (fn_unlikely(fn_seq_gt(seg->ack, tp->snd_nxt)))
+		fn_tcp_found(tp, seg->ack);
 	if (fn_tcp_ack(tp, seg) < 0) {		/* RFC 5961 5.2 */
 		fn_tcp_challenge_ack(tp);
 		return fn_drop(tp->sk.st, p, FN_DROP_TCP_ACK_RANGE);

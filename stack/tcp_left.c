@@ -4,6 +4,8 @@
  * how far the program has read (nic.h). Our side, and what is made of a dead peer's: text that it had not brought over is
  * received now, and what its program had not read makes its end a reset (tcp_gone.c).
  */
+#include <errno.h>
+
 #include "tcp.h"
 
 #define RECEIVES	(1u << FN_TCP_ESTABLISHED | 1u << FN_TCP_FIN_WAIT1 | 1u << FN_TCP_FIN_WAIT2)
@@ -87,6 +89,17 @@ static bool wanted(const struct fn_tcp *tp, const struct fn_left *left)
 	       fn_seq_gt(left->seq + left->text->pkt_len, tp->rcv_nxt);
 }
 
+/* It has read up to `seq`. What waits for its window it may have found where it lies, and not read (fn_shm_unsent()). */
+static bool read_all(const struct fn_tcp *tp, uint32_t seq)
+{
+	uint32_t sent = tp->snd_nxt - (tp->fin_queued && tp->snd_nxt == tp->write_seq);
+	const struct fn_pkt *waits = tp->sndq.head;
+
+	if (fn_seq_gt(seq, sent))
+		return seq == tp->write_seq - tp->fin_queued;
+	return seq == sent && (!waits || fn_seq_leq(waits->end_seq, fn_tcp_wnd_end(tp)));
+}
+
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)
 {
 	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
@@ -95,11 +108,58 @@ void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)
 
 	if (!left->text) {
 		if (tp)
-			tp->peer_read = left->seq == tp->snd_nxt - (tp->fin_queued && tp->snd_nxt == tp->write_seq) ?
-						FN_PEER_READ_ALL : FN_PEER_LEFT_UNREAD;
+			tp->peer_read = read_all(tp, left->seq) ? FN_PEER_READ_ALL : FN_PEER_LEFT_UNREAD;
 	} else if (tp && wanted(tp, left)) {
 		take_text(tp, left->text, left->seq);
 	} else {
 		fn_pkt_free(left->text);
 	}
+}
+
+/* ---- a living peer's, who has written it and left it there ---- */
+
+static struct fn_tcp *conn_of(struct fn_stack *st, const struct fn_left *left)
+{
+	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
+	struct fn_sock *sk = fn_demux_conn(st, hash, &left->local, &left->remote);
+	struct fn_tcp *tp = sk && RECEIVES >> sk->tcp_state & 1 ? fn_tcp_sk(sk) : NULL;
+
+	return tp && !tp->dead && !tp->fin_rcvd && !tp->urg_data && !(sk->shut & FN_SHUT_RD) ? tp : NULL;
+}
+
+int64_t fn_tcp_wants(struct fn_stack *st, const struct fn_left *left)
+{
+	const struct fn_tcp *tp = conn_of(st, left);
+	uint32_t ahead;
+
+	if (!tp || !fn_seq_gt(left->seq + left->len + left->fin, tp->rcv_nxt))
+		return -ENOENT;
+	ahead = fn_seq_gt(left->seq, tp->rcv_nxt) ? left->seq - tp->rcv_nxt : 0;
+	return ahead < fn_tcp_receive_window(tp) || left->seq + left->len == tp->rcv_nxt ? (int64_t)ahead : -EAGAIN;
+}
+
+/* As if it came in order: what its sender acknowledges and offers it has said in segments. */
+bool fn_tcp_take_written(struct fn_stack *st, const struct fn_left *left)
+{
+	struct fn_tcp *tp = conn_of(st, left);
+	uint32_t old = fn_seq_lt(left->seq, tp->rcv_nxt) ? tp->rcv_nxt - left->seq : 0;
+	uint8_t flags = FN_TCP_ACK | (left->fin ? FN_TCP_FIN : 0);
+	struct fn_tcp_hdr th = { .flags = flags };
+	struct fn_tcp_seg seg = { .th = &th, .seq = left->seq + old, .end_seq = left->seq + left->len + left->fin,
+		.len = left->len - old, .flags = flags };
+
+	left->text->time = st->now;
+	fn_tcp_rx_trim(tp, left->text, old);
+	fn_tcp_busy(tp);
+	if (fn_tcp_data(tp, left->text, &seg))
+		return false;
+	st->stats.fabric_found++;
+	return true;
+}
+
+void fn_tcp_written_taken(struct fn_stack *st)
+{
+	if (st->burst)
+		fn_tcp_end_burst(st);
+	fn_stack_flush(st);
 }

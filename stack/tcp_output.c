@@ -23,9 +23,12 @@ static bool cut_end(struct fn_tcp *tp, struct fn_pktq *q, struct fn_pkt *p, uint
 	rest->len = rest->pkt_len = p->len - n;
 	memcpy(rest->data, p->data + n, rest->len);
 	rest->seq = p->seq + n;
-	fn_tcp_note(tp, rest);
 	rest->end_seq = p->end_seq;
 	rest->tcp_flags = p->tcp_flags;
+	/* p's own note stays true: the bytes are there */
+	if (tp->notes)
+		fn_tcp_note_mark(tp, rest, ((const struct fn_note *)p->buf)->text.fin);
+	fn_tcp_note(tp, rest);
 	rest->sack = p->sack & (uint8_t)~FN_SEG_SUM;
 	rest->retrans = p->retrans;
 	rest->time = p->time;
@@ -110,6 +113,9 @@ fn_inline bool fits_window(const struct fn_tcp *tp, const struct fn_pkt *p)
 {
 	uint32_t end = p->len > tp->mss ? p->seq + tp->mss : p->end_seq;
 
+	/* nobody would send it later, and it takes no room */
+	if (fn_unlikely(p->tcp_flags & FN_TCP_FIN) && tp->lossless && p->len <= tp->mss)
+		end--;
 	return fn_seq_leq(end, fn_tcp_wnd_end(tp));
 }
 
@@ -172,6 +178,15 @@ static bool fin_on_staged(struct fn_tcp *tp)
 	return true;
 }
 
+/* On the last bytes that somebody can find; p may have none. */
+static void note_fin(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	if (!p->len)
+		p = tp->rtxq.tail;
+	if (p)
+		fn_tcp_note_mark(tp, p, FN_NOTE_FIN);
+}
+
 /* On the last segment that has not left, else in a segment of its own. */
 static bool queue_fin(struct fn_tcp *tp)
 {
@@ -187,6 +202,7 @@ static bool queue_fin(struct fn_tcp *tp)
 		fn_pktq_push(&tp->sndq, p);
 	}
 	p->tcp_flags |= FN_TCP_FIN;
+	note_fin(tp, p);
 	p->end_seq++;
 	tp->write_seq++;
 	tp->fin_queued = true;
@@ -240,6 +256,36 @@ void fn_tcp_send_fin(struct fn_tcp *tp)
 {
 	queue_fin(tp);
 	fn_tcp_output(tp, FN_NAGLE_OFF);
+	if (tp->notes && tp->sndq.head)
+		fn_tcp_spill(tp);
+}
+
+/* What the far end has acknowledged of p, which has not been sent. */
+static void trim_found(struct fn_tcp *tp, struct fn_pkt *p, uint32_t n)
+{
+	fn_pkt_pull(p, n);
+	p->seq += n;
+	p->sack &= (uint8_t)~FN_SEG_SUM;
+	tp->sndq.bytes -= n;
+	tp->sk.st->stats.tcp_bytes_out += n;
+	/* nothing is put behind it: the note would become another one (struct fn_note) */
+	p->buf_len = (uint32_t)(p->data + p->len - p->buf);
+}
+
+void fn_tcp_found(struct fn_tcp *tp, uint32_t ack)
+{
+	struct fn_pkt *p;
+
+	if (!tp->notes || fn_seq_gt(ack, tp->write_seq))
+		return;
+	while ((p = tp->sndq.head) && fn_seq_leq(p->end_seq, ack)) {
+		tp->sk.st->stats.tcp_bytes_out += p->len;
+		fn_pktq_remove(&tp->sndq, p);
+		fn_tcp_tx_free(tp, p);
+	}
+	if (p && fn_seq_lt(p->seq, ack))
+		trim_found(tp, p, ack - p->seq);
+	tp->snd_nxt = ack;
 }
 
 /* ---- retransmission ---- */

@@ -139,13 +139,20 @@ static size_t append_iov(struct fn_tcp *tp, const uint8_t *from, size_t len)
 	return done;
 }
 
+static fn_cold void mark_urgent(struct fn_tcp *tp, struct fn_pkt *p)
+{
+	tp->snd_up = tp->write_seq;
+	if (p)
+		fn_tcp_note_mark(tp, p, FN_NOTE_URGENT);
+}
+
 /* End of a write: urgent mark, PSH, and out (tcp_push). */
 static void push(struct fn_tcp *tp, unsigned flags)
 {
 	struct fn_pkt *p = tp->sndq.tail;
 
 	if (fn_unlikely(flags & MSG_OOB))
-		tp->snd_up = tp->write_seq;
+		mark_urgent(tp, p);
 	if (p && !(flags & MSG_MORE))
 		p->tcp_flags |= FN_TCP_PSH;	/* RFC 9293 3.9.1.2 MUST-61 */
 	fn_tcp_output(tp, flags & MSG_MORE ? FN_NAGLE_CORK : 0);

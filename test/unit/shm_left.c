@@ -199,7 +199,7 @@ Test(shm_left, what_was_staged_only)
 Test(shm_left, what_the_program_writes_is_no_note)
 {
 	const struct fn_tcp *tp = fn_tcp_sk(side[0].sk);
-	struct fn_note forged = { .ends = { tp->rx_addrs, tp->rx_ports, side[0].sk->remote.peer, 0 }, .off = FN_PKT_HEADROOM, .len = 100 };
+	struct fn_note forged = { .ends = { tp->rx_addrs, tp->rx_ports, side[0].sk->remote.peer, 0 }, .off = FN_PKT_HEADROOM, .text.len = 100 };
 
 	give(side[0].sk, "x", 1);	/* the answer tells of the window */
 	settle();

@@ -421,9 +421,9 @@ static void notes_are_right(void)
 	struct fn_note note;
 	uint32_t i;
 
-	for (i = 1; i < s->made; i += fn_max(note.units, 1u)) {
+	for (i = 1; i < s->made; i += fn_max((uint32_t)note.units, 1u)) {
 		memcpy(&note, A.payload + (size_t)i * FN_SHM_BUF, sizeof(note));
-		cr_assert(!note.len && note.units <= LARGE, "buffer %u of %u: %u bytes, %u units", i, s->made, note.len, note.units);
+		cr_assert(!note.text.len && note.units <= LARGE, "buffer %u of %u: %u bytes, %u units", i, s->made, note.text.len, note.units);
 	}
 	cr_assert_eq(i, s->made);
 }
