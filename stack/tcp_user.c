@@ -284,10 +284,10 @@ size_t fn_tcp_outq(const struct fn_sock *sk)
 {
 	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
 
-	/* what a reset connection had not delivered is still counted */
 	if (sk->tcp_state == FN_TCP_SYN_SENT || sk->tcp_state == FN_TCP_SYN_RCVD || sk->tcp_state == FN_TCP_LISTEN)
 		return 0;
-	return fn_tcp_outstanding(tp);
+	/* what a reset connection had not delivered is still counted */
+	return sk->tcp_state == FN_TCP_CLOSED ? tp->write_seq - tp->snd_una : fn_tcp_outstanding(tp);
 }
 
 size_t fn_tcp_outq_unsent(const struct fn_sock *sk)
