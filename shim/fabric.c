@@ -32,72 +32,13 @@
 
 #define KIN_MARK	0x40000
 #define BOARD_MARK	0x20000
-#define RENDEZVOUS_MARK	0x10000		/* marks below it are places in peers[] */
+#define RENDEZVOUS_MARK	0x10000		/* marks below it are places in the table */
 #define TICK_NS		(10 * FN_MSEC)
 #define GREET_NS	(10 * FN_NSEC)
 
-static struct peer peers[FN_SHM_PEERS];
-static unsigned top;			/* peers in use are below */
-static struct peer *by_number[FN_SHM_PEERS];
-
 struct fn_fabric fn_fabric = { .payload_fd = -1, .look = FN_NEVER };
 
-/* ---- the table ---- */
-
-unsigned fn_peers_top(void)
-{
-	return top;
-}
-
-struct peer *fn_peer_at(unsigned i)
-{
-	return &peers[i];
-}
-
-struct peer *fn_peer_new(enum fn_peer_state state, int sock)
-{
-	unsigned i;
-
-	for (i = 0; i < FN_SHM_PEERS && peers[i].state != FN_PEER_FREE; i++)
-		;
-	if (i == FN_SHM_PEERS) {
-		fn_fd_internal_close(sock);
-		return NULL;
-	}
-	top = fn_max(top, i + 1);
-	peers[i] = (struct peer){ .state = (uint8_t)state, .sock = sock, .inbox = -1, .page_fd = -1, .tell = -1,
-		.told = -1, .copies_fd = -1, .uid = (uid_t)-1, .met_as = fn_uid_own(), .since = fn_now() };
-	if (sock >= 0)
-		fn_fd_internal_track(&peers[i].sock);
-	return &peers[i];
-}
-
-/* Who has it, or will. */
-static uint64_t images_of(int number)
-{
-	return fn_shm_images(fn_fabric.nic, number) | fn_shm_wanted(fn_fabric.nic, number);
-}
-
-/* Its number is still its own. */
-static bool lives(const struct peer *p)
-{
-	return p->number > 0 && fn_shm_life(fn_fabric.nic, p->number) == p->life;
-}
-
-struct peer *fn_peer_by_number(unsigned number)
-{
-	struct peer *p = number < FN_SHM_PEERS ? by_number[number] : NULL;
-
-	return p && lives(p) ? p : NULL;
-}
-
-void fn_peer_numbered(struct peer *p, int number)
-{
-	p->number = number;
-	p->life = fn_shm_life(fn_fabric.nic, number);
-	by_number[number] = p;
-	fn_engine.st->stats.fabric_peers++;
-}
+/* ---- what is watched ---- */
 
 static void watch(int fd, uint64_t what)
 {
@@ -130,72 +71,20 @@ void fn_fabric_watch_place(unsigned i)
 void fn_peer_watch(struct peer *p)
 {
 	if (p->sock >= 0)
-		watch(p->sock, (uint64_t)(p - peers));
+		watch(p->sock, (uint64_t)(p - fn_peer_at(0)));
 	if (p->told >= 0)
-		watch(p->told, (uint64_t)(p - peers));
+		watch(p->told, (uint64_t)(p - fn_peer_at(0)));
 }
 
 void fn_fabric_watch_all(void)
 {
 	if (!fn_fabric.nic)
 		return;
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state != FN_PEER_FREE)
-			fn_peer_watch(&peers[i]);
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		if (fn_peer_at(i)->state != FN_PEER_FREE)
+			fn_peer_watch(fn_peer_at(i));
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
 		fn_fabric_watch_place(i);
-}
-
-size_t fn_peer_copies_size(void)
-{
-	return fn_min(fn_config.fabric_memory & ~4095ul, (size_t)FN_SHM_COPIES);
-}
-
-static void unmap_channel(struct peer *p)
-{
-	if (p->channel)
-		fn_peer_unmap(p->channel, p->channel_size);
-	else
-		fn_peer_unmap(p->channel_room, fn_peer_channel_size());
-	p->channel = p->channel_room = NULL;
-}
-
-static void hang_up(struct peer *p)
-{
-	fn_half_end(p);
-	fn_fd_internal_close(p->sock);
-	p->sock = -1;
-}
-
-void fn_peer_free(struct peer *p)
-{
-	fn_known_forget();
-	hang_up(p);
-	fn_fd_internal_close(p->inbox);
-	fn_fd_internal_close(p->page_fd);
-	if (p->number > 0 && by_number[p->number] == p)
-		by_number[p->number] = NULL;
-	unmap_channel(p);
-	if (!p->self)
-		fn_peer_unmap(p->payload, p->payload_size);
-	fn_peer_unmap(p->room, p->room_size);
-	fn_fd_internal_close(p->copies_fd);
-	fn_peer_unmap(p->copies, fn_peer_copies_size());
-	fn_peer_unmap(p->page, FN_PAGE_SIZE);
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].group == p)
-			peers[i].group = NULL;
-	*p = (struct peer){ .sock = -1, .inbox = -1, .page_fd = -1, .tell = -1, .told = -1, .copies_fd = -1 };
-}
-
-/* A child that shares no stack has no peers: their sockets would keep them from hearing that we are gone. */
-void fn_peers_forget(void)
-{
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state != FN_PEER_FREE)
-			fn_peer_free(&peers[i]);
-	top = 0;
-	fn_engine.to_itself = false;
 }
 
 /* ---- memory ---- */
@@ -272,15 +161,15 @@ void fn_peer_bury(struct peer *p)
 
 	if (p->state == FN_PEER_GROUP)
 		fn_half_event(p);
-	buried = lives(p) && fn_shm_is_dead(fn_fabric.nic, p->number);
+	buried = fn_peer_lives(p) && fn_shm_is_dead(fn_fabric.nic, p->number);
 
 	fn_known_forget();
 	/* other images' descriptors of it: they wake up, and so does it */
-	if (lives(p) && images_of(p->number) & ~fn_engine.bit && p->sock >= 0)
+	if (fn_peer_lives(p) && fn_peer_images(p->number) & ~fn_engine.bit && p->sock >= 0)
 		fn_sys(SYS_shutdown, p->sock, SHUT_RDWR);
-	hang_up(p);
+	fn_peer_hang_up(p);
 	p->cookie = 0;
-	if (!lives(p)) {
+	if (!fn_peer_lives(p)) {
 		fn_peer_free(p);
 		return;
 	}
@@ -299,7 +188,7 @@ void fn_peer_bury(struct peer *p)
 	fn_shm_peer_dead(fn_fabric.nic, p->number);
 	if (!buried)
 		fn_tcp_peer_gone(st, (uint16_t)p->number);
-	unmap_channel(p);
+	fn_peer_unmap_channel(p);
 	fn_peer_unmap(p->copies, fn_peer_copies_size());
 	p->copies = NULL;
 	fn_fabric.tick = 0;
@@ -308,7 +197,7 @@ void fn_peer_bury(struct peer *p)
 /* Its number may be another's: no connection is left, none that it offers, and nothing of its memory is in use. */
 static bool is_over(const struct peer *p)
 {
-	if (p->state != FN_PEER_GONE || !lives(p))
+	if (p->state != FN_PEER_GONE || !fn_peer_lives(p))
 		return p->state == FN_PEER_GONE;
 	return !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number) && !fn_shm_offered(fn_fabric.nic, p->number, 0) &&
 	       fn_shm_peer_del(fn_fabric.nic, p->number);
@@ -330,11 +219,11 @@ void fn_fabric_tick(uint64_t now)
 	fn_fabric_tick_images();
 	fn_dgram_tick();
 	fn_unsent_tick(now);
-	for (unsigned i = 0; i < top; i++) {
-		struct peer *p = &peers[i];
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		struct peer *p = fn_peer_at(i);
 
 		/* another image has been quicker */
-		if (p->number > 0 && p->state != FN_PEER_GONE && (!lives(p) || fn_shm_is_dead(fn_fabric.nic, p->number)))
+		if (p->number > 0 && p->state != FN_PEER_GONE && (!fn_peer_lives(p) || fn_shm_is_dead(fn_fabric.nic, p->number)))
 			fn_peer_bury(p);
 		if (p->number > 0 && p->state != FN_PEER_GONE && fn_shm_broken(fn_fabric.nic, p->number))
 			fn_peer_bury(p);
@@ -379,7 +268,7 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 		fn_group_joined(p);
 	} else {
 		fn_engine.st->stats.fabric_refused++;
-		hang_up(p);
+		fn_peer_hang_up(p);
 	}
 }
 
@@ -453,7 +342,7 @@ static void rung(const struct peer *p)
 
 	if (fn_engine.watcher)
 		fn_thread_ring(fn_engine.watcher);
-	if (fn_likely(!(fn_engine.shared->asleep & ~fn_engine.bit)) || !lives(p))
+	if (fn_likely(!(fn_engine.shared->asleep & ~fn_engine.bit)) || !fn_peer_lives(p))
 		return;
 	fn_shm_rearm(fn_fabric.nic, p->number);
 	accepting = fn_shm_accepting(fn_fabric.nic, p->number);
@@ -513,24 +402,26 @@ void fn_fabric_event(uint64_t mark)
 		fn_group_read((unsigned)(what - BOARD_MARK));
 	else if (what >= RENDEZVOUS_MARK)
 		place_event((unsigned)(what - RENDEZVOUS_MARK));
-	else if (what < top && peers[what].state != FN_PEER_FREE)
-		fn_peer_event(&peers[what], false);
+	else if (what < fn_peers_top() && fn_peer_at(what)->state != FN_PEER_FREE)
+		fn_peer_event(fn_peer_at(what), false);
 }
 
 /* ---- the NIC's side ---- */
 
 static int grow_copies(void *ctx, int number, size_t size)
 {
-	return fn_peer_back_mapped(by_number[number]->copies, size);
+	const struct peer *p = fn_peer_by_number((unsigned)number);
+
+	return p ? fn_peer_back_mapped(p->copies, size) : -ENOENT;
 }
 
 /* nic_shm has written to a peer that sleeps. */
 static void ring(void *ctx, int number)
 {
-	struct peer *p = by_number[number];
+	struct peer *p = fn_peer_by_number((unsigned)number);
 
-	if (!p || !lives(p))	/* other images' */
-		fn_bell_ring(images_of(number) & ~fn_engine.bit);
+	if (!p)	/* other images' */
+		fn_bell_ring(fn_peer_images(number) & ~fn_engine.bit);
 	else if ((p->self || p->state == FN_PEER_GROUP) && fn_engine.watcher)
 		fn_thread_ring(fn_engine.watcher);
 	else if (p->sock >= 0)
@@ -566,9 +457,12 @@ void fn_fabric_disarm(void)
 
 bool fn_fabric_half_met(void)
 {
-	for (unsigned i = 0; i < top; i++)	/* whom we have called sends nothing before it is up */
-		if (peers[i].state >= FN_PEER_MET && peers[i].state <= FN_PEER_WELCOMED && peers[i].state != FN_PEER_CALLED)
-			return true;
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		unsigned state = fn_peer_at(i)->state;
+
+		if (state >= FN_PEER_MET && state <= FN_PEER_WELCOMED && state != FN_PEER_CALLED)
+			return true;	/* whom we have called sends nothing before it is up */
+	}
 	return false;
 }
 
@@ -590,7 +484,7 @@ bool fn_fabric_beside(void)
 /* A connect is answered by our own NIC, once its SYN has left; what is there otherwise are two full rings at most. */
 void fn_fabric_catch_up(const struct fn_sock *sk)
 {
-	struct peer *p = sk->remote.peer && fn_fabric.nic ? by_number[sk->remote.peer] : NULL;
+	struct peer *p = sk->remote.peer && fn_fabric.nic ? fn_peer_by_number(sk->remote.peer) : NULL;
 	unsigned rounds = p && p->state == FN_PEER_GROUP ? 1 : 0;
 
 	/* nothing is taken in before its payload memory is there */
@@ -607,14 +501,14 @@ void fn_fabric_catch_up(const struct fn_sock *sk)
 
 bool fn_fabric_has_all(const struct fn_sock *sk)
 {
-	const struct peer *p = sk->remote.peer && fn_fabric.nic ? by_number[sk->remote.peer] : NULL;
+	const struct peer *p = sk->remote.peer && fn_fabric.nic ? fn_peer_by_number(sk->remote.peer) : NULL;
 
 	return p && p->state == FN_PEER_UP && !p->self && fn_shm_drained(fn_fabric.nic, sk->remote.peer);
 }
 
 bool fn_fabric_source_ok(const struct fn_sock *sk)
 {
-	const struct peer *p = by_number[sk->remote.peer];
+	const struct peer *p = fn_peer_by_number(sk->remote.peer);
 
 	if (ntohl(sk->remote.ip4) >> 24 != 127 && !fn_kroute_is_host(sk->remote.ip4))
 		return false;
@@ -684,9 +578,9 @@ bool fn_fabric_start(struct fn_stack *st)
 
 struct peer *fn_peer_self(void)
 {
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].self)
-			return &peers[i];
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		if (fn_peer_at(i)->self)
+			return fn_peer_at(i);
 	return NULL;
 }
 
@@ -776,8 +670,8 @@ void fn_fabric_namespace(bool net)
 bool fn_fabric_forgo(void)
 {
 	close_for(-EPERM);
-	for (unsigned i = 0; i < top; i++)
-		if (peers[i].state != FN_PEER_FREE)
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		if (fn_peer_at(i)->state != FN_PEER_FREE)
 			return false;
 	return true;
 }

@@ -90,18 +90,29 @@ struct fn_fabric {
 };
 extern struct fn_fabric fn_fabric;
 
-/* ---- fabric.c ---- */
+/* ---- peers.c ---- */
 unsigned fn_peers_top(void);
 struct peer *fn_peer_at(unsigned i);
 /* Takes sock; NULL: no place, and sock is closed. */
 struct peer *fn_peer_new(enum fn_peer_state state, int sock);
 void fn_peer_free(struct peer *p);
-void fn_peer_watch(struct peer *p);
+/* It has no socket any more, or no channel. */
+void fn_peer_hang_up(struct peer *p);
+void fn_peer_unmap_channel(struct peer *p);
+/* A child that shares no stack has no peers: their sockets would keep them from hearing that we are gone. */
+void fn_peers_forget(void);
 struct peer *fn_peer_by_number(unsigned number);
 /* nic_shm has given it that number. */
 void fn_peer_numbered(struct peer *p, int number);
+/* Its number is still its own. */
+bool fn_peer_lives(const struct peer *p);
+/* The images that have it, or will. */
+uint64_t fn_peer_images(int number);
 /* How large our payload memory for a peer alone is. */
 size_t fn_peer_copies_size(void);
+
+/* ---- fabric.c ---- */
+void fn_peer_watch(struct peer *p);
 /* Its channel is made: descriptor to be sent and closed, -errno. */
 int fn_peer_channel(struct peer *p);
 /* p, over whose socket nothing has been said, is to be a peer with a number: a channel is made and sent. -errno. */
@@ -122,8 +133,6 @@ bool fn_peer_welcomed(struct peer *p, const struct fn_peer_msg *m, int fd);
 void fn_peer_event(struct peer *p, bool to_up);
 /* Where clients come to place i of the rendezvous, where other images tell of them, and where one is to answer: watched. */
 void fn_fabric_watch_place(unsigned i);
-/* All of them go: a child that shares no stack has none. */
-void fn_peers_forget(void);
 
 /* ---- fabric_reach.c ---- */
 /*
