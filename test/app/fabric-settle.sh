@@ -136,6 +136,14 @@ def over(parent, pid):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
+def outcome(r, go, parent, forks, other, done, late):
+    """What the child and the other side say, and how long the fork took."""
+    took = float(os.read(r, 10))
+    goes_on(go, parent, forks, done, late)
+    result = os.read(r, 1), ended(other)
+    over(parent, forks)
+    return result, took
+
 def listener():
     l = socket.socket()
     l.bind(('127.0.0.1', 0))
@@ -167,11 +175,7 @@ def accepted(parent):
     s = process(server, l, connected, parent, done, late, w)
     p = process(client, l.getsockname(), connected, go)
     l.close()
-    took = float(os.read(r, 10))
-    goes_on(go, parent, s, done, late)
-    result = os.read(r, 1), ended(p)
-    over(parent, s)
-    return result, took
+    return outcome(r, go, parent, s, p, done, late)
 
 # ---- who has connected forks, and nobody has accepted yet ----
 
@@ -199,11 +203,7 @@ def offered(parent):
     ready.wait()
     p = process(connector, l.getsockname(), parent, done, late, w)
     l.close()
-    took = float(os.read(r, 10))
-    goes_on(go, parent, p, done, late)
-    result = os.read(r, 1), ended(s)
-    over(parent, p)
-    return result, took
+    return outcome(r, go, parent, p, s, done, late)
 
 # ---- several are offered to several processes, and are several children's; another one is made meanwhile ----
 

@@ -86,6 +86,22 @@ fn_unused static void sides_meet(struct side *a, struct side *b)
 	side_meet(b, a);
 }
 
+/* c connects to l, which accepts; settle is the unit's. Gives the listener. */
+fn_unused static struct fn_sock *sides_connect(struct side *c, struct side *l, uint16_t port, void (*settle)(void))
+{
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = port };
+	struct fn_sock *listener = fn_sock_open(l->st, FN_SOCK_TCP, l);
+
+	cr_assert(!fn_sock_bind(listener, &ep) && !fn_tcp_listen(listener, 16));
+	c->sk = fn_sock_open(c->st, FN_SOCK_TCP, c);
+	ep.peer = (uint16_t)c->peer;
+	cr_assert_eq(fn_sock_connect(c->sk, &ep), -EINPROGRESS);
+	settle();
+	l->sk = fn_tcp_accept(listener, l);
+	cr_assert_not_null(l->sk);
+	return listener;
+}
+
 fn_unused static void side_end(struct side *s)
 {
 	free(s->arena);

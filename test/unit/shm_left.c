@@ -35,22 +35,12 @@ static void settle(void)
 /* The dead one has connected, or the survivor has. */
 static void connect_ends(unsigned from)
 {
-	struct side *c = &side[from], *l = &side[!from];
-	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT };
-
 	side_make(&side[0], 0, NULL, NULL, now);
 	side_make(&side[1], 1, NULL, NULL, now);
 	/* their numbers differ, so that nobody takes one's for the other's */
 	fn_shm_group_add(side[0].nic, calloc(1, FN_PAGE_HEAD), 1);
 	sides_meet(&side[0], &side[1]);
-	listener = fn_sock_open(l->st, FN_SOCK_TCP, l);
-	cr_assert(!fn_sock_bind(listener, &ep) && !fn_tcp_listen(listener, 16));
-	c->sk = fn_sock_open(c->st, FN_SOCK_TCP, c);
-	ep.peer = (uint16_t)c->peer;
-	cr_assert_eq(fn_sock_connect(c->sk, &ep), -EINPROGRESS);
-	settle();
-	l->sk = fn_tcp_accept(listener, l);
-	cr_assert_not_null(l->sk);
+	listener = sides_connect(&side[from], &side[!from], PORT, settle);
 	for (unsigned i = 0; i < MUCH; i++)
 		out[i] = (uint8_t)(i * 131 >> 3);
 }

@@ -29,21 +29,10 @@ static void settle(void)
 
 static void setup(void)
 {
-	struct side *c = &side[1], *l = &side[0];
-	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT };
-	struct fn_sock *listener;
-
 	side_make(&side[0], 0, NULL, NULL, now);
 	side_make(&side[1], 1, NULL, NULL, now);
 	sides_meet(&side[0], &side[1]);
-	listener = fn_sock_open(l->st, FN_SOCK_TCP, l);
-	cr_assert(!fn_sock_bind(listener, &ep) && !fn_tcp_listen(listener, 16));
-	c->sk = fn_sock_open(c->st, FN_SOCK_TCP, c);
-	ep.peer = (uint16_t)c->peer;
-	cr_assert_eq(fn_sock_connect(c->sk, &ep), -EINPROGRESS);
-	settle();
-	l->sk = fn_tcp_accept(listener, l);
-	cr_assert_not_null(l->sk);
+	sides_connect(&side[1], &side[0], PORT, settle);
 	for (uint32_t i = 0; i < sizeof(out); i++)
 		out[i] = (uint8_t)(i * 131 >> 3);
 }
