@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who else reads from a datagram socket: images that were forked while it was open. A fork leaves one end of a socket pair with
- * the parent and the other with the child, and the child inherits the ends that its parent has; so there is a pair between
- * any two that have the socket. An end hangs up when all behind it have closed the socket, ended, or executed something
- * else; until then there is a byte in it, which nobody takes, once one of them has read. Knows no socket and no peer; with the engine's lock held.
+ * Who else reads from a datagram socket: images that were forked while it was open. A fork leaves one end of a socket pair
+ * with the parent and the other with the child, and the child inherits the ends that its parent has; so there is a pair
+ * between any two that have the socket. An end hangs up when all behind it have closed the socket, ended, or executed
+ * something else; until then there is a byte in it, which nobody takes, once one of them has read. Knows no socket and no
+ * peer; with the engine's lock held.
  */
 #ifndef FN_KIN_H
 #define FN_KIN_H
@@ -20,7 +21,8 @@ struct fn_kin {
 	bool many;		/* there were more than can be told apart */
 };
 
-/* Before a fork; in parent and child after it, whether it has come about or not. A fork that was not expected makes many of them. */
+/* Before a fork; in parent and child after it, whether it has come about or not. A fork that was not expected makes many of
+ * them. */
 void fn_kin_expect(struct fn_kin *k);
 void fn_kin_forked(struct fn_kin *k, bool child);
 
