@@ -271,7 +271,7 @@ static int copy_name(struct fn_file *f, int fd)
 	if (!fn_stack_is_local(fn_engine.st, ep.ip4))
 		ep.ip4 = 0;
 	ret = fn_sock_bind_given(f->sk, &ep);
-	if (f->any_port)	/* SOCK_BINDPORT_LOCK is not set: a disconnect gives it up */
+	if (f->any_port && f->type == SOCK_DGRAM)	/* SOCK_BINDPORT_LOCK is not set: a disconnect gives it up */
 		f->sk->opts &= (uint16_t)~FN_SO_BOUND_PORT;
 	return ret;
 }
@@ -380,9 +380,9 @@ static int bound_udp(struct fn_file *f, int fd)
 	return 0;
 }
 
-static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+/* bind() of the kernel's socket, which has its say about every name. */
+static int bind_kernel(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct fn_verdict v;
 	struct fn_ep ep;
 	int ret, kind = addr ? fn_addr_get(f, FN_ADDR_BIND, addr, len, &ep) : -EFAULT;
 
@@ -395,9 +395,50 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 		ret = bind_free(fd, addr, len);
 	else
 		ret = (int)fn_sys(SYS_bind, fd, addr, len);
+	if (ret == 0)
+		f->any_port = kind == FN_ADDR_IP4 && !ep.port;
+	return ret;
+}
+
+/*
+ * The kernel's socket gives up the port that it chose for bind(), as the end of a connection would have made it do
+ * (tcp_set_state(): inet_put_port() without SOCK_BINDPORT_LOCK); of datagrams __udp_disconnect() does.
+ */
+static void give_port_up(const struct fn_file *f, int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	if (f->type == SOCK_STREAM)
+		fn_sys(SYS_listen, fd, 0);
+	fn_sys(SYS_connect, fd, &none, sizeof(none));
+}
+
+int fn_decide_bind_again(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int ret;
+
+	if (f->any_port && (f->tried || f->type == SOCK_DGRAM))
+		give_port_up(f, fd);
+	ret = bind_kernel(f, fd, addr, len);
+	if (ret == FN_TO_KERNEL)
+		ret = (int)fn_sys(SYS_bind, fd, addr, len);
+	if (ret < 0)
+		return ret;
+	fn_engine_lock();
+	fn_sock_unname(f->sk);
+	f->tried = false;
+	ret = copy_name(f, fd);
+	fn_engine_unlock();
+	return ret;
+}
+
+static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fn_verdict v;
+	int ret = bind_kernel(f, fd, addr, len);
+
 	if (ret < 0 || f->type != SOCK_DGRAM)
 		return ret;
-	f->any_port = kind == FN_ADDR_IP4 && !ep.port;
 	v = fn_decide(f, fd, FN_POLICY_LISTEN, addr);
 	if (!v.stack)
 		fn_decide_kernel(f, fd, v.reason, v.arg);

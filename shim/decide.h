@@ -30,4 +30,10 @@ int fn_decide_ended(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 /* A reason that holds from now on for a bound socket, beside that of its decision. */
 void fn_decide_note(const struct fn_file *f, int fd, enum fn_reason reason);
 
+/*
+ * bind(2) on what was connected and is no more: the kernel's socket is bound, and the stack's has that name. As an operation,
+ * without locks; f is no accepted one, whose number is a dup of a socket of others' as well.
+ */
+int fn_decide_bind_again(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len);
+
 #endif

@@ -322,6 +322,14 @@ static bool may_ask(void)
 	return ret >= 0 || ret == -ENOENT;
 }
 
+static void begin_reading(const struct fn_file *f)
+{
+	fn_engine_lock();
+	fn_rendezvous_reads(f);
+	fn_fabric_attached(f);
+	fn_engine_unlock();
+}
+
 bool fn_dgram_open(struct fn_file *f, int fd)
 {
 	int ret;
@@ -333,10 +341,7 @@ bool fn_dgram_open(struct fn_file *f, int fd)
 		fn_decide_kernel(f, fd, FN_REASON_NO_SOCKETS, 0);
 		return false;
 	}
-	fn_engine_lock();
-	fn_rendezvous_reads(f);
-	fn_fabric_attached(f);
-	fn_engine_unlock();
+	begin_reading(f);
 	return f->kind == FN_FILE_UDP;
 }
 
@@ -383,7 +388,17 @@ int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, soc
 /* A port that the kernel chose has been given up by connect(AF_UNSPEC); else it says EINVAL. */
 int fn_dgram_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
-	return by_kernel(SYS_bind, f, fd, addr, len);
+	int ret = by_kernel(SYS_bind, f, fd, addr, len);
+
+	if (ret < 0)
+		return ret;
+	f->any_port = !((const struct sockaddr_in *)addr)->sin_port;	/* sin6_port lies there as well */
+	if (f->named || f->kernel_only || !fn_decide(f, fd, FN_POLICY_LISTEN, addr).stack)
+		return ret;
+	fn_dgram_bound(f, fd);
+	if (f->named)
+		begin_reading(f);
+	return ret;
 }
 
 void fn_dgram_unlisten(const struct fn_file *f)

@@ -114,7 +114,8 @@ struct fn_file {
 	bool untouched;			/* a stream whose kernel socket is as socket() made it, but for its O_NONBLOCK: */
 	bool kernel_nonblock;
 	uint32_t spare_epoch;		/* when that was (spare.h) */
-	bool any_port;			/* of datagrams: bind() left the port open */
+	bool tried;			/* of connections: connect() came after bind() */
+	bool any_port;			/* bind() left the port open */
 	bool named;			/* of datagrams: processes of this host may come by the fabric (dgram.h) */
 	bool shared;			/* but for now they do not, for other images read from it too */
 	bool kernel_only;		/* of datagrams: other programs have the kernel's socket too, or it does what the stack's does not */

@@ -506,6 +506,7 @@ int fn_tcp_file_connect(struct fn_file *f, int fd, const struct fn_ep *to, bool 
 	int err;
 
 	f->sk->conn = FN_CONN_NONE;
+	f->tried = true;
 	fn_engine_lock();
 	err = fn_sock_connect(f->sk, to);
 	if (err == -EINPROGRESS || !err) {
@@ -601,9 +602,10 @@ static int tcp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 	int ret = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
 	bool host;
 
-	(void)fd;
 	if (ret < 0)
 		return ret;
+	if (f->sk->conn == FN_CONN_NONE && f->reason != FN_REASON_ACCEPTED)
+		return fn_decide_bind_again(f, fd, addr, len);
 	if (ret != FN_ADDR_IP4)
 		return -EADDRNOTAVAIL;
 	host = f->sk->conn != FN_CONN_NONE && fn_kroute_is_host(local.ip4);	/* the fabric's */

@@ -527,6 +527,8 @@ static int udp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 	kind = fn_addr_get(f, FN_ADDR_BIND, addr, len, &local);
 	if (kind < 0)
 		return kind;
+	if (!f->sk->local.port)		/* given up by connect(AF_UNSPEC) */
+		return fn_decide_bind_again(f, fd, addr, len);
 	/* it has a port already, or it would not be a file of this kind; inet_bind looks at the address first */
 	return local.ip4 && !fn_stack_is_local(fn_engine.st, local.ip4) && !fn_kroute_is_host(local.ip4) ?
 		       -EADDRNOTAVAIL : -EINVAL;

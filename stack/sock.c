@@ -103,6 +103,13 @@ int fn_sock_disconnect(struct fn_sock *sk)
 	return sk->kind == FN_SOCK_TCP ? fn_tcp_disconnect(sk) : fn_udp_disconnect(sk);
 }
 
+void fn_sock_unname(struct fn_sock *sk)
+{
+	fn_demux_unbind(sk->st, sk);
+	sk->local = (struct fn_ep){0};
+	sk->opts &= (uint16_t)~(FN_SO_BOUND_ADDR | FN_SO_BOUND_PORT);
+}
+
 int fn_sock_shutdown(struct fn_sock *sk, unsigned how)
 {
 	return sk->kind == FN_SOCK_TCP ? fn_tcp_shutdown(sk, how) : fn_udp_shutdown(sk, how);

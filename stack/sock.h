@@ -124,6 +124,9 @@ bool fn_sock_name_kept(const struct fn_stack *st, enum fn_sock_kind kind, const 
  */
 int fn_sock_connect(struct fn_sock *sk, const struct fn_ep *remote);
 
+/* A socket that is not connected has no name any more, whoever chose it. */
+void fn_sock_unname(struct fn_sock *sk);
+
 /* UDP connect to AF_UNSPEC: forget the remote end. TCP: reset and back to CLOSED (as tcp_disconnect). */
 int fn_sock_disconnect(struct fn_sock *sk);
 

@@ -113,6 +113,7 @@ void t_convert(void);
 void t_fd(void);
 void t_file(void);
 void t_udp(void);
+void t_ubind(void);
 void t_frag(void);
 void t_give(void);
 void t_names(void);

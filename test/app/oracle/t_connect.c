@@ -200,6 +200,47 @@ static void dissolved(void)
 	close(fd);
 }
 
+/* Dissolved, or refused: it can be bound anew, unless bind() had named the port. */
+static void bound_again(void)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	struct sockaddr_in to = addr_of(o.peer, (int)peer("listen")), own = addr_of(o.local, 0), any = addr_of((struct in_addr){ 0 }, 0);
+	int named = 0;
+
+	for (int how = 0; how < 5; how++) {
+		struct sockaddr_in *first = how == 1 ? &own : how == 2 ? &any : &own;
+		int fd = fresh(0), port, slot;
+
+		own.sin_port = how == 3 ? htons((uint16_t)named) : 0;
+		if (how && how < 4)
+			say("bound: %d", bind(fd, (struct sockaddr *)first, sizeof(*first)));
+		if (how == 4) {
+			struct sockaddr_in closed = addr_of(o.peer, (int)peer("closed-port"));
+
+			TRY(dial(fd, closed));
+		} else {
+			TRY(dial(fd, to));
+			slot = (int)peer("accept");
+			port = port_of(fd);
+			TRY(connect(fd, &none, sizeof(none)));
+			say("peer sees: %ld, port still seen: %d", peer("take %d", slot), port == port_of(fd));
+		}
+		own.sin_port = 0;
+		TRY(bind(fd, (struct sockaddr *)&own, sizeof(own)));
+		say("a port: %d", port_of(fd) > 0);
+		TRY(bind(fd, (struct sockaddr *)&own, sizeof(own)));
+		named = port_of(fd);
+		TRY(dial(fd, to));
+		slot = (int)peer("accept");
+		say("that port: %d", named == port_of(fd));
+		TRY(send(fd, "abc", 3, 0));
+		say("peer got: %ld", peer("recv %d 3", slot));
+		names("bound again", fd);
+		TRY(connect(fd, &none, sizeof(none)));
+		close(fd);
+	}
+}
+
 static void bound_before(void)
 {
 	struct sockaddr_in to = addr_of(o.peer, (int)peer("listen")), own = addr_of(o.local, 0);
@@ -305,6 +346,7 @@ void t_connect(void)
 	wrong_arguments();
 	wrong_arguments_connected();
 	dissolved();
+	bound_again();
 	bound_before();
 	mapped();
 	cut_names();

@@ -483,6 +483,48 @@ void t_frag(void)
 	close(fd);
 }
 
+/*
+ * connect() and its dissolution give back a port that bind() had not named, and it can be bound anew. How: never bound, its
+ * port open, its port named.
+ */
+static void bound_again(int how, int named)
+{
+	struct sockaddr_in to = addr_of(o.peer, peer_port), own = addr_of(o.local, how == 2 ? named : 0);
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	int fd = fresh();
+
+	if (how)
+		TRY(bind(fd, (struct sockaddr *)&own, sizeof(own)));
+	TRY(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	TRY(send(fd, "abc", 3, 0));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(connect(fd, &none, sizeof(none)));
+	names("dissolved", fd);
+	own = addr_of(o.local, 0);
+	TRY(bind(fd, (struct sockaddr *)&own, sizeof(own)));
+	names("bound again", fd);
+	TRY(bind(fd, (struct sockaddr *)&own, sizeof(own)));
+	masks("bound again", fd);
+	peer("usend %d %d 5", peer_slot, port_of(fd));
+	until(fd, POLLIN);
+	GET(recv(fd, buf, 100, 0), buf);
+	TRY(to_peer(fd, 4, 0));
+	say("peer got: %ld", peer("urecv %d", peer_slot));
+	TRY(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	peer("usend %d %d 6", peer_slot, port_of(fd));
+	until(fd, POLLIN);
+	GET(recv(fd, buf, 100, 0), buf);
+	close(fd);
+}
+
+void t_ubind(void)
+{
+	prepare();
+	bound_again(0, 0);
+	bound_again(1, 0);
+	bound_again(2, (int)peer("closed-port"));
+}
+
 void t_udp(void)
 {
 	prepare();
