@@ -14,7 +14,9 @@
 #include <signal.h>
 #include <string.h>
 
+#include "shim/dgram.h"
 #include "shim/engine.h"
+#include "shim/keeper.h"
 #include "shim/sys.h"
 
 /* What fs/fcntl.c says of an event: band_table[]. In the order in which one excludes the next. */
@@ -110,6 +112,11 @@ static void link_watch(struct fn_file *f)
 	} else if (!want) {
 		fn_watch_del(&f->async);
 	}
+	/* with the fabric alone nobody else takes in what comes while the program makes no calls on sockets */
+	if (want && fn_config.fabric) {
+		fn_engine.signals = true;
+		fn_keeper_start();
+	}
 }
 
 void fn_async_update(struct fn_file *f, int fd)
@@ -119,6 +126,9 @@ void fn_async_update(struct fn_file *f, int fd)
 		f->async_fd = fd;
 	link_watch(f);
 	fn_engine_unlock();
+	/* the kernel has one signal for a socket's datagrams, whoever sends them */
+	if (f->async.pprev && f->type == SOCK_DGRAM && fn_dgram_fabric())
+		fn_dgram_retire(f);
 }
 
 void fn_async_take(struct fn_file *f, int fd)

@@ -634,13 +634,21 @@ static int socket_shutdown(struct fn_file *f, int fd, int how)
 	return FN_TO_KERNEL;
 }
 
+/* It may be one that sends signals: datagrams are the kernel's then (async.c). */
+static void touched(struct fn_file *f)
+{
+	f->untouched = false;
+	if (f->type == SOCK_DGRAM && fn_dgram_fabric())
+		fn_dgram_retire(f);
+}
+
 /* The kernel's flags are the file's as long as only O_NONBLOCK is changed. */
 static int socket_set_flags(struct fn_file *f, int fd, long arg)
 {
 	int ret = fn_sys_fcntl(fd, F_SETFL, arg);
 
 	if (arg & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME))
-		f->untouched = false;
+		touched(f);
 	if (ret == 0)
 		f->flags = (f->kernel_nonblock = arg & O_NONBLOCK) ? O_NONBLOCK : 0;
 	return ret;
@@ -650,7 +658,9 @@ static int socket_fcntl(struct fn_file *f, int fd, int cmd, long arg)
 {
 	if (cmd == F_SETFL)
 		return socket_set_flags(f, fd, arg);
-	if (cmd != F_GETFL && cmd != F_GETOWN && cmd != F_GETOWN_EX && cmd != F_GETSIG)
+	if (cmd == F_SETOWN || cmd == F_SETOWN_EX)
+		touched(f);
+	else if (cmd != F_GETFL && cmd != F_GETOWN && cmd != F_GETOWN_EX && cmd != F_GETSIG)
 		f->untouched = false;
 	return FN_TO_KERNEL;
 }
@@ -665,7 +675,9 @@ static int socket_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
 			f->flags = (f->kernel_nonblock = *(int *)arg) ? O_NONBLOCK : 0;
 		return ret;
 	}
-	if (req != FIONREAD && req != FIOCLEX && req != FIONCLEX)
+	if (req == FIOASYNC || req == FIOSETOWN || req == SIOCSPGRP)
+		touched(f);
+	else if (req != FIONREAD && req != FIOCLEX && req != FIONCLEX)
 		f->untouched = false;
 	return FN_TO_KERNEL;
 }

@@ -303,7 +303,7 @@ void fn_dgram_bound(struct fn_file *f, int fd)
 	socklen_t len = sizeof(own);
 	struct fn_ep ep;
 
-	if (fn_room_scarce() || shares_port(fd) || fn_sys(SYS_getsockname, fd, &own, &len) < 0 ||
+	if (f->kernel_only || fn_room_scarce() || shares_port(fd) || fn_sys(SYS_getsockname, fd, &own, &len) < 0 ||
 	    fn_addr_get(f, FN_ADDR_BIND, (void *)&own, len, &ep) != FN_ADDR_IP4 || (f->any_port && !ep.ip4))
 		return;
 	f->named = true;

@@ -335,8 +335,8 @@ void fn_dual_check(uint64_t now)
 	struct epoll_event ev[16];
 	int n;
 
-	/* peers hand over descriptors: they wait for a thread of the program (keeper.c) */
-	if (fn_engine.fabric && fn_thread_self()->keeper)
+	/* peers hand over descriptors: they wait for a thread of the program (keeper.c), unless that waits for signals */
+	if (fn_engine.fabric && fn_thread_self()->keeper && !fn_engine.signals)
 		return;
 	fn_engine.side_due = fn_engine.duals || fn_engine.fabric ? now + SIDE_EVERY_NS : FN_NEVER;
 	if (fn_unlikely(fn_engine.side_due == FN_NEVER || fn_engine.side_epfd < 0))

@@ -32,6 +32,7 @@ struct fn_engine {
 	bool no_names;			/* nor asking the relay about converted connections */
 	bool plain_sleeps;		/* a seccomp filter does not allow what sleeps take beside ppoll() */
 	bool plain_waits;		/* epoll_pwait2() is not to be had */
+	bool signals;			/* files of it may send signals (async.h): the fabric, too, has a keeper then */
 	union {
 		struct {
 			bool no_keeper;	/* fn_engine_kick() makes one if there are ports */
@@ -39,7 +40,7 @@ struct fn_engine {
 		};
 		uint16_t attention;	/* any of them */
 	};
-	int ports;			/* open ones: with none there is no keeper */
+	int ports;			/* open ones: with none there is no keeper, unless .signals */
 	uint64_t polls;			/* rounds driven by anybody, under the lock; the keeper looks without it */
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
 	struct fn_thread *sleepers;	/* threads that sleep in fn_wait(), the watcher included */

@@ -92,6 +92,13 @@ void fn_listen_plain_all(bool inherited_only)
 	}
 }
 
+/* Who has a signal sent for each client need not wait for them otherwise. */
+static void signals_set(struct fn_file *f, int fd)
+{
+	if (f->flags & O_ASYNC && fn_config.fabric)
+		fn_listen_attach(f, fd);
+}
+
 void fn_listen_begin(struct fn_file *f, int fd, int backlog)
 {
 	int fl = fn_sys_fcntl(fd, F_GETFL, 0);
@@ -109,6 +116,7 @@ void fn_listen_begin(struct fn_file *f, int fd, int backlog)
 	fn_engine_unlock();
 	fn_fabric_listen(f, fd);
 	fn_listen_epoch++;
+	signals_set(f, fd);
 }
 
 /* ---- the stack's side ---- */
@@ -519,6 +527,7 @@ static int listen_fcntl(struct fn_file *f, int fd, int cmd, long arg)
 	if (cmd == F_SETFL) {
 		f->flags = (int)arg & (O_NONBLOCK | O_ASYNC);
 		fn_async_update(f, fd);
+		signals_set(f, fd);
 		return fn_sys_fcntl(fd, F_SETFL, f->made_nonblock ? arg | O_NONBLOCK : arg);
 	}
 	if (cmd == F_SETOWN || cmd == F_SETOWN_EX || cmd == F_SETSIG)
@@ -542,6 +551,7 @@ static int listen_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
 	else
 		f->flags &= ~flag;
 	fn_async_update(f, fd);
+	signals_set(f, fd);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/last.h"
 #include "shim/port.h"
 #include "shim/shim.h"
@@ -20,6 +21,7 @@
 
 #define TICK_NS		(2 * FN_MSEC)	/* half of it, on average, is what an ACK waits when the program computes */
 #define PARK_TICKS	10		/* ticks under a sleeping watcher before the keeper parks */
+#define PEERS_NS	(10 * FN_MSEC)	/* a sleep in which peers ring: the program may have been back, and they do not any more */
 #define LAST_NS		(20 * FN_MSEC)	/* so often it asks whether the program's last thread has ended */
 
 enum keeper_word { TICKING, PARKED, STOPPING };
@@ -90,11 +92,24 @@ static bool goes_on(uint32_t born)
 }
 
 struct round {
-	struct pollfd fds[FN_PORT_WAIT_FDS];
+	struct pollfd fds[FN_PORT_WAIT_FDS + 1];
 	unsigned n;
 	uint64_t left;		/* how long to sleep on them, ns */
 	uint64_t polls;		/* rounds driven so far, this one included */
 };
+
+/* Whoever has files that send signals hears of its peers meanwhile, as in a sleep of the program's own. */
+static void arm(struct round *r)
+{
+	uint64_t now = fn_engine.st->now;
+
+	fn_dual_check(now);
+	if (!fn_fabric_arm() || fn_fabric_pending())
+		r->left = now;
+	r->left = fn_min(r->left, fn_min(fn_fabric_due(now), now + PEERS_NS));
+	if (fn_engine.side_epfd >= 0)
+		r->fds[r->n++] = (struct pollfd){ .fd = fn_engine.side_epfd, .events = POLLIN };
+}
 
 /* False: fn_keeper_quit() has come, and nothing was touched. */
 static bool drive(struct round *r, uint32_t born)
@@ -113,12 +128,27 @@ static bool drive(struct round *r, uint32_t born)
 			fn_stack_flush(fn_engine.st);
 		r->n = fn_ports_wait_fds(r->fds, FN_PORT_WAIT_FDS, &rx_nap);
 		r->left = fn_engine_deadline();
+		if (fn_engine.signals && fn_engine.fabric)
+			arm(r);
 		fn_engine_unlock();
 		/* wakes now and then to see whether the program has come back: it need not tell */
 		r->left = fn_min(r->left > now ? r->left - now : 0, rx_nap ? FN_MSEC : 50 * FN_MSEC);
 	}
 	fn_lock_release(&keeper.gate);
 	return on;
+}
+
+/* Peers need not ring any more, unless a thread of the program sleeps. */
+static void disarm(uint32_t born)
+{
+	fn_lock_take(&keeper.gate);
+	if (goes_on(born)) {
+		fn_engine_lock();
+		if (!fn_engine.watcher)
+			fn_fabric_disarm();
+		fn_engine_unlock();
+	}
+	fn_lock_release(&keeper.gate);
 }
 
 /* Drive until somebody else does. */
@@ -135,6 +165,8 @@ static void take_over(uint32_t born)
 		if (r.left)
 			fn_sys_ppoll(r.fds, r.n, &ts, NULL);
 	}
+	if (fn_engine.signals && fn_engine.fabric)
+		disarm(born);
 }
 
 /* What a thread sleeps on for good. */
@@ -234,7 +266,7 @@ void fn_keeper_wake(void)
 
 void fn_keeper_need(void)
 {
-	if (fn_unlikely(!keeper.running) && fn_engine.ports)
+	if (fn_unlikely(!keeper.running) && (fn_engine.ports || fn_engine.signals))
 		fn_keeper_start();
 }
 
@@ -288,7 +320,7 @@ void fn_shim_alone(void)
 
 void fn_shim_together(void)
 {
-	if (!fn_engine.ports)
+	if (!fn_engine.ports && !fn_engine.signals)
 		return;
 	fn_engine_lock();
 	fn_keeper_need();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The keeper: a thread that drives the stack of a process with ports while the program does something else. */
+/* The keeper: a thread that drives the stack of a process with ports, or with files that send signals, while the program does
+ * something else. */
 #ifndef FN_KEEPER_H
 #define FN_KEEPER_H
 

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "shim/engine.h"
+#include "shim/fabric.h"
 #include "shim/keeper.h"
 #include "shim/last.h"
 #include "shim/port.h"
@@ -79,6 +80,25 @@ void fn_dual_check(uint64_t now)
 {
 }
 
+bool fn_fabric_arm(void)
+{
+	return true;
+}
+
+bool fn_fabric_pending(void)
+{
+	return false;
+}
+
+uint64_t fn_fabric_due(uint64_t now)
+{
+	return FN_NEVER;
+}
+
+void fn_fabric_disarm(void)
+{
+}
+
 /* ---- tests ---- */
 
 static void setup(void)
@@ -129,6 +149,20 @@ Test(keeper, is_made_anew_after_an_exec_that_failed, .init = setup)
 	fn_keeper_need();
 	cr_assert_not(fn_engine.no_keeper);
 	while (rounds == before)
+		sched_yield();
+	fn_keeper_stop();
+}
+
+/* Without a port it is for those who wait for signals only. */
+Test(keeper, drives_where_files_send_signals)
+{
+	may_end = true;
+	fn_keeper_need();
+	fn_keeper_stop();
+	cr_assert_eq(rounds, 0);
+	fn_engine.signals = true;
+	fn_keeper_need();
+	while (!rounds)
 		sched_yield();
 	fn_keeper_stop();
 }

@@ -11,6 +11,7 @@
 #include "shim/dgram.h"
 #include "shim/epoll.h"
 #include "shim/fabric.h"
+#include "shim/keeper.h"
 #include "shim/kroute.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
@@ -173,6 +174,8 @@ bool fn_udp_route(struct fn_file *f, const struct fn_ep *to) { return stack_reac
 bool fn_kroute_is_host(uint32_t ip4) { return false; }
 int fn_fd_number(const struct fn_file *f, int fd);
 int fn_fd_number(const struct fn_file *f, int fd) { return fd; }
+struct fn_conf fn_config;
+void fn_keeper_start(void) { }
 bool fn_dgram_fabric(void) { return false; }
 unsigned fn_dgram_route(struct fn_file *f, int fd, struct fn_ep *to, size_t len, struct fn_ep *src) { return 0; }
 int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len) { return FN_TO_KERNEL; }
