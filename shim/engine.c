@@ -460,6 +460,7 @@ static void forget_waiters(void)
 	}
 	fn_engine.sleepers = NULL;
 	fn_engine.watcher = NULL;
+	fn_engine.napper = NULL;
 }
 
 void fn_engine_forget_side(void)

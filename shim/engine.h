@@ -43,6 +43,9 @@ struct fn_engine {
 	int ports;			/* open ones: with none there is no keeper, unless .signals */
 	uint64_t polls;			/* rounds driven by anybody, under the lock; the keeper looks without it */
 	_Atomic(struct fn_thread *) watcher; /* sleeps with the ports' descriptors in its ppoll; NULL: nobody */
+	struct fn_wait *napper;		/* sleeps a moment, and looks then whether others still poll; NULL: nobody */
+	uint64_t slept;			/* ns: the last poll of who went to sleep last */
+	_Atomic(uint64_t) rings;	/* threads rung */
 	struct fn_thread *sleepers;	/* threads that sleep in fn_wait(), the watcher included */
 	struct fn_file *duals;		/* files with a kernel's side */
 	int side_epfd;			/* internal: epoll set of the kernel's sides and the fabric's, edge-triggered; -1: not made */

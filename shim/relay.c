@@ -406,6 +406,7 @@ static _Noreturn void relay_main(int bell)
 	fn_engine.seen = fn_engine.shared->head;
 	fn_engine.duals = NULL;
 	fn_engine.watcher = NULL;
+	fn_engine.napper = NULL;
 	relay.bit = 1ull << FN_RELAY_IMAGE;
 	relay.conns = NULL;
 	relay.epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));

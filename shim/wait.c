@@ -21,6 +21,11 @@
 #define EXTRA_EVERY_NS	2000
 /* Yields that bring nothing: the peer waits for something else. */
 #define YIELDS	3
+/* Who has polled so lately and does not sleep polls soon again: as long as a batch of events takes. */
+#define AWAKE_NS	200000
+/* How long a thread leaves the bells to others: the first time, and at most. When they stop polling it is so much late. */
+#define NAP_LEAST	20000ull
+#define NAP_MOST	100000ull
 /* Three years: for ever. A sleep has always an end, for a signal to make it zero (s). */
 #define LONGEST	100000000
 
@@ -50,6 +55,7 @@ bool fn_thread_ring(struct fn_thread *t)
 	/* pairs with the store in arm(): whoever armed checks again afterwards, whoever rings has changed something before */
 	if (!atomic_compare_exchange_strong(&t->state, &armed, FN_RUNG))
 		return false;
+	fn_engine.rings++;
 	fn_sys_write(t->efd, &one, sizeof(one));
 	return true;
 }
@@ -92,6 +98,7 @@ static bool drive(struct fn_wait *w, uint64_t now)
 
 	fn_engine_lock();
 	fn_engine_poll(now);
+	w->polled = now;
 	hit = w->ready(w);
 	fn_engine_unlock();
 	return hit;
@@ -131,6 +138,37 @@ static void add_ports(struct sleep *s)
 		s->until = fn_min(s->until, fn_now() + FN_MSEC);
 }
 
+/* With the lock held, before a poll of our own: has somebody else polled who does not sleep? */
+static void note_others(struct fn_wait *w)
+{
+	uint64_t last = fn_engine.st ? fn_engine.st->now : 0;
+
+	if (last != w->polled && last != fn_engine.slept)
+		w->others = last;
+}
+
+/*
+ * A watcher beside threads that are awake is woken by each of their packets for nothing, at the sender's cost too. One that
+ * has been leaves the bells to them for a while, longer each time, and looks then whether they still poll; who goes to
+ * sleep meanwhile watches. One such thread is enough. Not where images share the stack: another's polls tell us nothing.
+ * With the lock held.
+ */
+static bool leaves_bells(struct fn_wait *w, struct sleep *s)
+{
+	uint64_t now = fn_now();
+
+	w->nap = w->slept && !fn_engine.shares && w->rings == fn_engine.rings && now - w->others < AWAKE_NS ?
+		 fn_min(fn_max(2 * w->nap, NAP_LEAST), NAP_MOST) : 0;
+	w->slept = true;
+	if (!w->nap)
+		return false;
+	if (!fn_engine.napper) {
+		fn_engine.napper = w;
+		s->until = fn_min(s->until, now + w->nap);
+	}
+	return true;
+}
+
 /* With the lock held: from now on a ring reaches the thread. The first sleeper watches the ports. */
 static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 {
@@ -138,7 +176,8 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	add_fd(s, t->efd);
 	add_fd(s, fn_engine.side_epfd);
 	add_fd(s, fn_ports_held_fd());
-	s->watcher = fn_engine.st && !fn_engine.watcher;
+	note_others(w);
+	s->watcher = fn_engine.st && !leaves_bells(w, s) && !fn_engine.watcher;
 	if (s->watcher) {
 		fn_engine.watcher = t;
 		t->heir = false;
@@ -156,28 +195,23 @@ static void arm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 }
 
 /*
- * Somebody must look after the ports: another sleeper at once, the heir; else the keeper by its heartbeat. With the lock
- * held. One that has been rung already, for its own sake, is still to come out of its sleep, and renounces on its way.
+ * A wait is over that had watched the ports, was to, or had left them to others. Somebody must look after them: another
+ * sleeper at once, the heir; else the keeper by its heartbeat. An heir that has been rung already, for its own sake, is
+ * still to come out of its sleep, and passes it on in its turn.
  */
-static void pass_on(void)
+static void pass_on(struct fn_thread *self)
 {
-	struct fn_thread *t = fn_engine.sleepers;
+	struct fn_thread *t;
 
-	if (!t) {
-		fn_keeper_wake();
-		return;
-	}
-	fn_thread_ring(t);
-	t->heir = true;
-}
-
-/* An heir whose own wait is over has not looked after the ports. */
-static fn_cold void renounce(struct fn_thread *t)
-{
 	fn_engine_lock();
-	t->heir = false;
-	if (!fn_engine.watcher)
-		pass_on();
+	self->heir = false;
+	t = fn_engine.sleepers;
+	if (!fn_engine.watcher && t) {
+		fn_thread_ring(t);
+		t->heir = true;
+	} else if (!fn_engine.watcher) {
+		fn_keeper_wake();
+	}
 	fn_engine_unlock();
 }
 
@@ -189,6 +223,9 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 	if (w->disarm)
 		w->disarm(w);
 	sleepers_del(t);
+	note_others(w);
+	if (fn_engine.napper == w)
+		fn_engine.napper = NULL;
 	if (atomic_exchange(&t->state, FN_RUNNING) == FN_RUNG)
 		fn_sys_read(t->efd, &junk, sizeof(junk));
 	if (s->watcher) {
@@ -200,8 +237,9 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		if (fn_unlikely(fn_engine.shares))
 			fn_family_woken(fn_now());
 		fn_ports_awake();
-		pass_on();
+		w->watched = true;
 	}
+	w->rings = fn_engine.rings;
 	fn_engine_unlock();
 }
 
@@ -238,7 +276,8 @@ static int sleep_once(struct fn_wait *w, struct fn_thread *t)
 
 	fn_engine_lock();
 	arm(w, t, &s);
-	fn_engine_poll(fn_now());
+	w->polled = fn_engine.slept = fn_now();
+	fn_engine_poll(w->polled);
 	if (fn_engine.st)
 		fn_stack_flush(fn_engine.st);
 	fn_dual_check(fn_now());
@@ -352,8 +391,8 @@ static int wait_masked(struct fn_wait *w, struct fn_thread *t)
 		if (ret == 0)
 			ret = spin(w, 0);
 	}
-	if (fn_unlikely(t->heir))
-		renounce(t);
+	if (w->watched || t->heir || w->nap)
+		pass_on(t);
 	if (ret == 1)
 		fn_spin_arrival(fn_now() - start);
 	return ret == -ETIME ? 0 : ret;
@@ -383,6 +422,8 @@ int fn_wait(struct fn_wait *w, bool restart)
 	int ret;
 
 	w->thread = t;
+	w->slept = w->watched = false;
+	w->nap = w->polled = w->others = 0;
 	w->stops = !restart && !w->goes_on;
 	w->stopped = false;
 	if (!w->extra)

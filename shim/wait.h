@@ -54,6 +54,10 @@ struct fn_wait {
 	/* set by fn_wait() */
 	struct fn_thread *thread;
 	uint64_t began;			/* ns */
+	uint64_t polled, others;	/* ns: its own last poll; the last that it knows of one who was awake */
+	uint64_t nap;			/* ns that it leaves the bells to others */
+	uint64_t rings;			/* fn_engine.rings at the end of its last sleep */
+	bool slept, watched;		/* it has, and has been the watcher */
 	bool stops;			/* a stop ends it, */
 	bool stopped;			/* and has, or a handler that we do not know */
 };

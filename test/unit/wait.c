@@ -73,13 +73,12 @@ static void *body(void *arg)
 	return NULL;
 }
 
-/* The last that went to sleep is s. */
 static bool asleep(const struct sleeper *s)
 {
 	bool is;
 
 	fn_engine_lock();
-	is = fn_engine.sleepers && fn_engine.sleepers == s->self && s->self->state == FN_ARMED;
+	is = s->self && s->self->state == FN_ARMED;
 	fn_engine_unlock();
 	return is;
 }
@@ -137,6 +136,52 @@ Test(wait, an_heir_that_leaves_passes_it_on)
 	while (watcher() != third.self)
 		sched_yield();
 	finish(&third);
+}
+
+/* As a thread that works through what comes. */
+static void poll_once(void)
+{
+	fn_engine_lock();
+	fn_engine_poll(fn_now());
+	fn_engine_unlock();
+}
+
+static bool napping(void)
+{
+	bool is;
+
+	fn_engine_lock();
+	is = fn_engine.napper;
+	fn_engine_unlock();
+	return is;
+}
+
+/* Woken for nothing while somebody else polls, a sleeper watches no more, until that one stops or sleeps itself. */
+Test(wait, a_watcher_leaves_the_bells_to_who_polls)
+{
+	struct sleeper a = { 0 }, b = { 0 };
+
+	start(&a);
+	while (!napping()) {
+		poll_once();
+		if (watcher() == a.self)
+			fn_thread_ring(a.self);
+	}
+	while (watcher() != a.self)
+		sched_yield();
+	while (!napping()) {
+		poll_once();
+		if (watcher() == a.self)
+			fn_thread_ring(a.self);
+	}
+	start(&b);
+	cr_expect(watcher());
+	finish(&b);
+	while (watcher() != a.self)
+		sched_yield();
+	finish(&a);
+	cr_expect_null(watcher());
+	cr_expect(!napping());
 }
 
 /* A yield that took long gave the CPU to somebody who is not the peer: there is none for a second. */
