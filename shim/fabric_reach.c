@@ -137,6 +137,9 @@ int fn_fabric_reach(uint32_t ip4, uint16_t port)
 	fn_engine_lock();
 	if (now >= fn_engine.side_due)	/* who has hung up? */
 		fn_dual_check(now);
+	/* what is offered says when: of a process that has done nothing for long the stack's clock stands */
+	if (fn_engine.st && now >= fn_engine.st->now + FN_MSEC)
+		fn_engine_poll(now);
 	ret = fn_known_find(ip4, port, now, &known);
 	fn_engine_unlock();
 	if (ret)

@@ -17,7 +17,7 @@
 #include "stack/compiler.h"
 
 /* Of the layout of ring and payload memory; processes of different versions meet in the kernel. */
-#define FN_PEER_VERSION	9
+#define FN_PEER_VERSION	10
 #define FN_PEER_MAGIC	0x66617374u
 #define FN_PEER_SLOTS	1024	/* of each ring: 64 KiB */
 #define FN_PEER_PAYLOAD_MAX	(1ul << 30)	/* address space that one peer may make us reserve */

@@ -151,6 +151,19 @@ static void copy_text(uint8_t *to, const struct fn_pkt *p, uint32_t skip)
 	}
 }
 
+/*
+ * Behind `have` bytes comes a segment whose urgent pointer is that. Where the last urgent byte is the first that would be read,
+ * nobody will read it (tcp_check_urg).
+ */
+static void mark_urgent(struct mail *m, struct parcel *c, uint32_t have, uint32_t ptr)
+{
+	if (have + ptr <= c->urg)
+		return;
+	c->skip += c->urg == c->skip + 1 && have > c->skip;
+	c->urg = have + ptr;
+	fn_page_urgent(m->page, index_of(m, c), c->urg, c->skip);
+}
+
 /* Behind what lies in the slot. False: it has been claimed meanwhile. */
 static bool add_text(struct shm *s, struct peer *group, struct parcel *c, const struct fn_pkt *p, const struct fn_tcp_hdr *th)
 {
@@ -164,7 +177,7 @@ static bool add_text(struct shm *s, struct peer *group, struct parcel *c, const 
 	if (fn_be32(th->seq) == c->next && !(c->state & FN_PAGE_FIN) && len <= FN_PAGE_BYTES - have && back(s, group, c, have + len)) {
 		copy_text(fn_page_bytes(m->page, i) + have, p, skip);
 		if (fn_unlikely(th->flags & FN_TCP_URG))
-			fn_page_urgent(m->page, i, have + fn_be16(th->urg));
+			mark_urgent(m, c, have, fn_be16(th->urg));
 		if (!fn_page_extend(m->page, i, &c->state, len, (fin ? FN_PAGE_FIN : 0) | (th->flags & FN_TCP_URG ? FN_PAGE_URG : 0)))
 			return false;
 		c->next += len + fin;
@@ -199,6 +212,21 @@ static struct peer *claimer(struct shm *s, const struct peer *group, uint64_t st
 	return peer;
 }
 
+/* False: it has been claimed meanwhile. */
+static bool reset(struct peer *group, struct parcel *c)
+{
+	struct mail *m = group->mail;
+	unsigned i = index_of(m, c);
+
+	/* Linux: what waits for TCP_DEFER_ACCEPT is a request still, which a reset ends (tcp_check_req) */
+	if (fn_unlikely(fn_page_deferred(m->page)) && !fn_page_len(c->state) && !(c->state & FN_PAGE_FIN) &&
+	    fn_page_withdraw(m->page, i, c->state)) {
+		put_slot(m, c, true);
+		return true;
+	}
+	return fn_page_extend(m->page, i, &c->state, 0, FN_PAGE_RST);
+}
+
 struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn_pkt *p)
 {
 	const struct fn_ip4_hdr *ip = (const void *)(p->data + FN_ETHER_LEN);
@@ -221,8 +249,7 @@ struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn
 	if (!c)
 		return NULL;
 	if (fn_page_status(c->state) == FN_PAGE_OPEN) {
-		if (th->flags & FN_TCP_RST ? fn_page_extend(group->mail->page, index_of(group->mail, c), &c->state, 0, FN_PAGE_RST) :
-					     add_text(s, group, c, p, th))
+		if (th->flags & FN_TCP_RST ? reset(group, c) : add_text(s, group, c, p, th))
 			return NULL;
 	}
 	to = claimer(s, group, c->state);
@@ -611,7 +638,7 @@ int fn_shm_claim(struct fn_nic *nic, int number, uint64_t defer, uint32_t id, st
 	if (i < 0)
 		return i;
 	*o = (struct fn_offer){ .isn = slot.isn, .fin = state & FN_PAGE_FIN, .rst = state & FN_PAGE_RST,
-		.urg = state & FN_PAGE_URG ? fn_min(slot.urg, FN_PAGE_BYTES) : 0 };
+		.urg = state & FN_PAGE_URG ? fn_min((uint32_t)slot.urg, FN_PAGE_BYTES) : 0, .skip = (uint32_t)(slot.urg >> 32) };
 	if (is_syn(&slot))
 		o->syn = syn_packet(s, peer, &slot);
 	/* without buffers it ends where they end */

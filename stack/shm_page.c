@@ -50,6 +50,12 @@ bool fn_page_speaks(struct fn_page *page)
 	return true;
 }
 
+bool fn_page_withdraw(struct fn_page *page, unsigned i, uint64_t state)
+{
+	return atomic_compare_exchange_strong_explicit(&page->state[i], &state, FN_PAGE_FREE, memory_order_acq_rel,
+						       memory_order_acquire);
+}
+
 void fn_page_clear(struct fn_page *page, unsigned i)
 {
 	atomic_fetch_and_explicit(&page->open[i / 64], ~(1ull << i % 64), memory_order_relaxed);

@@ -41,7 +41,7 @@ struct fn_page_slot {
 	uint32_t isn;			/* of the SYN-ACK */
 	uint8_t tcp[FN_PAGE_TCP];	/* the SYN's header with its options */
 	uint32_t since;			/* ms of the host's monotonic clock: when it was opened */
-	uint32_t urg;			/* bytes up to the last urgent one, with it */
+	uint64_t urg;			/* bytes up to the last urgent one, with it; << 32: how many at the beginning are no more */
 } __attribute__((aligned(64)));
 
 struct fn_page {
@@ -85,13 +85,20 @@ fn_inline uint64_t fn_page_state(const struct fn_page *page, unsigned i)
 {
 	return atomic_load_explicit(&page->state[i], memory_order_acquire);
 }
+/* Do those who accept wait for a connection's first words? A look at what they have said so far. */
+fn_inline bool fn_page_deferred(const struct fn_page *page)
+{
+	return atomic_load_explicit(&page->defers, memory_order_relaxed);
+}
 /* What has just been put into slot i are its first words: tell those who have waited for them. */
 bool fn_page_speaks(struct fn_page *page);
-/* Bytes up to the urgent one, those of the next fn_page_extend() with FN_PAGE_URG included. */
-fn_inline void fn_page_urgent(struct fn_page *page, unsigned i, uint32_t urg)
+/* Bytes up to the urgent one, those of the next fn_page_extend() with FN_PAGE_URG included, of which `skip` are not read. */
+fn_inline void fn_page_urgent(struct fn_page *page, unsigned i, uint32_t urg, uint32_t skip)
 {
-	__atomic_store_n(&page->slot[i].urg, urg, __ATOMIC_RELAXED);
+	__atomic_store_n(&page->slot[i].urg, urg | (uint64_t)skip << 32, __ATOMIC_RELAXED);
 }
+/* Slot i is nobody's to claim any more; fn_page_clear() follows. False: it has been claimed. */
+bool fn_page_withdraw(struct fn_page *page, unsigned i, uint64_t state);
 /* Not offered any more, by whoever; before it is used again. */
 void fn_page_clear(struct fn_page *page, unsigned i);
 

@@ -97,6 +97,7 @@ struct parcel {
 	uint32_t syn, isn;	/* numbers of SYN and SYN-ACK */
 	uint32_t next;		/* of what it sends: expected */
 	uint32_t backed;	/* bytes with memory behind them */
+	uint32_t urg, skip;	/* as in its struct fn_page_slot */
 	uint16_t use;		/* how often it has been used */
 	uint16_t at;		/* in .used */
 	bool live;		/* offered, or about to be */

@@ -146,6 +146,7 @@ struct fn_offer {
 	uint32_t isn;
 	bool fin, rst;			/* behind the text */
 	uint32_t urg;			/* bytes of the text up to the urgent one, with it, perhaps more than there are; 0 */
+	uint32_t skip;			/* the first bytes are not read, unless SO_OOBINLINE: they were urgent, and others are now */
 	struct fn_sock *sk;		/* what has become of it */
 };
 #define FN_OFFER_WINDOW	65535

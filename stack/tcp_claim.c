@@ -35,6 +35,9 @@ static void feed_text(struct fn_tcp *tp, struct fn_offer *o)
 	}
 	tp->sk.rcvbuf = rcvbuf;
 	fn_pktq_purge(&o->text);
+	if (fn_unlikely(o->urg && o->skip) && !(tp->sk.opts & FN_SO_OOBINLINE))
+		for (len = fn_min(o->skip, o->urg - 1); len; len--)
+			fn_tcp_skip_urgent(tp);
 }
 
 static void feed_end(struct fn_tcp *tp, const struct fn_offer *o)

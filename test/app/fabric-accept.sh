@@ -60,6 +60,9 @@ def recv(s, n=100, flags=0):
     except OSError as e:
         return type(e).__name__
 
+def reset(name):
+    return do("%s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\\1\\0\\0\\0\\0\\0\\0\\0'); %s.close()" % (name, name))
+
 # Nothing is to be seen of a connection before it has said something.
 def silent(warm):
     l = listener(1 if not warm else 0)
@@ -73,6 +76,11 @@ def silent(warm):
     print('silent', l.getsockopt(*DEFER), readable(l, 100), [e for fd, e in ep.poll(0)], accept(l))
     if not warm:        # for a second, that is
         print('late', readable(l, 5000), recv(l.accept()[0], 10, socket.MSG_DONTWAIT))
+        dial(l)
+        print('reset', readable(l, 50), reset('s'), readable(l, 1500), accept(l))
+        dial(l)
+        dial(l, 't')
+        print(do("t.sendall(b'words')"), reset('s'), reset('t'), readable(l, 5000), recv(l.accept()[0]), readable(l))
         return
     dial(l, 't')
     do("t.sendall(b'second first')")
@@ -117,6 +125,19 @@ def urgent(inline, text, behind):
     c.send(b'answer')
     print(do("s.recv(10)"))
 
+# Several: one at the beginning that was not read is in the stream no more.
+def several(inline, text):
+    l = listener()
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
+    dial(l)
+    print(inline, text, [do("s.send(b'%s', %s)" % (c, 'socket.MSG_OOB' if c.isdigit() else '0')) for c in text])
+    c = l.accept()[0]
+    print(readable(c, 5000), recv(c, 10, socket.MSG_OOB | socket.MSG_DONTWAIT), do("s.shutdown(socket.SHUT_WR)"))
+    got = []
+    while (data := recv(c)):
+        got.append(data)
+    print(got)
+
 if sys.argv[1] == 'other':
     told()
 else:
@@ -129,6 +150,8 @@ else:
             for text in b'', b'abc', b'x' * 20000:
                 for behind in b'', b'def', b'y' * 20000:
                     urgent(inline, text[:3] and text, behind)
+            for text in '12', '123', '1a2', 'a12', '12a3b', '1234abc56', 'ab1':
+                several(inline, text)
     other.stdin.close()
     other.wait()
 END

@@ -65,8 +65,10 @@ static void offer(struct fuzz_in *in, uint8_t op)
 		th.flags = fuzz_u8(in);
 	memcpy(slot.tcp, &th, sizeof(th));
 	fuzz_bytes(in, slot.tcp + sizeof(th), fuzz_u8(in) % (FN_PAGE_TCP - sizeof(th) + 1));
-	if (op & 32)
+	if (op & 32) {
 		fuzz_bytes(in, (uint8_t *)&slot, 12);
+		fuzz_bytes(in, (uint8_t *)&slot.urg, sizeof(slot.urg));
+	}
 	page[0]->slot[i] = slot;
 	page[0]->ticket[i] = fuzz_u8(in);
 	if (op & 64)

@@ -525,6 +525,33 @@ Test(shm_mail, an_urgent_byte_before_the_claim)
 	expect(b, "cd");
 }
 
+/* Linux: urgent bytes at the beginning that nobody can have read are not read as others, but for the last one's mark. */
+Test(shm_mail, urgent_bytes_before_the_claim)
+{
+	static const char *const sent[] = { "!!", "!!!", "!a!", "a!!", "!!a!" }, *const read[] = { "", "", "a", "a!", "a" };
+
+	attach(&W[0]);
+	introduce(&W[0]);
+	for (unsigned i = 0; i < fn_array_size(sent); i++)
+		for (int in_line = 0; in_line < 2; in_line++) {
+			struct fn_sock *a, *b;
+			char buf[8] = "", urg;
+			struct iovec iov = { &urg, 1 };
+
+			fn_sock_setopt(W[0].listener, FN_OPT_OOBINLINE, in_line);
+			a = connect_a();
+			for (const char *c = sent[i]; *c; c++)
+				cr_assert_eq(*c == '!' ? urgent(a, '!') : fn_tcp_send(a, &(struct iovec){ (char *)c, 1 }, 1, 0, 0), 1);
+			poll_one(&A);
+			b = accept_by(&W[0]);
+			cr_assert_not_null(b);
+			if (!in_line)
+				cr_expect_eq(fn_tcp_recv(b, &iov, 1, 0, MSG_OOB, NULL), 1);
+			get(b, buf, sizeof(buf) - 1);
+			cr_expect_eq(strlen(buf), in_line ? strlen(sent[i]) - 1 : strlen(read[i]), "%s: %s", sent[i], buf);
+		}
+}
+
 #define DEFER FN_SEC_NS
 
 /* TCP_DEFER_ACCEPT: what has said nothing is nobody's until its time is over; bytes or an end are something. */
@@ -563,6 +590,29 @@ Test(shm_mail, who_wants_words_waits_for_them)
 	poll_all();
 	cr_expect(fn_shm_offered(W[0].nic, W[0].client, DEFER), "long enough");
 	cr_expect_eq(fn_shm_deferred(W[0].nic, W[0].client, DEFER), FN_NEVER);
+}
+
+/* Linux: that is a request still, and a reset ends it. */
+Test(shm_mail, a_reset_ends_what_has_said_nothing)
+{
+	struct fn_sock *a;
+
+	attach(&W[0]);
+	introduce(&W[0]);
+	for (int words = 0; words < 2; words++) {
+		a = connect_a();
+		poll_one(&W[0]);
+		cr_expect_not(fn_shm_offered(W[0].nic, W[0].client, DEFER));
+		if (words)
+			give(a, "word", 4);
+		fn_sock_setopt(a, FN_OPT_LINGER, 0);
+		fn_sock_close(a);
+		poll_one(&A);
+		now += DEFER + FN_MSEC;
+		poll_all();
+		cr_expect_eq(fn_shm_offered(W[0].nic, W[0].client, DEFER), words);
+		cr_expect_eq(fn_shm_offering(A.nic, group), words);
+	}
 }
 
 Test(shm_mail, reset_before_it_was_accepted)
