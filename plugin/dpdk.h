@@ -42,6 +42,22 @@ struct dpdk_rxq {
 	int fd;				/* PEEK_STATUS: the ring's socket */
 };
 
+/* A ring that AF_XDP shares with the kernel, as libxdp keeps it for the driver (xdp/xsk.h): of the two cached indices
+ * the user's own says how far he has reserved or looked, the other is the kernel's as last seen. */
+struct dpdk_xsk_ring {
+	uint32_t cached_prod, cached_cons, mask, size;
+	uint32_t *producer, *consumer;
+	void *ring;
+	uint32_t *flags;
+};
+
+/* The driver's four of a queue. Buffers go to the kernel by .fill and come back by .rx, by .tx and come back by .done. */
+struct dpdk_xskq {
+	struct dpdk_xsk_ring *rx, *fill, *tx, *done;
+	int fd;
+	uint32_t nominal;		/* dpdk_xsk_filled() while nobody is in the midst of receiving */
+};
+
 enum dpdk_driver {
 	DRIVER_AF_PACKET,
 	DRIVER_AF_XDP,
@@ -79,6 +95,10 @@ struct dpdk_port {
 	uint8_t queued[FN_DPDK_FRAME_MAX];	/* AF_PACKET: a frame that had no room in its slot, on its way */
 	uint64_t ring_missed, ring_dropped;	/* frames without buffers, and without a slot */
 	uint64_t oversize_told;
+	struct dpdk_xskq xsk[FN_DPDK_QUEUES];
+	uintptr_t xsk_base, xsk_first;	/* what addresses in them are relative to; the pool's first object */
+	bool xsk_known;			/* the driver's rings have been found */
+	bool xsk_unsure;		/* some buffers could not be accounted for; to be told */
 	int wait_fd[FN_PLUGIN_FDS];
 	int nb_wait_fd;
 	int own_fd[FN_DPDK_FDS];
@@ -190,8 +210,26 @@ bool dpdk_ring_setup(int fd);
 /* ---- recover.c: fn_nic_ops.each and .reclaim ---- */
 void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
 void dpdk_reclaim(struct fn_nic *nic);
+/* The pool has nothing any more; then what is free is put into it, one by one. */
+void dpdk_pool_empty(struct dpdk_port *port);
+void dpdk_pool_put(struct dpdk_port *port, struct rte_mbuf *m);
 /* AF_PACKET: driver and kernel are in one place of the ring again. False: not yet, nothing may be sent; to be called again. */
 bool dpdk_settle_tx(struct dpdk_port *port);
+
+/* ---- xsk.c: AF_XDP's rings ---- */
+/* Find them, after dpdk_peek_setup(); .xsk_known says whether that succeeded. */
+void dpdk_xsk_setup(struct dpdk_port *port);
+/* The buffer at that address of a ring; NULL: none of ours. */
+struct rte_mbuf *dpdk_xsk_frame(const struct dpdk_port *port, uint64_t addr);
+/* The address in entry i of a ring whose entries have so many bytes. */
+uint64_t dpdk_xsk_addr(const struct dpdk_xsk_ring *r, size_t entry, uint32_t i);
+/* Buffers that have been given for receiving, and not been received yet. */
+uint32_t dpdk_xsk_filled(const struct dpdk_xskq *x);
+/* Of all queues: buffers that were sent, and that the driver has not taken back yet; the .nominal ones. */
+unsigned dpdk_xsk_sent(const struct dpdk_port *port);
+unsigned dpdk_xsk_nominal(const struct dpdk_port *port);
+/* ---- recover_xsk.c: fn_nic_ops.reclaim for them ---- */
+void dpdk_xsk_reclaim(struct dpdk_port *port);
 
 /* ---- numa.c ---- */
 bool dpdk_numa_many(void);

@@ -78,6 +78,15 @@ static void report_tso(struct dpdk_port *p)
 	       p->pub.nic->name);
 }
 
+static void report_unsure(struct dpdk_port *p)
+{
+	if (!p->xsk_unsure)
+		return;
+	p->xsk_unsure = false;
+	fn_log(FN_PLUGIN_WARNING, "%s: a process was killed inside the driver, and the kernel's rings do not tell "
+	       "whose every buffer is: some are lost", p->pub.nic->name);
+}
+
 static void op_arm(struct fn_port *port)
 {
 	dpdk_wake_arm(port_of(port));
@@ -114,8 +123,11 @@ static void op_tick(struct fn_port *port)
 	}
 	if (p->driver == DRIVER_AF_PACKET)
 		p->pub.nic->stats.rx_missed = dpdk_ring_missed(p);
+	p->pub.nic->stats.buffers = p->pool->populated_size - dpdk_xsk_nominal(p);
+	p->pub.nic->stats.buffers_free = rte_mempool_avail_count(p->pool) + dpdk_xsk_sent(p);
 	report_oversize(p);
 	report_tso(p);
+	report_unsure(p);
 }
 
 static void op_close(struct fn_port *port)

@@ -4,8 +4,8 @@
  * are counted again from what the stack holds, and the rings that AF_PACKET shares with the kernel brought in step: the
  * receiving one is read by us (ring.c); the driver's place in the other cannot be seen, only tried.
  *
- * Other drivers keep buffers of their own (a tap's next ones, AF_XDP's fill ring, a card's descriptors): there nothing is
- * done, and what the dead process had in its hands is lost.
+ * AF_XDP's rings are recover_xsk.c's. Other drivers keep buffers of their own (a tap's next ones, a card's
+ * descriptors): there nothing is done, and what the dead process had in its hands is lost.
  */
 #include <linux/if_packet.h>
 #include <string.h>
@@ -40,33 +40,43 @@ void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void
 	struct dpdk_port *port = nic->priv;
 	struct visit v = { fn, ctx };
 
-	if (port->driver == DRIVER_AF_PACKET)
+	if (port->driver == DRIVER_AF_PACKET || port->xsk_known)
 		rte_mempool_obj_iter(port->pool, visit_one, &v);
+}
+
+void dpdk_pool_put(struct dpdk_port *port, struct rte_mbuf *m)
+{
+	struct fn_pkt *p = rte_mbuf_to_priv(m);
+
+	rte_mbuf_refcnt_set(m, 1);
+	m->next = NULL;
+	m->nb_segs = 1;
+	p->flags = 0;
+	rte_ring_sp_enqueue(port->pool->pool_data, m);
 }
 
 /* The device reads nothing any more: the driver has copied what it took. */
 static void settle_one(struct rte_mempool *pool, void *arg, void *obj, unsigned index)
 {
 	struct rte_mbuf *m = obj;
-	struct fn_pkt *p = rte_mbuf_to_priv(m);
+	const struct fn_pkt *p = rte_mbuf_to_priv(m);
 
+	if (!(p->flags & FN_PKT_MARK)) {
+		dpdk_pool_put(arg, m);
+		return;
+	}
 	rte_mbuf_refcnt_set(m, 1);
 	m->next = NULL;
 	m->nb_segs = 1;
-	if (p->flags & FN_PKT_MARK)
-		return;
-	p->flags = 0;
-	rte_ring_sp_enqueue(pool->pool_data, m);
 }
 
-static void settle_pool(struct dpdk_port *port)
+void dpdk_pool_empty(struct dpdk_port *port)
 {
 	struct rte_mempool *pool = port->pool;
 
 	rte_ring_reset(pool->pool_data);
 	for (unsigned i = 0; i < RTE_MAX_LCORE; i++)
 		pool->local_cache[i].len = 0;
-	rte_mempool_obj_iter(pool, settle_one, NULL);
 	port->alloc_budget = 0;
 }
 
@@ -211,9 +221,12 @@ void dpdk_reclaim(struct fn_nic *nic)
 {
 	struct dpdk_port *port = nic->priv;
 
+	if (port->xsk_known)
+		dpdk_xsk_reclaim(port);
 	if (port->driver != DRIVER_AF_PACKET)
 		return;
-	settle_pool(port);
+	dpdk_pool_empty(port);
+	rte_mempool_obj_iter(port->pool, settle_one, port);
 	for (uint16_t q = 0; q < port->nb_rxq; q++)
 		if (port->rxq[q].peek == PEEK_STATUS)
 			settle_rx(&port->rxq[q]);

@@ -134,6 +134,9 @@ struct fn_nic_stats {
 	uint64_t rx_errors;	/* the device saw a bad frame */
 	uint64_t tx_full;	/* the device took less than it was given */
 	uint64_t alloc_failed;	/* no buffer to send from */
+	/* What there are but for those that wait for frames, and the free ones as of late, with those that are about to
+	 * be released. 0: the NIC does not count them. */
+	uint64_t buffers, buffers_free;
 };
 
 struct fn_nic {

@@ -71,6 +71,10 @@ static json_t *nic(const struct fn_nic *n)
 	set_int(o, "tx_bytes", s->tx_bytes);
 	set_int(o, "tx_full", s->tx_full);
 	set_int(o, "alloc_failed", s->alloc_failed);
+	if (s->buffers) {
+		set_int(o, "buffers", s->buffers);
+		set_int(o, "buffers_free", s->buffers_free);
+	}
 	return o;
 }
 

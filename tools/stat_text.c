@@ -81,9 +81,12 @@ static void print_ports(const struct fn_target *t)
 		printf("nic %s: %s mtu %u mac %02x:%02x:%02x:%02x:%02x:%02x\n", n->name, n->up ? "up" : "down", n->mtu,
 		       n->mac[0], n->mac[1], n->mac[2], n->mac[3], n->mac[4], n->mac[5]);
 		printf("\trx_packets:%" PRIu64 " rx_bytes:%" PRIu64 " rx_missed:%" PRIu64 " rx_errors:%" PRIu64
-		       " tx_packets:%" PRIu64 " tx_bytes:%" PRIu64 " tx_full:%" PRIu64 " alloc_failed:%" PRIu64 "\n",
+		       " tx_packets:%" PRIu64 " tx_bytes:%" PRIu64 " tx_full:%" PRIu64 " alloc_failed:%" PRIu64,
 		       s->rx_packets, s->rx_bytes, s->rx_missed, s->rx_errors, s->tx_packets, s->tx_bytes, s->tx_full,
 		       s->alloc_failed);
+		if (s->buffers)
+			printf(" buffers:%" PRIu64 " buffers_free:%" PRIu64, s->buffers, s->buffers_free);
+		putchar('\n');
 	}
 }
 

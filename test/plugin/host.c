@@ -86,6 +86,8 @@ static void parse_one(struct host_options *o, const char *arg)
 		parse_mac(o, v);
 	else if ((v = value_of(arg, "mtu")))
 		o->conf.mtu = (uint32_t)atoi(v);
+	else if ((v = value_of(arg, "instants")))
+		o->instants = (unsigned)atoi(v);
 	else if ((v = value_of(arg, "queues")))
 		o->conf.queues = (uint32_t)atoi(v);
 	else if ((v = value_of(arg, "buffers")))

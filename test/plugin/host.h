@@ -12,9 +12,10 @@ struct host_options {
 	int port;		/* of the services */
 	bool fork_test;
 	bool death_test;
+	unsigned instants;	/* deaths at any instruction */
 };
 
-/* PLUGIN DEVARGS [mac=…] [mtu=…] [csum=…] [queues=…] [spin] [fork] [deaths] [huge=yes|no]; exits with usage. */
+/* PLUGIN DEVARGS [mac=…] [mtu=…] [csum=…] [queues=…] [spin] [fork] [deaths] [instants=N] [huge=yes|no]; exits with usage. */
 void host_parse(struct host_options *o, int argc, char **argv);
 
 /* Load the plugin and open the port; says on stdout how long it took and what it found. Exits when it cannot. */

@@ -19,6 +19,9 @@
 #define SPIN_NS	50000u
 #define DEATHS	24u
 #define STOPS	8u	/* of the child: what comes before sending, that call, and what follows */
+#define KEPT	8u	/* buffers that stay ours whoever sends them */
+#define FILLER	0x5a
+#define TRACE	16384u	/* instructions of a burst */
 
 struct counts {
 	uint64_t arp, icmp, udp, unfinished, oversize, other, full;
@@ -233,6 +236,140 @@ static void run_deaths(const struct host_options *o, const struct fn_plugin_ops 
 	run(o, ops, nic, port, UINT64_MAX);
 }
 
+/* ---- deaths at any instruction, and every buffer counted ---- */
+
+static struct fn_pkt *kept[KEPT];
+static unsigned long trace[TRACE];
+
+static void keep_some(struct fn_nic *nic)
+{
+	for (unsigned i = 0; i < KEPT; i++) {
+		struct fn_pkt *p = kept[i] = nic->ops->alloc(nic);
+		struct fn_ether_hdr *eth = (struct fn_ether_hdr *)p->data;
+
+		memset(p->data, FILLER, nic->tx_payload);
+		memcpy(eth->dst, nic->mac, 6);
+		memcpy(eth->src, nic->mac, 6);
+		eth->type = fn_be16(0x88b5);	/* IEEE 802: local experimental */
+		p->len = p->pkt_len = 100;
+		p->flags |= FN_PKT_KEEP | FN_PKT_MARK;
+	}
+}
+
+/* None is the device's for good, and nothing else was written there. */
+static bool keep_whole(struct fn_nic *nic)
+{
+	for (unsigned i = 0; i < KEPT; i++) {
+		const struct fn_pkt *p = kept[i];
+
+		if (nic->ops->in_flight(nic, p) || p->nic != nic || !(p->flags & FN_PKT_MARK))
+			return false;
+		for (unsigned k = FN_ETHER_LEN; k < nic->tx_payload; k++)
+			if (p->data[k] != FILLER)
+				return false;
+	}
+	return true;
+}
+
+static void serve_and_send(void)
+{
+	struct fn_pkt *out[KEPT];
+	uint16_t n = 0;
+
+	serve(device);
+	for (unsigned i = 0; i < KEPT; i++)
+		if (!device->ops->in_flight(device, kept[i]))
+			out[n++] = kept[i];
+	device->ops->tx(device, out, n);
+}
+
+static pid_t victim(void)
+{
+	pid_t pid = traced_child(serve_and_send);
+
+	if (pid < 0) {
+		printf("deaths: nobody may be traced here\n");
+		exit(0);
+	}
+	return pid;
+}
+
+/* Where a child comes by, instruction by instruction. */
+static unsigned record(void)
+{
+	pid_t pid = victim();
+	unsigned n = 0;
+
+	while (n < TRACE && (trace[n++] = traced_ip(pid), traced_step(pid)))
+		;
+	if (n == TRACE)
+		kill(pid, SIGKILL);
+	return n;
+}
+
+/* A child is killed where that one came by at instruction n; true: it did, too. */
+static bool kill_at(unsigned n)
+{
+	pid_t pid = victim();
+	bool alive = traced_run_to(pid, trace[n]);
+
+	for (unsigned i = 0; i < n && alive; i++)
+		if (trace[i] == trace[n])
+			alive = traced_step(pid) && traced_run_to(pid, trace[n]);
+	if (alive) {
+		kill(pid, SIGKILL);
+		traced_stops(pid);
+	}
+	return alive;
+}
+
+static void await_pending(struct fn_nic *nic)
+{
+	while (!host_pending(nic) && !host_stop)
+		usleep(500);
+}
+
+static bool is_level(const struct fn_plugin_ops *ops, struct fn_nic *nic, struct fn_port *port, uint64_t level,
+		     unsigned death)
+{
+	ops->tick(port);
+	if (nic->stats.buffers_free == level && keep_whole(nic))
+		return true;
+	printf("deaths: after %u, %lu buffers are free of %lu, those kept are %s\n", death, nic->stats.buffers_free, level,
+	       keep_whole(nic) ? "whole" : "not whole");
+	return false;
+}
+
+static void run_instants(const struct host_options *o, const struct fn_plugin_ops *ops, struct fn_nic *nic,
+			 struct fn_port *port)
+{
+	unsigned length = 0, killed = 0;
+	uint64_t level;
+	bool good = true;
+
+	shared = port;
+	device = nic;
+	srand48(1);
+	keep_some(nic);
+	ops->tick(port);
+	level = nic->stats.buffers_free;
+	for (unsigned i = 0; i < o->instants && good && !host_stop; i++) {
+		usleep(2000);
+		await_pending(nic);
+		if (i % 500)
+			killed += kill_at((unsigned)(drand48() * length));
+		else
+			length = record();
+		nic->ops->reclaim(nic);
+		good = is_level(ops, nic, port, level, i + 1);
+	}
+	for (unsigned i = 0; i < KEPT; i++)
+		nic->ops->free(nic, kept[i]);
+	printf("deaths: %s, %u within %u instructions, %lu buffers\n", good ? "done" : "NOT done", killed, length, level);
+	fflush(stdout);
+	run(o, ops, nic, port, UINT64_MAX);
+}
+
 int main(int argc, char **argv)
 {
 	struct host_options o;
@@ -244,6 +381,8 @@ int main(int argc, char **argv)
 	ops = host_open(&o, &nic, &port);
 	if (o.fork_test)
 		run_fork(&o, ops, &nic, port);
+	else if (o.instants)
+		run_instants(&o, ops, &nic, port);
 	else if (o.death_test)
 		run_deaths(&o, ops, &nic, port);
 	else

@@ -143,6 +143,23 @@ wire_deaths()
 	lab_exec_client ping -c 5 -i 0.2 -W 1 -q "$LAB_SERVER_IP" | tee /dev/stderr | grep -q ' 0% packet loss'
 }
 
+# Deaths at any instruction, each followed by a count of the buffers; then everything goes again.
+wire_instants()
+{
+	local pinger
+
+	lab_exec_client ping -i 0.001 -q "$LAB_SERVER_IP" >/dev/null &
+	pinger=$!
+	lab_await_line '^deaths: ' 100
+	kill $pinger
+	wait $pinger
+	cat "$LAB_TMP/server.log"
+	if grep '^deaths: nobody' "$LAB_TMP/server.log"; then
+		return 0
+	fi
+	grep '^deaths: done' "$LAB_TMP/server.log" && wire_udp 20000 1472
+}
+
 # An error is one line that says what, on no other stream, and no crash.
 wire_refused()
 {
@@ -248,6 +265,10 @@ wire_test()
 	wire_check "ends" lab_stop_server
 	if [ "$kind" = af_packet ]; then
 		wire_check "after deaths in the midst of sending" eval 'wire_start deaths && wire_deaths'
+		wire_check "ends" lab_stop_server
+	fi
+	if [ "$kind" = af_xdp ]; then
+		wire_check "after deaths at any instruction" eval 'wire_start instants=200 && wire_instants'
 		wire_check "ends" lab_stop_server
 	fi
 	wire_check "after fork the child, then the parent" eval 'wire_start fork && wire_fork'

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +46,42 @@ static bool traced_stops(pid_t pid)
 	if (waitpid(pid, &status, 0) != pid)
 		abort();
 	return WIFSTOPPED(status);
+}
+
+/* ---- between any two instructions; x86 ---- */
+
+static inline unsigned long traced_ip(pid_t pid)
+{
+	struct user_regs_struct regs;
+
+	if (ptrace(PTRACE_GETREGS, pid, NULL, &regs))
+		abort();
+	return regs.rip;
+}
+
+static inline bool traced_step(pid_t pid)
+{
+	if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL))
+		abort();
+	return traced_stops(pid);
+}
+
+/* It goes on until it is about to execute what is at ip. */
+static inline bool traced_run_to(pid_t pid, unsigned long ip)
+{
+	struct user_regs_struct regs;
+	long text = ptrace(PTRACE_PEEKTEXT, pid, ip, NULL);
+
+	if (ptrace(PTRACE_POKETEXT, pid, ip, (text & ~0xffl) | 0xcc) || ptrace(PTRACE_CONT, pid, NULL, NULL))
+		abort();
+	if (!traced_stops(pid))
+		return false;
+	if (ptrace(PTRACE_GETREGS, pid, NULL, &regs) || regs.rip != ip + 1)
+		abort();
+	regs.rip = ip;
+	if (ptrace(PTRACE_SETREGS, pid, NULL, &regs) || ptrace(PTRACE_POKETEXT, pid, ip, text))
+		abort();
+	return true;
 }
 
 #endif
