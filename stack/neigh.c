@@ -4,6 +4,7 @@
  * Entries are never freed but may come to serve another address; who holds one compares .ip4.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "neigh.h"
@@ -123,7 +124,12 @@ void fn_neigh_update(struct fn_stack *st, struct fn_neigh *n, const uint8_t mac[
 
 	if (n->state == FN_NEIGH_STATIC)
 		return;
-	memcpy(n->ether.dst, mac, 6);
+	if (!same) {	/* who dies in between leaves no state in which half an address counts (fn_neigh_recover) */
+		__atomic_store_n(&n->state, FN_NEIGH_FAILED, __ATOMIC_RELAXED);
+		atomic_signal_fence(memory_order_seq_cst);
+		memcpy(n->ether.dst, mac, 6);
+		atomic_signal_fence(memory_order_seq_cst);
+	}
 	if (solicited)
 		neigh_set(st, n, FN_NEIGH_REACHABLE, st->now + REACHABLE_NS, 0);
 	else if (!same)	/* stale: good enough to use, to be asked about when it is */
@@ -221,6 +227,25 @@ struct fn_neigh *fn_neigh_get(struct fn_stack *st, struct fn_nic *nic, uint32_t 
 
 /* ---- after a death under the lock ---- */
 
+/* What it is after a death; its timer is not armed. A link address that is known stays so, to be asked about when it is
+ * used: with a queue in between, the reset of a connection that has suffered would make room for what the others send
+ * again. */
+static enum fn_neigh_state state_after(const struct fn_stack *st, struct fn_neigh *n)
+{
+	switch ((enum fn_neigh_state)n->state) {
+	case FN_NEIGH_REACHABLE:
+	case FN_NEIGH_DELAY:
+	case FN_NEIGH_PROBE:
+		return FN_NEIGH_REACHABLE;
+	case FN_NEIGH_FAILED:
+	case FN_NEIGH_INCOMPLETE:
+	case FN_NEIGH_STATIC:
+		break;
+	}
+	/* one that was being made has no state yet */
+	return mac_known(st, n->nic, n->ip4, n->ether.dst) ? FN_NEIGH_STATIC : FN_NEIGH_FAILED;
+}
+
 static bool neigh_used(const void *obj)
 {
 	return ((const struct fn_neigh *)obj)->nic;
@@ -243,8 +268,7 @@ void fn_neigh_recover(struct fn_stack *st)
 		n->ether.type = fn_be16(FN_ETHER_TYPE_IP4);
 		memcpy(n->ether.src, n->nic->mac, 6);
 		n->probes = 0;
-		/* one that was being made has no state yet */
-		n->state = mac_known(st, n->nic, n->ip4, n->ether.dst) ? FN_NEIGH_STATIC : FN_NEIGH_FAILED;
+		n->state = (uint8_t)state_after(st, n);
 		n->fresh_until = n->state == FN_NEIGH_STATIC ? FN_NEVER : 0;
 		n->next = *bucket;
 		*bucket = n;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* ARP and the neighbour cache: resolving, waiting packets, ageing, probes, failures, announcements, conflicts. */
 #include "net_fixture.h"
+#include "stack/neigh.h"
+#include "stack/recover.h"
 
 TestSuite(arp, .init = net_setup, .fini = net_teardown);
 
@@ -155,6 +157,47 @@ Test(arp, a_stale_neighbour_is_used_then_probed_by_unicast)
 	cr_assert(next_ip(FN_IPPROTO_UDP), "packets flow during the probe");
 	answer(PEER);
 	cr_assert_eq(fn_stack_deadline(st), FN_NEVER);
+}
+
+/* This layer's part of fn_stack_recover(). */
+static void recover(void)
+{
+	fn_wheel_init(&st->wheel, st->now);
+	fn_neigh_recover(st);
+}
+
+Test(arp, after_a_death_what_was_known_is_used_then_probed)
+{
+	send_to(PEER, NULL);
+	next_frame();
+	answer(PEER);
+	cr_assert(next_ip(FN_IPPROTO_UDP));
+	recover();
+	for (unsigned i = 0; i < 100; i++)
+		send_to(PEER, NULL);
+	for (unsigned i = 0; i < 100; i++) {
+		cr_assert(next_ip(FN_IPPROTO_UDP), "at once, however many");
+		cr_assert_arr_eq(in_eth->dst, peer_mac, 6);
+	}
+	pass(5100 * FN_MSEC);
+	cr_assert(next_arp(FN_ARP_REQUEST));
+	cr_assert_arr_eq(in_eth->dst, peer_mac, 6);
+}
+
+Test(arp, after_a_death_what_was_not_known_is_asked_for_again)
+{
+	struct fn_pkt *waited;
+
+	send_to(PEER, NULL);
+	cr_assert(next_arp(FN_ARP_REQUEST));
+	waited = fn_neigh_find(st, nic, PEER)->wait.head;
+	recover();
+	fn_pkt_free(waited);
+	send_to(PEER, NULL);
+	cr_assert(next_arp(FN_ARP_REQUEST));
+	cr_assert_arr_eq(in_eth->dst, bcast_mac, 6);
+	answer(PEER);
+	cr_assert(next_ip(FN_IPPROTO_UDP));
 }
 
 Test(arp, a_sign_of_life_spares_the_probe)
