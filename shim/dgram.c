@@ -382,6 +382,8 @@ static int by_kernel(long call, struct fn_file *f, int fd, const struct sockaddr
 
 int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
+	/* an error of the connection before outlives it */
+	f->kernel_sends = f->side != FN_SIDE_ANY;
 	return by_kernel(SYS_connect, f, fd, addr, len);
 }
 

@@ -326,7 +326,8 @@ static __attribute__((noinline)) void side_events(const struct epoll_event *ev, 
 		/* what listens never hangs up: another process has ended it */
 		if (fn_unlikely(f->kind == FN_FILE_LISTEN && ev[i].events & EPOLLHUP && !f->ended))
 			fn_listen_ended(f);
-		fn_file_wake(f, EPOLLIN | EPOLLRDNORM | FN_EVENT_TOLD);
+		/* who wants nothing hears of errors all the same */
+		fn_file_wake(f, EPOLLIN | EPOLLRDNORM | (ev[i].events & (EPOLLERR | EPOLLHUP)) | FN_EVENT_TOLD);
 	}
 }
 

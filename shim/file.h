@@ -125,6 +125,7 @@ struct fn_file {
 	struct fn_watch async;		/* sends the signals of O_ASYNC and of an owner (async.c) */
 	bool owner_tid;			/* .owner is a thread (F_OWNER_TID) */
 	bool kernel_turn;		/* of datagrams: the kernel's side is asked first next time */
+	bool kernel_sends;		/* and over the fabric: it sends the next one, for it may have an error to tell */
 	uint16_t kernel_older;		/* and so many times, unless it is empty: what it has came before the stack's */
 	uint8_t side;			/* of datagrams: enum fn_side */
 	struct fn_cork *cork;		/* of datagrams: one in the making; NULL: never was */

@@ -331,8 +331,15 @@ static bool fabric_takes(struct fn_file *f, int fd, const struct msghdr *msg, si
 {
 	struct fn_ep src;
 
+	if (fn_unlikely(f->kernel_sends)) {
+		f->kernel_sends = false;
+		return false;
+	}
 	if (msg->msg_name) {
 		if (fn_addr_get(f, FN_ADDR_SEND, msg->msg_name, msg->msg_namelen, to) != FN_ADDR_IP4 || !to->port)
+			return false;
+		/* to somebody else than it is connected to: an error of the connection's comes first, and the kernel may have one */
+		if (f->side != FN_SIDE_ANY && (to->ip4 != f->sk->remote.ip4 || to->port != f->sk->remote.port))
 			return false;
 	} else if (f->side == FN_SIDE_BOTH) {
 		*to = f->sk->remote;
@@ -557,7 +564,7 @@ static int udp_getpeername(struct fn_file *f, int fd, struct sockaddr *addr, soc
 static unsigned kernel_events(struct fn_file *f, int fd)
 {
 	/* a registration's number may be closed while another one of the socket lives */
-	struct pollfd p = { .fd = fn_fd_number(f, fd), .events = POLLIN | POLLRDNORM };
+	struct pollfd p = { .fd = fn_fd_number(f, fd), .events = POLLIN | POLLRDNORM | POLLRDHUP };
 	struct timespec zero = { 0, 0 };
 
 	if (!atomic_exchange(&f->kernel_ready, false))	/* pairs with fn_dual_check() */
@@ -565,7 +572,8 @@ static unsigned kernel_events(struct fn_file *f, int fd)
 	if (fn_sys_ppoll(&p, 1, &zero, NULL) <= 0)
 		return 0;
 	atomic_store(&f->kernel_ready, true);
-	return (unsigned)p.revents & (POLLIN | POLLRDNORM | POLLERR);
+	/* another process that has it may have shut it down */
+	return (unsigned)p.revents & (POLLIN | POLLRDNORM | POLLERR | POLLHUP | POLLRDHUP);
 }
 
 static unsigned udp_poll(struct fn_file *f, int fd)
