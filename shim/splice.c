@@ -206,6 +206,18 @@ static ssize_t bounce(struct fn_file *f, int pipe, size_t len)
 	return n;
 }
 
+/* Nothing but an urgent byte lies there: for what comes behind it nobody waits (tcp_splice_read). */
+static bool only_urgent(const struct fn_file *f)
+{
+	struct iovec iov = { &(char){ 0 }, 1 };
+	bool yes;
+
+	fn_engine_lock();
+	yes = f->sk->rxq.head && fn_tcp_recv(f->sk, &iov, 1, 0, MSG_PEEK, NULL) == -EAGAIN;
+	fn_engine_unlock();
+	return yes;
+}
+
 /*
  * Whether the call waits for room
  * in the pipe is said by its flags and the pipe's, whether it waits for the first bytes by the socket's (tcp_splice_read).
@@ -226,6 +238,8 @@ static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, 
 		n = bounce(f, pipe, len);
 		if (n != -EAGAIN || fn_file_nonblock(f) || !first)
 			return n;
+		if (only_urgent(f))
+			return 0;
 		n = fn_wait_file(f, fd, POLLIN, deadline);
 		if (n)
 			return n;
