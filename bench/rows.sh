@@ -167,7 +167,7 @@ on_client()
 {
 	local run=()
 
-	[ "$LAB_SIDE" != fabric ] || run=(env FASTNET_FABRIC=on FASTNET_LOG=none "$BUILD/tools/fastnet-run")
+	[ "$LAB_SIDE" != fabric ] || run=(env FASTNET_LOG=none "$BUILD/tools/fastnet-run")
 	lab_exec_client "${AS[@]}" taskset -c "$CLIENT_CORE" timeout $((SECONDS_EACH + 20)) "${run[@]}" "$@"
 }
 
@@ -242,7 +242,7 @@ client_hold()
 {
 	local run=("${hold[@]}")
 
-	[ "$LAB_SIDE" != fabric ] || run+=(env FASTNET_FABRIC=on FASTNET_LOG=none "$BUILD/tools/fastnet-run")
+	[ "$LAB_SIDE" != fabric ] || run+=(env FASTNET_LOG=none "$BUILD/tools/fastnet-run")
 	lab_exec_client taskset -c "$CLIENT_CORE" timeout $((SECONDS_EACH + 60)) "${run[@]}" "$BUILD/bench/hold" \
 		"$LAB_SERVER_IP" 7000 $HOLD_PORTS "$1" "$SECONDS_EACH" "${side_worker[$LAB_SIDE]}"
 }

@@ -156,7 +156,7 @@ side_start()
 	shift 2
 	side_use "$side"
 	! is_fastnet "$side" || run=("$BUILD/tools/fastnet-run" --nic "$LAB_SPEC")
-	[ "$side" != fabric ] || run=(env FASTNET_FABRIC=on "$BUILD/tools/fastnet-run")
+	[ "$side" != fabric ] || run=("$BUILD/tools/fastnet-run")
 	# shellcheck disable=SC2016
 	FASTNET_LOG=$LAB_TMP/$side/fastnet.log FASTNET_LOG_LEVEL=info \
 		lab_start_server sh -c 'log=$1; shift; exec "$@" >"$log" 2>&1' sh "$LAB_TMP/$side/server.log" \

@@ -77,7 +77,6 @@ for i in range(3):
     s.sendall(b"near")
     assert s.recv(10) == b"near"
 END
-export FASTNET_FABRIC=on
 for steps in "nobody filter=all" "nobody capset filter=serve"; do
 	# shellcheck disable=SC2086
 	confined af_packet $steps
@@ -86,7 +85,6 @@ for steps in "nobody filter=all" "nobody capset filter=serve"; do
 	lab_exec_client python3 "$LAB_TMP/client.py" 2 || fail "$steps: the service ends after a process of the host"
 	quit "$steps"
 done
-unset FASTNET_FABRIC
 for steps in "nobody capset" raw; do
 	# shellcheck disable=SC2086
 	confined tap $steps

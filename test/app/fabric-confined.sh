@@ -8,7 +8,7 @@ fabric_make
 chmod 755 "$LAB_TMP"
 touch "$LAB_TMP/fastnet.log"
 chmod 666 "$LAB_TMP/fastnet.log"
-export FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
+export FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
 python=/usr/bin/python3
 cat >"$LAB_TMP/echo.py" <<'END'
 import socket, sys, threading

@@ -6,7 +6,7 @@
 # And the bell for an offer: a child that does not listen any more hears it while its parent, which does, is stopped.
 lab_need python3 /usr/bin/python3 strace
 fabric_make
-export FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
+export FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
 cat >"$LAB_TMP/server.py" <<'END'
 import os, select, socket, sys
 

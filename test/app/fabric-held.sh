@@ -84,7 +84,7 @@ for how in ('held', 'block', 'nonblock', 'nonblock exit', 'block data', 'block d
     c.wait()
 END
 lab_exec_client timeout 60 python3 "$LAB_TMP/drive.py" "$LAB_TMP/server.py" "$LAB_TMP/client.py" >"$LAB_TMP/kernel" || fail "on the kernel: $(cat "$LAB_TMP/kernel")"
-export FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
+export FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
 lab_exec_client timeout 100 python3 "$LAB_TMP/drive.py" "$LAB_TMP/server.py" "$LAB_TMP/client.py" "$RUN" >"$LAB_TMP/fabric" || fail "$(cat "$LAB_TMP/fabric")"
 diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "not as on the kernel"
 [ "$(wc -l <"$LAB_TMP/kernel")" = 11 ] || fail "said too little"

@@ -138,7 +138,7 @@ both()
 	# shellcheck disable=SC2086
 	native=$(lab_exec_client $nobody timeout 60 python3 "$LAB_TMP/for-all/limit.py" "$@" 2>&1) || fail "natively: $*: $native"
 	# shellcheck disable=SC2086
-	ours=$(FASTNET_FABRIC=on lab_exec_client $nobody "$RUN" timeout 60 python3 "$LAB_TMP/for-all/limit.py" "$@" 2>&1) ||
+	ours=$(lab_exec_client $nobody "$RUN" timeout 60 python3 "$LAB_TMP/for-all/limit.py" "$@" 2>&1) ||
 		fail "$*: $ours"
 	[ "$native" = "$ours" ] || fail "$*: $ours, natively $native"
 	echo "$*: $ours"

@@ -43,7 +43,7 @@ for line in sys.stdin:
             bad += 1
     print(bad, flush=True)
 END
-coproc LOAD { FASTNET_FABRIC=on exec ip netns exec "$LAB_CLIENT_NS" "$RUN" python3 "$LAB_TMP/load.py"; }
+coproc LOAD { exec ip netns exec "$LAB_CLIENT_NS" "$RUN" python3 "$LAB_TMP/load.py"; }
 for ((i = 0; i < 4; i++)); do
 	echo go >&"${LOAD[1]}"
 	victim=$(nginx_workers | head -1)

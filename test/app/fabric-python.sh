@@ -157,7 +157,7 @@ for line in sys.stdin:
     print(said.decode(), int(port) == me, flush=True)
     s.close()
 END
-coproc CLIENT { FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info exec ip netns exec "$LAB_CLIENT_NS" "$RUN" python3 "$LAB_TMP/client.py"; }
+coproc CLIENT { FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info exec ip netns exec "$LAB_CLIENT_NS" "$RUN" python3 "$LAB_TMP/client.py"; }
 to=${CLIENT[1]} from=${CLIENT[0]} client=$CLIENT_PID
 ask()
 {

@@ -90,7 +90,7 @@ print('killed', reset + served == n, 5 < reset < n - 5, set(got) == {'104', 'dx'
 d.kill()
 END
 lab_exec_client timeout 60 python3 "$LAB_TMP/share.py" "$LAB_TMP/worker.py" >"$LAB_TMP/kernel" || fail "on the kernel: $(cat "$LAB_TMP/kernel")"
-export FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
+export FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
 lab_exec_client timeout 60 python3 "$LAB_TMP/share.py" "$LAB_TMP/worker.py" "$RUN" >"$LAB_TMP/fabric" || fail "$(cat "$LAB_TMP/fabric")"
 diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "listeners that share differ from the kernel's"
 [ "$(grep -c 'True True True' "$LAB_TMP/kernel")" = 2 ] || fail "on the kernel: $(cat "$LAB_TMP/kernel")"

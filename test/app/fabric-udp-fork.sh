@@ -267,6 +267,6 @@ print('right')
 END
 # The kernel is asked first: the test expects of the library what it does.
 [ "$(lab_exec_client timeout 60 python3 "$LAB_TMP/subject.py" "$LAB_TMP" "$STAT")" = right ] || fail "on the kernel"
-export FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
+export FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
 [ "$(lab_exec_client timeout 120 python3 "$LAB_TMP/subject.py" "$LAB_TMP" "$STAT" "$RUN")" = right ] || fail "over the fabric"
 [ "$(reason_of FABRIC_SHARED python3)" -ge 2 ] || fail "nobody says why it was the kernel: $(cat "$LAB_TMP/fastnet.log")"

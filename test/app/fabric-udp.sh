@@ -246,7 +246,7 @@ END
 export ACTOR=$LAB_TMP/actor.py OWN=10.77.0.1 PYTHONWARNINGS=ignore
 lab_exec_server ip address add $OWN/32 dev lo
 library=$(realpath "$BUILD/.libs/libfastnet.so")
-export FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
+export FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
 
 # subject OUT LIBRARY_OF_SUBJECT LIBRARY_OF_ACTOR
 subject()

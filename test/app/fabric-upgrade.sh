@@ -110,7 +110,7 @@ l = socket.socket()
 l.bind(('127.0.0.1', 82))
 l.listen(100)
 os.dup2(l.fileno(), 3) if l.fileno() != 3 else l.set_inheritable(True)
-os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), FASTNET_FABRIC='on')
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
 os.execvp(sys.argv[1], sys.argv[1:])
 END
 cat >"$LAB_TMP/activated.py" <<'END'

@@ -7,7 +7,7 @@ fabric_make
 chmod 755 "$LAB_TMP"
 touch "$LAB_TMP/fastnet.log"
 chmod 666 "$LAB_TMP/fastnet.log"
-export FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
+export FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info
 as()	# as USER CMD…: under the library
 {
 	ip netns exec "$LAB_CLIENT_NS" setpriv --reuid="$1" --regid="$(id -g "$1")" --clear-groups "$RUN" "${@:2}"

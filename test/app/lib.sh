@@ -46,18 +46,18 @@ fabric_make()
 # the machine is, a connection that goes to the kernel is a failure: nobody is waited for.
 fabric_serve()
 {
-	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_start_server "$RUN" "$@"
+	FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_start_server "$RUN" "$@"
 }
 
 on_fabric()
 {
-	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_exec_client "$RUN" "$@"
+	FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info lab_exec_client "$RUN" "$@"
 }
 
 # fabric_start CMD…: the same in the background; $! is its PID.
 fabric_start()
 {
-	FASTNET_FABRIC=on FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info \
+	FASTNET_LOG=$LAB_TMP/fastnet.log FASTNET_LOG_LEVEL=info \
 		ip netns exec "$LAB_CLIENT_NS" "$RUN" "$@" &
 	lab_pids+=("$!")
 }

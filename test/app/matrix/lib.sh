@@ -78,7 +78,6 @@ matrix_lab()
 		WRAP=("$RUN")
 		PEER_WRAP=("$RUN")
 		FROM=$HERE
-		export FASTNET_FABRIC=on
 		;;
 	*)
 		lab_make kernel
