@@ -96,8 +96,10 @@ struct dpdk_port {
 	uint64_t ring_missed, ring_dropped;	/* frames without buffers, and without a slot */
 	uint64_t oversize_told;
 	struct dpdk_xskq xsk[FN_DPDK_QUEUES];
-	uintptr_t xsk_base, xsk_first;	/* what addresses in them are relative to; the pool's first object */
+	uintptr_t xsk_base;		/* what addresses in them are relative to */
 	bool xsk_known;			/* the driver's rings have been found */
+	struct rte_mempool *tap_segments; /* what a tap's driver cuts large packets into; NULL: it does not */
+	bool tap_known;			/* its next buffers have been found */
 	bool xsk_unsure;		/* some buffers could not be accounted for; to be told */
 	int wait_fd[FN_PLUGIN_FDS];
 	int nb_wait_fd;
@@ -211,8 +213,12 @@ bool dpdk_ring_setup(int fd);
 void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
 void dpdk_reclaim(struct fn_nic *nic);
 /* The pool has nothing any more; then what is free is put into it, one by one. */
-void dpdk_pool_empty(struct dpdk_port *port);
+void dpdk_pool_empty(struct rte_mempool *pool);
 void dpdk_pool_put(struct dpdk_port *port, struct rte_mbuf *m);
+/* An address that may be anything: is it an object of the pool's? */
+bool dpdk_pool_has(const struct rte_mempool *pool, uintptr_t obj);
+/* To be told: nothing of this can be done. */
+void dpdk_recover_not(const struct dpdk_port *port);
 /* AF_PACKET: driver and kernel are in one place of the ring again. False: not yet, nothing may be sent; to be called again. */
 bool dpdk_settle_tx(struct dpdk_port *port);
 
@@ -230,6 +236,14 @@ unsigned dpdk_xsk_sent(const struct dpdk_port *port);
 unsigned dpdk_xsk_nominal(const struct dpdk_port *port);
 /* ---- recover_xsk.c: fn_nic_ops.reclaim for them ---- */
 void dpdk_xsk_reclaim(struct dpdk_port *port);
+
+/* ---- recover_tap.c ---- */
+/* Find the queues, once they are set up; .tap_known says whether that succeeded. */
+void dpdk_tap_setup(struct dpdk_port *port);
+/* Buffers that the queues have while nobody is in the midst of receiving. */
+unsigned dpdk_tap_nominal(const struct dpdk_port *port);
+/* With all in the pool that is not the stack's. */
+void dpdk_tap_reclaim(struct dpdk_port *port);
 
 /* ---- numa.c ---- */
 bool dpdk_numa_many(void);

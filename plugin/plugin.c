@@ -123,7 +123,7 @@ static void op_tick(struct fn_port *port)
 	}
 	if (p->driver == DRIVER_AF_PACKET)
 		p->pub.nic->stats.rx_missed = dpdk_ring_missed(p);
-	p->pub.nic->stats.buffers = p->pool->populated_size - dpdk_xsk_nominal(p);
+	p->pub.nic->stats.buffers = p->pool->populated_size - dpdk_xsk_nominal(p) - dpdk_tap_nominal(p);
 	p->pub.nic->stats.buffers_free = rte_mempool_avail_count(p->pool) + dpdk_xsk_sent(p);
 	report_oversize(p);
 	report_tso(p);

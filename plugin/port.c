@@ -513,6 +513,8 @@ unplug:
 	o->nic->ops = dpdk_peek_setup(port, &o->dev) ? &dpdk_nic_ops : &dpdk_nic_ops_blind;
 	if (port->driver == DRIVER_AF_XDP)
 		dpdk_xsk_setup(port);
+	else if (port->driver == DRIVER_TAP)
+		dpdk_tap_setup(port);
 	dpdk_log_kept();
 	/* the others' share stays held until they are open */
 	if (++opened >= o->conf->ports)

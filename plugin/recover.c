@@ -4,8 +4,8 @@
  * are counted again from what the stack holds, and the rings that AF_PACKET shares with the kernel brought in step: the
  * receiving one is read by us (ring.c); the driver's place in the other cannot be seen, only tried.
  *
- * AF_XDP's rings are recover_xsk.c's. Other drivers keep buffers of their own (a tap's next ones, a card's
- * descriptors): there nothing is done, and what the dead process had in its hands is lost.
+ * AF_XDP's rings are recover_xsk.c's, a tap's next buffers recover_tap.c's. Other drivers keep buffers of their own (a
+ * card's descriptors): there nothing is done, and what the dead process had in its hands is lost.
  */
 #include <linux/if_packet.h>
 #include <string.h>
@@ -40,7 +40,7 @@ void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void
 	struct dpdk_port *port = nic->priv;
 	struct visit v = { fn, ctx };
 
-	if (port->driver == DRIVER_AF_PACKET || port->xsk_known)
+	if (port->driver == DRIVER_AF_PACKET || port->xsk_known || port->tap_known)
 		rte_mempool_obj_iter(port->pool, visit_one, &v);
 }
 
@@ -70,14 +70,20 @@ static void settle_one(struct rte_mempool *pool, void *arg, void *obj, unsigned 
 	m->nb_segs = 1;
 }
 
-void dpdk_pool_empty(struct dpdk_port *port)
+void dpdk_pool_empty(struct rte_mempool *pool)
 {
-	struct rte_mempool *pool = port->pool;
-
 	rte_ring_reset(pool->pool_data);
 	for (unsigned i = 0; i < RTE_MAX_LCORE; i++)
 		pool->local_cache[i].len = 0;
-	port->alloc_budget = 0;
+}
+
+bool dpdk_pool_has(const struct rte_mempool *pool, uintptr_t obj)
+{
+	uintptr_t first = (uintptr_t)(STAILQ_FIRST(&pool->elt_list) + 1);
+	size_t stride = pool->header_size + pool->elt_size + pool->trailer_size;
+
+	return pool->nb_mem_chunks == 1 && obj >= first && !((obj - first) % stride) &&
+	       (obj - first) / stride < pool->populated_size;
 }
 
 /* ---- receiving ---- */
@@ -217,16 +223,27 @@ bool dpdk_settle_tx(struct dpdk_port *port)
 	return ret >= 0;
 }
 
+void dpdk_recover_not(const struct dpdk_port *port)
+{
+	fn_log(FN_PLUGIN_NOTICE, "%s: this version of the driver is not known: what a process has in its hands that is killed "
+	       "inside it will be lost, when others share its connections", port->pub.nic->name);
+}
+
 void dpdk_reclaim(struct fn_nic *nic)
 {
 	struct dpdk_port *port = nic->priv;
 
+	port->alloc_budget = 0;
 	if (port->xsk_known)
 		dpdk_xsk_reclaim(port);
-	if (port->driver != DRIVER_AF_PACKET)
+	if (port->driver != DRIVER_AF_PACKET && !port->tap_known)
 		return;
-	dpdk_pool_empty(port);
+	dpdk_pool_empty(port->pool);
 	rte_mempool_obj_iter(port->pool, settle_one, port);
+	if (port->tap_known) {
+		dpdk_tap_reclaim(port);
+		return;
+	}
 	for (uint16_t q = 0; q < port->nb_rxq; q++)
 		if (port->rxq[q].peek == PEEK_STATUS)
 			settle_rx(&port->rxq[q]);

@@ -139,7 +139,7 @@ static void settle_one(struct rte_mempool *pool, void *arg, void *obj, unsigned 
 
 static void settle_sure(struct dpdk_port *port)
 {
-	dpdk_pool_empty(port);
+	dpdk_pool_empty(port->pool);
 	rte_mempool_obj_iter(port->pool, settle_one, port);
 }
 
@@ -193,7 +193,7 @@ static void settle_unsure(struct dpdk_port *port, const struct way tx[])
 	note_pool(port);
 	for (uint16_t q = 0; q < port->nb_rxq; q++)
 		note_done(port, &port->xsk[q], &tx[q]);
-	dpdk_pool_empty(port);
+	dpdk_pool_empty(port->pool);
 	rte_mempool_obj_iter(port->pool, settle_unsure_one, port);
 	port->xsk_unsure = true;
 }

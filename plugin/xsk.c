@@ -99,13 +99,9 @@ static bool have_rings(const struct dpdk_xskq *x)
 
 struct rte_mbuf *dpdk_xsk_frame(const struct dpdk_port *port, uint64_t addr)
 {
-	const struct rte_mempool *pool = port->pool;
-	size_t stride = pool->header_size + pool->elt_size + pool->trailer_size;
-	uint64_t at = port->xsk_base + (addr & XSK_UNALIGNED_BUF_ADDR_MASK), first = port->xsk_first;
+	uint64_t obj = port->xsk_base + (addr & XSK_UNALIGNED_BUF_ADDR_MASK) + port->pool->header_size;
 
-	if (at < first || (at - first) % stride || (at - first) / stride >= pool->populated_size)
-		return NULL;
-	return (struct rte_mbuf *)(at + pool->header_size);
+	return dpdk_pool_has(port->pool, obj) ? (struct rte_mbuf *)obj : NULL;
 }
 
 uint32_t dpdk_xsk_filled(const struct dpdk_xskq *x)
@@ -123,7 +119,7 @@ static bool are_ours(const struct dpdk_port *port, const struct dpdk_xskq *x)
 {
 	uint32_t n = dpdk_xsk_filled(x);
 
-	if (!n || n > x->fill->size || port->pool->nb_mem_chunks != 1)
+	if (!n || n > x->fill->size)
 		return false;
 	for (uint32_t i = *x->rx->consumer; i != *x->fill->producer; i++) {
 		const struct rte_mbuf *m = dpdk_xsk_frame(port, dpdk_xsk_addr(x->fill, sizeof(uint64_t), i));
@@ -160,13 +156,11 @@ void dpdk_xsk_setup(struct dpdk_port *port)
 	const struct rte_mempool *pool = port->pool;
 
 	port->xsk_base = (uintptr_t)STAILQ_FIRST(&pool->mem_list)->addr & ~(uintptr_t)(RTE_PGSIZE_4K - 1);
-	port->xsk_first = (uintptr_t)(STAILQ_FIRST(&pool->elt_list) + 1) - pool->header_size;
 	port->xsk_known = true;
 	for (uint16_t q = 0; q < port->nb_rxq; q++)
 		port->xsk_known = port->xsk_known && find_queue(port, q);
 	if (!port->xsk_known)
-		fn_log(FN_PLUGIN_NOTICE, "%s: this version of the driver is not known: what a process has in its hands "
-		       "that is killed inside it will be lost, when others share its connections", port->pub.nic->name);
+		dpdk_recover_not(port);
 }
 
 unsigned dpdk_xsk_sent(const struct dpdk_port *port)

@@ -50,3 +50,4 @@ kills=60
 [ -z "$LONG" ] || kills=1000
 deaths af_packet $kills
 deaths af_xdp $kills
+deaths tap $kills

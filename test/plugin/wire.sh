@@ -267,7 +267,7 @@ wire_test()
 		wire_check "after deaths in the midst of sending" eval 'wire_start deaths && wire_deaths'
 		wire_check "ends" lab_stop_server
 	fi
-	if [ "$kind" = af_xdp ]; then
+	if [ "$kind" != af_packet ]; then
 		wire_check "after deaths at any instruction" eval 'wire_start instants=200 && wire_instants'
 		wire_check "ends" lab_stop_server
 	fi
