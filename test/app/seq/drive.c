@@ -9,6 +9,8 @@
 #include "seq.h"
 
 #define SCRIPT_MS	60000	/* a script that takes longer hangs */
+#define END_MS		2000	/* a subject ends with its input so soon */
+#define KILL_MS		60000	/* the end of its port may wait for the kernel's locks */
 #define RETRIES		3
 #define FAILURES	8	/* so many are shrunk and printed */
 
@@ -41,6 +43,18 @@ static void start(struct subject *s)
 	s->used = false;
 }
 
+/* Whether it has gone by itself within a time. */
+static bool gone(struct subject *s, int *status, int ms)
+{
+	for (int i = 0; i < ms; i++) {
+		if (waitpid(s->pid, status, WNOHANG) == s->pid)
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+/* The next one finds its port and the peer free: this one has gone by then, however long the kernel takes. */
 static int stop(struct subject *s)
 {
 	int status = 0;
@@ -49,12 +63,13 @@ static int stop(struct subject *s)
 		return 0;
 	close(s->in);
 	/* it ends with its input; one that hangs does not */
-	for (int i = 0; i < 3000 && waitpid(s->pid, &status, WNOHANG) != s->pid; i++) {
-		if (i == 2000)
-			kill(-s->pid, SIGKILL);
-		usleep(1000);
+	if (!gone(s, &status, END_MS)) {
+		printf("# the subject %s does not end with its input\n", s == &fast ? "under the library" : "in the kernel");
+		kill(-s->pid, SIGKILL);
+		if (!gone(s, &status, KILL_MS))
+			printf("# nor when it is killed\n");
 	}
-	kill(-s->pid, SIGKILL);
+	kill(-s->pid, SIGKILL);		/* its child */
 	close(s->out);
 	s->pid = 0;
 	return status;
@@ -157,7 +172,8 @@ static void print_script(const struct script *s)
 		printf("#    %s\n", s->line[i]);
 }
 
-static void failure(const char *name, struct script *s)
+/* first: of both, when they were different. */
+static void failure(const char *name, struct script *s, const struct trace first[2])
 {
 	struct trace a = { 0 }, b = { 0 };
 
@@ -169,9 +185,12 @@ static void failure(const char *name, struct script *s)
 	printf("#  a smallest script:\n");
 	print_script(s);
 	printf("#  native (-) and under the library (+):\n");
-	if (same(s, &a, &b))
-		printf("#  now they say the same\n");
-	print_difference(&a, &b);
+	if (same(s, &a, &b)) {
+		printf("#  now they say the same; the whole script said at first:\n");
+		print_difference(&first[0], &first[1]);
+	} else {
+		print_difference(&a, &b);
+	}
 	fflush(stdout);
 	free(a.text);
 	free(b.text);
@@ -198,25 +217,25 @@ static bool comes_back(const struct script *s)
 /* true: the same. */
 static bool check(const char *name, struct script *s)
 {
-	struct trace a = { 0 }, b = { 0 };
-	bool ok = same(s, &a, &b);
+	struct trace t[2] = { { 0 }, { 0 } };
+	bool ok = same(s, &t[0], &t[1]);
 
 	if (!ok && comes_back(s)) {
-		failure(name, s);
+		failure(name, s, t);
 	} else if (!ok) {
 		unstable++;
 		printf("# %s: once different, then the same\n", name);
-		print_difference(&a, &b);
+		print_difference(&t[0], &t[1]);
 		ok = true;
 	} else {
 		passed++;
 		if (verbose)
-			printf("# %s\n%s", name, a.text);
+			printf("# %s\n%s", name, t[0].text);
 	}
 	if (!ok)
 		fflush(stdout);
-	free(a.text);
-	free(b.text);
+	free(t[0].text);
+	free(t[1].text);
 	return ok;
 }
 

@@ -21,7 +21,7 @@ static struct slot {
 	uint32_t crc;
 	char news[NEWS];	/* since the last report */
 } slot[SLOTS];
-static int slots, listener, datagrams, marks, control;
+static int slots, listener, datagrams, marks, control = -1;
 static struct in_addr own_ip, subject_ip;
 static struct sockaddr_in from;	/* of the last datagram */
 static char datagram_news[NEWS], buf[65536];
@@ -319,10 +319,10 @@ static void answer(const char *order)
 	send(control, text, strlen(text), 0);
 }
 
-static int meet(const char *path)
+static int open_door(const char *path)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int l = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), fd;
+	int l = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
 	unlink(path);
@@ -330,38 +330,52 @@ static int meet(const char *path)
 		perror(path);
 		exit(2);
 	}
-	fd = accept4(l, NULL, NULL, SOCK_CLOEXEC);
-	close(l);
-	return fd;
+	return l;
 }
 
-/* One subject after the other: a new one dials when the one before has died. */
-static void serve(const char *path)
+/* One subject after the other: the one before is over with its connection, or when a new one dials, whoever holds it. */
+static void part(int next)
 {
-	char order[256];
-	ssize_t n;
-
-	control = meet(path);
-	for (;;) {
-		struct pollfd p[2] = { { .fd = control, .events = POLLIN }, { .fd = marks, .events = POLLIN } };
-
-		poll(p, 2, -1);
-		if (p[1].revents)
-			marker();
-		if (!p[0].revents)
-			continue;
-		n = recv(control, order, sizeof(order) - 1, 0);
-		if (n <= 0)
-			break;
-		order[n] = 0;
-		answer(order);
+	if (control >= 0) {
+		close(control);
+		do_reset();
 	}
-	close(control);
-	do_reset();
+	control = next;
+}
+
+static void order(void)
+{
+	char text[256];
+	ssize_t n = recv(control, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		part(-1);
+		return;
+	}
+	text[n] = 0;
+	answer(text);
+}
+
+static void serve(int door)
+{
+	struct pollfd p[3] = { { .fd = control, .events = POLLIN }, { .fd = marks, .events = POLLIN },
+			       { .fd = door, .events = POLLIN } };
+
+	poll(p, 3, -1);
+	if (p[1].revents)
+		marker();
+	if (p[0].revents)
+		order();
+	if (p[2].revents)
+		part(accept4(door, NULL, NULL, SOCK_CLOEXEC));
 }
 
 int run_peer(const char *path, struct in_addr own, struct in_addr subject, int cpu)
 {
+	int door;
+
 	pin(cpu);
 	own_ip = own;
 	subject_ip = subject;
@@ -369,6 +383,7 @@ int run_peer(const char *path, struct in_addr own, struct in_addr subject, int c
 	listen(listener, 64);
 	datagrams = bound(SOCK_DGRAM);
 	marks = bound(SOCK_DGRAM);
+	door = open_door(path);
 	for (;;)
-		serve(path);
+		serve(door);
 }
