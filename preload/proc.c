@@ -128,6 +128,60 @@ pid_t fn_wrap__Fork(void)
 	return pid;
 }
 
+/* A child has ended, perhaps one that had connections: who waits for children may look at no socket for long. */
+static void reaped(void)
+{
+	if (fn_active())
+		fn_guarded_void(fn_shim_reaped());
+}
+
+pid_t fn_wrap_waitpid(pid_t pid, int *status, int options)
+{
+	pid_t ret = fn_real.waitpid(pid, status, options);
+
+	if (ret > 0)
+		reaped();
+	return ret;
+}
+fn_alias(__waitpid, waitpid);
+
+pid_t fn_wrap_wait(int *status)
+{
+	pid_t ret = fn_real.wait(status);
+
+	if (ret > 0)
+		reaped();
+	return ret;
+}
+fn_alias(__wait, wait);
+
+pid_t fn_wrap_wait3(int *status, int options, struct rusage *use)
+{
+	pid_t ret = fn_real.wait3(status, options, use);
+
+	if (ret > 0)
+		reaped();
+	return ret;
+}
+
+pid_t fn_wrap_wait4(pid_t pid, int *status, int options, struct rusage *use)
+{
+	pid_t ret = fn_real.wait4(pid, status, options, use);
+
+	if (ret > 0)
+		reaped();
+	return ret;
+}
+
+int fn_wrap_waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+	int ret = fn_real.waitid(type, id, info, options);
+
+	if (ret == 0)
+		reaped();
+	return ret;
+}
+
 int fn_wrap_execve(const char *path, char *const argv[], char *const envp[])
 {
 	return before_exec(AT_FDCWD, path, 0) ? exec_failed(fn_real.execve(path, argv, fn_env_for(path, envp))) : -1;

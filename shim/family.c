@@ -473,6 +473,11 @@ void fn_family_round(uint64_t now)
 		look(sh, now);
 }
 
+void fn_family_look(void)
+{
+	look(fn_engine.shared, fn_now());
+}
+
 int fn_family_sleep(uint64_t now, uint64_t *until)
 {
 	fn_family_round(now);

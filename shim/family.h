@@ -88,6 +88,8 @@ unsigned fn_family_size(void);
 
 /* One round of whoever drives: who has died. With the lock held. */
 void fn_family_round(uint64_t now);
+/* Somebody may have died just now: looked at without delay. With the lock held. */
+void fn_family_look(void);
 /* A thread of this image is about to sleep for the stack: the descriptor that must be in its ppoll (-1: none), and *until,
  * brought forward when somebody must look. And after the sleep. With the lock held. */
 int fn_family_sleep(uint64_t now, uint64_t *until);

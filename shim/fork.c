@@ -100,6 +100,17 @@ void fn_shim_fork_done(int pid)
 	child_image = -1;
 }
 
+void fn_shim_reaped(void)
+{
+	if (!fn_engine.shares)
+		return;
+	fn_engine_lock();
+	fn_family_look();
+	if (fn_engine.st)
+		fn_engine_push();
+	fn_engine_unlock();
+}
+
 void fn_shim_fork_child(void)
 {
 	if (!prepared)

@@ -43,6 +43,9 @@ int fn_shim_retire(void);
 /* After the hooks, where the result is known: the child's PID, or -1 when there is no child. */
 void fn_shim_fork_done(int pid);
 
+/* A child has been waited for: what it alone had of ours is closed. */
+void fn_shim_reaped(void);
+
 /* Before exit, _exit, quick_exit and at the end of main: unsent data leaves (FASTNET_EXIT_DRAIN_MS at most). */
 void fn_shim_exit(void);
 /* Before a program image is replaced by exec, and when it was not. */

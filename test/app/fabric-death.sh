@@ -109,3 +109,55 @@ for how in "" exits closes unread "unread exits" "unread closes" acked "acked ex
 	diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "a server that is killed ($how) looks different"
 done
 [ "$(reason_of FABRIC python3)" -ge 14 ] || fail "not through shared memory"
+
+# A server of processes, of which one is killed while the others are in calls of the kernel's: whose connection it alone had
+# hears of it at once, if somebody waits for that process. Nobody of the server makes a call on sockets meanwhile.
+cat >"$LAB_TMP/reap.py" <<'END'
+import os, signal, socket, sys
+def server(l, how, quiet):
+    if how == 'handler':
+        signal.signal(signal.SIGCHLD, lambda *a: os.waitpid(-1, os.WNOHANG))
+    c, who = l.accept()
+    mine, who = l.accept()          # the stack lives on with the one that serves this
+    pid = os.fork()
+    if pid == 0:
+        mine.close()
+        c.sendall(b'%d' % os.getpid())
+        while True:
+            signal.pause()
+    c.close()
+    if how == 'waitpid':
+        os.waitpid(pid, 0)
+    elif how == 'wait':
+        os.wait()
+    elif how == 'wait4':
+        os.wait4(pid, 0)
+    elif how == 'waitid':
+        os.waitid(os.P_PID, pid, os.WEXITED)
+    os.read(quiet, 1)
+    os._exit(0)
+l = socket.socket()
+l.bind(('127.0.0.1', 0))
+l.listen(16)
+how = sys.argv[1]
+r, w = os.pipe()
+parent = os.fork()
+if parent == 0:
+    os.close(w)
+    server(l, how, r)
+os.close(r)
+s, other = socket.create_connection(l.getsockname()), socket.create_connection(l.getsockname())
+s.settimeout(10)
+os.kill(int(s.recv(20)), signal.SIGKILL)
+try:
+    print(how, s.recv(20))
+except OSError as e:
+    print(how, e)
+os.write(w, b'x')
+os.waitpid(parent, 0)
+END
+for how in waitpid wait wait4 waitid handler; do
+	lab_exec_client timeout 60 python3 "$LAB_TMP/reap.py" "$how" >"$LAB_TMP/kernel" || fail "reap.py fails on the kernel"
+	on_fabric timeout 60 python3 "$LAB_TMP/reap.py" "$how" >"$LAB_TMP/fabric" || fail "reap.py $how"
+	diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "who has been waited for ($how) has connections still"
+done

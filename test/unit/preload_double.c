@@ -394,6 +394,11 @@ void fn_shim_fork_done(int pid)
 	call("fork_done", 1, L(pid));
 }
 
+void fn_shim_reaped(void)
+{
+	call("reaped", 0);
+}
+
 void fn_shim_thread_exit_raw(int status)
 {
 	call("thread_exit_raw", 1, L(status));

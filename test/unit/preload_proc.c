@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -223,6 +224,47 @@ Test(preload_proc, every_fork_runs_the_hooks)
 		cr_expect_str_eq(d->log, "fork_prepare fork_parent fork_done ", "%zu", i);
 		cr_expect_eq(d->arg[0], pid);
 		cr_expect_eq(status_of(pid), 1, "%zu", i);
+	}
+}
+
+/* 0: the child has been waited for. */
+static int reap(unsigned how, pid_t pid)
+{
+	struct rusage use;
+	siginfo_t info;
+	int status;
+
+	switch (how) {
+	case 0:
+		return wait(&status) != pid;
+	case 1:
+		return wait3(&status, 0, &use) != pid;
+	case 2:
+		return wait4(pid, &status, 0, &use) != pid;
+	case 3:
+		return waitpid(pid, &status, 0) != pid;
+	default:
+		return waitid(P_PID, (id_t)pid, &info, WEXITED);
+	}
+}
+
+Test(preload_proc, who_has_waited_for_a_child_looks_what_it_had)
+{
+	int status;
+
+	for (unsigned how = 0; how < 5; how++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			pause();
+			_exit(0);
+		}
+		d = double_returns(0);
+		cr_expect_eq(waitpid(pid, &status, WNOHANG), 0);
+		cr_expect_str_eq(d->log, "", "%u", how);
+		kill(pid, SIGKILL);
+		cr_expect_eq(reap(how, pid), 0, "%u", how);
+		cr_expect_str_eq(d->log, "reaped ", "%u", how);
 	}
 }
 
