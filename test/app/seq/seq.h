@@ -142,6 +142,9 @@ bool may_sleep(const struct op *op);
 /* Does it send more than a buffer takes at once? */
 bool is_much(const struct op *op);
 bool takes_some(const struct op *op);
+/* An order for the peer, of this script; and the script is over. */
+void rule_order(const char *order);
+void rule_forget(void);
 /* Is it a call on a pipe while a splice sleeps? */
 bool meets_splice(const struct op *op);
 /* Does it set a handle that has a descriptor, which is closed? */

@@ -172,6 +172,7 @@ static void run_order(const char *line)
 		snprintf(order, sizeof(order), "%s %d%s", what, port_of_handle(handle), line + rest);
 	else if (any_blocked() && sscanf(line, "send %31s %d", what, &n) == 2 && n > 1400)
 		snprintf(order, sizeof(order), "send %s 1400", what);
+	rule_order(order);
 	printf("%s\n", ask(order));
 }
 
@@ -274,6 +275,7 @@ static void end_script(void)
 	ask("reset");
 	quiet();
 	s.slept = false;
+	rule_forget();
 }
 
 static void hello(struct world *w)
