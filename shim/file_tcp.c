@@ -260,8 +260,8 @@ static ssize_t after_try(struct fn_file *f, struct rx *rx, ssize_t n)
 	if (fn_unlikely(is_own_end(f->sk, n))) {
 		catch_up(f);
 		n = try_recv(f, rx, 0);
-	} else if (n == -EAGAIN && fn_engine_look()) {
-		n = try_recv(f, rx, 0);
+	} else if (n == -EAGAIN && (fn_engine_look() || fn_engine.to_itself)) {
+		n = try_recv(f, rx, 0);		/* to_itself: the first one has looked, too (fn_engine_push()) */
 	}
 	if (fn_likely(n > 0 && !(rx->flags & MSG_WAITALL) && f->sk->rcvlowat <= 1))
 		return n;
