@@ -167,9 +167,17 @@ static int self_for(const struct fn_file *to)
 	return ret > 0 && ret != FN_DGRAM_CALLED && !covers((unsigned)ret, to) ? 0 : ret;
 }
 
+/* Other images read from f, and do not share its stack side: what is sent to it by shared memory would be this image's alone. */
+static bool has_readers(const struct fn_file *f)
+{
+	int place = fn_rendezvous_place(f);
+
+	return place >= 0 && !fn_rendezvous_alone((unsigned)place) && (!f->sk || f->sk->images == fn_engine.mine);
+}
+
 static int known(const struct fn_file *f, const struct fn_rendezvous *at, bool *is_known)
 {
-	bool shared = false;
+	bool shared = false, refused;
 	const struct fn_file *own;
 	struct peer *p;
 	int ret = 0;
@@ -177,8 +185,11 @@ static int known(const struct fn_file *f, const struct fn_rendezvous *at, bool *
 	fn_engine_lock();
 	own = fn_rendezvous_own(at->cookie, &shared);
 	p = own ? NULL : called(at->cookie);
-	*is_known = own || p;
-	if (own)
+	refused = has_readers(f);
+	*is_known = own || p || refused;
+	if (refused)
+		ret = -EBUSY;
+	else if (own)
 		ret = shared ? 0 : self_for(own);
 	else if (p)
 		ret = number_of(p);
