@@ -28,7 +28,8 @@ struct route {
 	uint32_t ip4;		/* of the remote end */
 	uint16_t port, own;	/* its port, ours */
 	uint16_t peer;		/* 0: the kernel has it */
-	uint16_t asked;		/* times in a row that there was somebody, who could not be reached yet */
+	uint8_t asked;		/* times in a row that there was somebody, who could not be reached yet */
+	bool heard;		/* something has come this way since */
 	uint32_t src;		/* the kernel's choice of our address */
 	uint64_t until;
 };
@@ -65,7 +66,7 @@ static struct route *find(const struct fn_ep *remote, uint16_t own, uint64_t now
 static struct route *note(const struct fn_ep *remote, uint16_t own, unsigned peer, uint32_t src, uint64_t now)
 {
 	struct route *r = place_of(remote, own);
-	uint16_t asked = is_route(r, remote, own) ? r->asked : 0;
+	uint8_t asked = is_route(r, remote, own) ? r->asked : 0;
 
 	*r = (struct route){ .ip4 = remote->ip4, .port = remote->port, .own = own, .peer = (uint16_t)peer, .asked = asked,
 			     .src = src, .until = now + FN_DGRAM_NS };
@@ -549,17 +550,23 @@ static fn_cold bool source_ok(const struct peer *p, const struct fn_ep *local, c
 	if (ret < 0 || !(p->self || (p->calls && p->cookie == at.cookie) || !p->uid || p->uid == at.uid))
 		return false;
 	note(remote, local->port, (unsigned)p->number, fn_kroute_source(remote->ip4), now);
-	older_first(local->port);
 	return true;
 }
 
 bool fn_dgram_from_peer(void *ctx, uint16_t peer, const struct fn_ep *local, const struct fn_ep *remote)
 {
-	const struct route *r = find(remote, local->port, fn_engine.st->now);
+	struct route *r = find(remote, local->port, fn_engine.st->now);
 	const struct peer *p;
 
-	if (fn_likely(r && r->peer == peer))
-		return true;
-	p = fn_peer_by_number(peer);
-	return p && source_ok(p, local, remote);
+	if (fn_unlikely(!r || r->peer != peer)) {
+		p = fn_peer_by_number(peer);
+		if (!p || !source_ok(p, local, remote))
+			return false;
+		r = find(remote, local->port, fn_engine.st->now);
+	}
+	if (fn_unlikely(r && !r->heard)) {
+		older_first(local->port);
+		r->heard = true;
+	}
+	return true;
 }
