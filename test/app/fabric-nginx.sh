@@ -12,7 +12,9 @@ master=$(cat "$LAB_TMP/nginx.pid")
 [ "$(on_fabric curl -s http://127.0.0.1/)" = "hello from nginx" ] || fail "wrong page"
 on_fabric curl -s http://127.0.0.1/big | cmp - "$LAB_TMP/www/big" || fail "large file damaged"
 
-for ((i = 0; i < ${LONG:+20}${LONG:-4}; i++)); do
+reloads=4
+[ -z "$LONG" ] || reloads=20
+for ((i = 0; i < reloads; i++)); do
 	fabric_start ab -q -s 20 -c 16 -n 4000 http://127.0.0.1/hello >"$LAB_TMP/ab" 2>&1
 	load=$!
 	before=$(nginx_workers)

@@ -11,6 +11,9 @@ pid=$LAB_TMP/nginx.pid
 await test -s "$pid" || fail "nginx does not start"
 await lab_exec_client curl -sf -m 2 http://127.0.0.1/hello || fail "no answer"
 
+times=2
+[ -z "$LONG" ] || times=10
+
 # load PORT: 16 clients' requests in the background, until there were many.
 load()
 {
@@ -41,7 +44,7 @@ workerless()
 	[ -z "$(workers_of "$1")" ]
 }
 
-for ((i = 0; i < ${LONG:+10}${LONG:-2}; i++)); do
+for ((i = 0; i < times; i++)); do
 	old=$(cat "$pid")
 	load 80
 	kill -USR2 "$old"
@@ -95,7 +98,7 @@ reload()
 	done
 	return 1
 }
-for ((i = 0; i < ${LONG:+10}${LONG:-2}; i++)); do
+for ((i = 0; i < times; i++)); do
 	load 81
 	old=$(pgrep -P "$LAB_SERVER_PID" | head -1)
 	reload "$old" || fail "the old worker stays"
