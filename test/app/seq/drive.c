@@ -10,7 +10,7 @@
 
 #define SCRIPT_MS	60000	/* a script that takes longer hangs */
 #define END_MS		2000	/* a subject ends with its input so soon */
-#define KILL_MS		60000	/* the end of its port may wait for the kernel's locks */
+#define KILL_MS		300000	/* it may get next to no time, and until then the port is its own */
 #define RETRIES		3
 #define FAILURES	8	/* so many are shrunk and printed */
 
