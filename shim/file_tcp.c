@@ -340,7 +340,12 @@ fn_inline ssize_t try_send(struct fn_file *f, const struct iovec *iov, int iovcn
 	ssize_t n;
 
 	fn_engine_lock();
-	n = connecting(f->sk) ? -EAGAIN : fn_tcp_send(f->sk, iov, iovcnt, skip, flags & STACK_SEND_FLAGS);
+	if (connecting(f->sk))
+		n = -EAGAIN;
+	else if (skip && f->sk->error)	/* what has been taken is the result, the error the next call's (tcp_sendmsg_locked) */
+		n = -EPIPE;
+	else
+		n = fn_tcp_send(f->sk, iov, iovcnt, skip, flags & STACK_SEND_FLAGS);
 	fn_engine_kick();
 	fn_engine_unlock();
 	return n;
