@@ -182,15 +182,21 @@ ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsign
 	return done ? (ssize_t)done : n == -EAGAIN || n == -EINTR || n == -FN_RESTART ? n : fn_tcp_send_error(n, 0);
 }
 
+/* What lies there; who has moved something already is told neither of an error nor of the end (tcp_splice_read). */
+static ssize_t look(struct fn_sock *sk, const struct iovec *iov, bool first)
+{
+	return first || sk->rxq.bytes ? fn_tcp_recv(sk, iov, 1, 0, MSG_PEEK, NULL) : 0;
+}
+
 /* Received bytes to the pipe, seen first, taken off when the pipe has them. 0: end of file. */
-static ssize_t bounce(struct fn_file *f, int pipe, size_t len)
+static ssize_t bounce(struct fn_file *f, int pipe, size_t len, bool first)
 {
 	char buf[BOUNCE];
 	struct iovec iov = { buf, fn_min(len, sizeof(buf)) };
 	ssize_t n;
 
 	fn_engine_lock();
-	n = fn_tcp_recv(f->sk, &iov, 1, 0, MSG_PEEK, NULL);
+	n = look(f->sk, &iov, first);
 	fn_engine_unlock();
 	if (n > 0)
 		n = fn_sys_write(pipe, buf, (size_t)n);
@@ -235,7 +241,7 @@ static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, 
 	}
 	deadline = f->rcvtimeo ? fn_timeo_deadline(f->rcvtimeo) : FN_FOREVER;
 	for (;;) {
-		n = bounce(f, pipe, len);
+		n = bounce(f, pipe, len, first);
 		if (n != -EAGAIN || fn_file_nonblock(f) || !first)
 			return n;
 		if (only_urgent(f))
