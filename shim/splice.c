@@ -182,10 +182,15 @@ ssize_t fn_tcp_splice_in(struct fn_file *f, int fd, int pipe, size_t len, unsign
 	return done ? (ssize_t)done : n == -EAGAIN || n == -EINTR || n == -FN_RESTART ? n : fn_tcp_send_error(n, 0);
 }
 
-/* What lies there; who has moved something already is told neither of an error nor of the end (tcp_splice_read). */
+/*
+ * What lies there, up to an urgent byte, which is not passed (tcp_read_sock); who has moved something already is told neither
+ * of an error nor of the end (tcp_splice_read).
+ */
 static ssize_t look(struct fn_sock *sk, const struct iovec *iov, bool first)
 {
-	return first || sk->rxq.bytes ? fn_tcp_recv(sk, iov, 1, 0, MSG_PEEK, NULL) : 0;
+	if (sk->rxq.bytes && !fn_tcp_at_mark(sk))
+		return fn_tcp_recv(sk, iov, 1, 0, MSG_PEEK, NULL);
+	return first ? fn_tcp_recv_nothing(sk) : 0;
 }
 
 /* Received bytes to the pipe, seen first, taken off when the pipe has them. 0: end of file. */
@@ -212,14 +217,13 @@ static ssize_t bounce(struct fn_file *f, int pipe, size_t len, bool first)
 	return n;
 }
 
-/* Nothing but an urgent byte lies there: for what comes behind it nobody waits (tcp_splice_read). */
-static bool only_urgent(const struct fn_file *f)
+/* An urgent byte is the next: for what comes behind it nobody waits (tcp_splice_read). */
+static bool at_urgent(const struct fn_file *f)
 {
-	struct iovec iov = { &(char){ 0 }, 1 };
 	bool yes;
 
 	fn_engine_lock();
-	yes = f->sk->rxq.head && fn_tcp_recv(f->sk, &iov, 1, 0, MSG_PEEK, NULL) == -EAGAIN;
+	yes = f->sk->rxq.head && fn_tcp_at_mark(f->sk);
 	fn_engine_unlock();
 	return yes;
 }
@@ -244,7 +248,7 @@ static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, 
 		n = bounce(f, pipe, len, first);
 		if (n != -EAGAIN || fn_file_nonblock(f) || !first)
 			return n;
-		if (only_urgent(f))
+		if (at_urgent(f))
 			return 0;
 		n = fn_wait_file(f, fd, POLLIN, deadline);
 		if (n)

@@ -219,6 +219,9 @@ ssize_t fn_tcp_recv(struct fn_sock *sk, const struct iovec *iov, int iovcnt, siz
 /* The same to one element without flags. */
 ssize_t fn_tcp_read(struct fn_sock *sk, const struct iovec *iov);
 
+/* What a read says that finds nothing: 0 at end of file, the pending error (cleared), -ENOTCONN, -EAGAIN. */
+ssize_t fn_tcp_recv_nothing(struct fn_sock *sk);
+
 /* Bytes that can be read (FIONREAD), stopping at the urgent mark as Linux does. */
 size_t fn_tcp_readable(const struct fn_sock *sk);
 /* SIOCOUTQ (not acknowledged) and SIOCOUTQNSD (not sent). */

@@ -199,9 +199,11 @@ static ssize_t recv_urgent(struct fn_tcp *tp, struct cursor *c, unsigned flags)
 	return -EAGAIN;
 }
 
-/* Nothing to read: why (tcp_recvmsg_locked). */
-static ssize_t nothing(struct fn_tcp *tp)
+/* As tcp_recvmsg_locked. */
+ssize_t fn_tcp_recv_nothing(struct fn_sock *sk)
 {
+	struct fn_tcp *tp = fn_tcp_sk(sk);
+
 	if (tp->fin_rcvd)
 		return 0;
 	if (tp->sk.error)
@@ -227,14 +229,14 @@ static __attribute__((noinline)) ssize_t recv_any(struct fn_sock *sk, const stru
 	want = total_room(&c);
 	if (fn_unlikely(flags & MSG_PEEK)) {
 		got = peek(tp, &c, want, flags, rxtime);
-		return got ? got : want ? nothing(tp) : 0;
+		return got ? got : want ? fn_tcp_recv_nothing(sk) : 0;
 	}
 	got = take(tp, &c, want, flags, rxtime);
 	if (fn_likely(got > 0))
 		fn_tcp_after_read(tp, (size_t)got);
 	if (got)
 		return got;
-	return want ? nothing(tp) : 0;
+	return want ? fn_tcp_recv_nothing(sk) : 0;
 }
 
 /* The one packet that waits fits: no walking. A listener's receive queue is empty. */
