@@ -374,6 +374,16 @@ static ssize_t send_fabric(struct fn_file *f, int fd, const struct msghdr *msg, 
 
 /* ---- the calls ---- */
 
+/* Nobody can send that; the socket has a port all the same (inet_send_prepare). */
+static fn_cold int refuse(struct fn_file *f, int err)
+{
+	fn_engine_lock();
+	if (f->side != FN_SIDE_KERNEL && fn_udp_autobind(f->sk))
+		err = -EAGAIN;
+	fn_engine_unlock();
+	return err;
+}
+
 static ssize_t udp_send(struct fn_file *f, int fd, const struct iovec *iov, int iovcnt, unsigned flags)
 {
 	struct tx tx = { .iov = iov, .iovcnt = iovcnt, .flags = flags, .in = { .ttl = -1, .tos = -1 } };
@@ -384,10 +394,8 @@ static ssize_t udp_send(struct fn_file *f, int fd, const struct iovec *iov, int 
 		return total;
 	if (fn_dgram_fabric())
 		return send_fabric(f, fd, &msg, (size_t)total, flags);
-	if (total > UDP_LEN_MAX)
-		return -EMSGSIZE;
-	if (flags & MSG_OOB)
-		return -EOPNOTSUPP;
+	if (fn_unlikely(total > UDP_LEN_MAX || flags & MSG_OOB))
+		return refuse(f, total > UDP_LEN_MAX ? -EMSGSIZE : -EOPNOTSUPP);
 	if (fn_unlikely(is_corked(f, flags)))
 		return send_corked(f, fd, &tx, (size_t)total, f->side == FN_SIDE_KERNEL);
 	if (f->side == FN_SIDE_KERNEL)
@@ -426,10 +434,8 @@ static ssize_t udp_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, 
 		return total;
 	if (fn_dgram_fabric())
 		return send_fabric(f, fd, msg, (size_t)total, flags);
-	if (total > UDP_LEN_MAX)
-		return -EMSGSIZE;
-	if (flags & MSG_OOB)
-		return -EOPNOTSUPP;
+	if (fn_unlikely(total > UDP_LEN_MAX || flags & MSG_OOB))
+		return refuse(f, total > UDP_LEN_MAX ? -EMSGSIZE : -EOPNOTSUPP);
 	/* what has begun goes on, wherever this call would send to */
 	if (f->cork && f->cork->pending)
 		return send_corked(f, fd, &tx, (size_t)total, false);

@@ -295,6 +295,18 @@ static void datagram_free(uint8_t *mem)
 	fn_sys(SYS_munmap, mem, DATAGRAM_MAX + 1);
 }
 
+/* Without a destination: -EDESTADDRREQ, and a port for one that has none (inet_send_prepare). */
+static int no_destination(struct fn_file *f)
+{
+	int ret = 0;
+
+	fn_engine_lock();
+	if (f->side == FN_SIDE_ANY)
+		ret = fn_udp_autobind(f->sk) ? -EAGAIN : -EDESTADDRREQ;
+	fn_engine_unlock();
+	return ret;
+}
+
 /* Why nothing can be sent: found out before anything is taken from where it lies. */
 static int cannot_send(struct fn_file *f)
 {
@@ -302,7 +314,7 @@ static int cannot_send(struct fn_file *f)
 
 	if (err)
 		return err;
-	return f->sk->shut & FN_SHUT_WR ? -EPIPE : f->side == FN_SIDE_ANY ? -EDESTADDRREQ : 0;
+	return f->sk->shut & FN_SHUT_WR ? -EPIPE : no_destination(f);
 }
 
 static ssize_t send_datagram(struct fn_file *f, int fd, void *data, size_t len, unsigned flags)

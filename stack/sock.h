@@ -242,6 +242,8 @@ struct fn_udp_meta {
 	uint32_t ifindex;	/* of the interface it came by, as the kernel counts; 0: none of the kernel's */
 };
 
+/* A port for a datagram socket that has none, as every send begins (inet_send_prepare). 0, -EAGAIN or another error. */
+int fn_udp_autobind(struct fn_sock *sk);
 /*
  * One datagram to `to` (NULL: the connected end); src (NULL: by route) is IP_PKTINFO's. Returns its length, or
  * -EMSGSIZE, -EDESTADDRREQ, -EAGAIN, -ENETUNREACH, -EACCES (broadcast without SO_BROADCAST), the pending error (cleared).

@@ -113,7 +113,7 @@ void fn_udp_recovered(struct fn_stack *st)
 	}
 }
 
-static int udp_autobind(struct fn_sock *sk)
+int fn_udp_autobind(struct fn_sock *sk)
 {
 	int err;
 
@@ -159,7 +159,7 @@ int fn_udp_connect(struct fn_sock *sk, const struct fn_ep *remote)
 		return err;
 	if (!may_broadcast(sk, remote->ip4))
 		return -EACCES;
-	err = udp_autobind(sk);
+	err = fn_udp_autobind(sk);
 	if (err)
 		return err;
 	sk->local.ip4 = u->path.src;
@@ -598,9 +598,9 @@ ssize_t fn_udp_send(struct fn_sock *sk, const struct iovec *iov, int iovcnt, con
 
 	if (len < 0)
 		return len;
-	err = check_to(sk, to);
+	err = fn_udp_autobind(sk);
 	if (!err)
-		err = udp_autobind(sk);
+		err = check_to(sk, to);
 	if (err)
 		return err;
 	if (!to)
