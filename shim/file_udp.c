@@ -136,6 +136,8 @@ static ssize_t do_recv(struct fn_file *f, int fd, struct msghdr *msg, unsigned f
 			return fn_engine_look() ? recv_either(f, fd, msg, flags, bare) : n;
 		if (f->sk->shut & FN_SHUT_RD) {
 			msg->msg_namelen = 0;
+			msg->msg_flags = 0;
+			msg->msg_controllen = 0;
 			return 0;
 		}
 		if (!deadline)
