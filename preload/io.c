@@ -44,15 +44,21 @@ static ssize_t iov_bytes(const struct iovec *iov, int count)
 /* read() of nothing gives 0 without asking the socket, recv() asks (sock_read_iter). */
 static ssize_t read_iov(struct fn_file *f, int fd, const struct iovec *iov, int count, unsigned flags)
 {
-	ssize_t room = iov_bytes(iov, count);
+	ssize_t room;
 
+	if (!f || !f->ops->recv)	/* an epoll set: nothing to read is no success there */
+		return FN_TO_KERNEL;
+	room = iov_bytes(iov, count);
 	return room <= 0 ? room : fn_op(f, recv, fd, iov, count, flags);
 }
 
 static ssize_t write_iov(struct fn_file *f, int fd, const struct iovec *iov, int count, unsigned flags)
 {
-	ssize_t bytes = iov_bytes(iov, count);
+	ssize_t bytes;
 
+	if (!f || !f->ops->send)
+		return FN_TO_KERNEL;
+	bytes = iov_bytes(iov, count);
 	return bytes <= 0 ? bytes : fn_op(f, send, fd, iov, count, flags);
 }
 
@@ -109,7 +115,8 @@ ssize_t fn_ours_read(int fd, void *buf, size_t n)
 	q = fn_quick_recv(fd, &iov);
 	if (fn_likely(q.ret >= 0 && !q.file))
 		return fn_guard_left(q.ret);
-	return fn_done_quick(q, fd, n ? recv_rest(q, fd, &iov) : 0, fn_real.read(fd, buf, n));
+	return fn_done_quick(q, fd, n ? recv_rest(q, fd, &iov) : read_iov(q.file, fd, &iov, 1, 0),
+			     fn_real.read(fd, buf, n));
 }
 
 ssize_t fn_ours_readv(int fd, const struct iovec *iov, int count)
