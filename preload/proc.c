@@ -129,56 +129,40 @@ pid_t fn_wrap__Fork(void)
 }
 
 /* A child has ended, perhaps one that had connections: who waits for children may look at no socket for long. */
-static void reaped(void)
+static pid_t reaped(pid_t pid)
 {
-	if (fn_active())
+	if (pid > 0 && fn_active())
 		fn_guarded_void(fn_shim_reaped());
+	return pid;
 }
 
 pid_t fn_wrap_waitpid(pid_t pid, int *status, int options)
 {
-	pid_t ret = fn_real.waitpid(pid, status, options);
-
-	if (ret > 0)
-		reaped();
-	return ret;
+	return reaped(fn_real.waitpid(pid, status, options));
 }
 fn_alias(__waitpid, waitpid);
 
 pid_t fn_wrap_wait(int *status)
 {
-	pid_t ret = fn_real.wait(status);
-
-	if (ret > 0)
-		reaped();
-	return ret;
+	return reaped(fn_real.wait(status));
 }
 fn_alias(__wait, wait);
 
 pid_t fn_wrap_wait3(int *status, int options, struct rusage *use)
 {
-	pid_t ret = fn_real.wait3(status, options, use);
-
-	if (ret > 0)
-		reaped();
-	return ret;
+	return reaped(fn_real.wait3(status, options, use));
 }
 
 pid_t fn_wrap_wait4(pid_t pid, int *status, int options, struct rusage *use)
 {
-	pid_t ret = fn_real.wait4(pid, status, options, use);
-
-	if (ret > 0)
-		reaped();
-	return ret;
+	return reaped(fn_real.wait4(pid, status, options, use));
 }
 
 int fn_wrap_waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
 	int ret = fn_real.waitid(type, id, info, options);
 
-	if (ret == 0)
-		reaped();
+	reaped(!ret);
 	return ret;
 }
 
