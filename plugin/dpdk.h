@@ -95,11 +95,10 @@ struct dpdk_port {
 	uint8_t queued[FN_DPDK_FRAME_MAX];	/* AF_PACKET: a frame that had no room in its slot, on its way */
 	uint64_t ring_missed, ring_dropped;	/* frames without buffers, and without a slot */
 	uint64_t oversize_told;
+	bool known;			/* what the driver does with buffers: they can be counted */
 	struct dpdk_xskq xsk[FN_DPDK_QUEUES];
 	uintptr_t xsk_base;		/* what addresses in them are relative to */
-	bool xsk_known;			/* the driver's rings have been found */
 	struct rte_mempool *tap_segments; /* what a tap's driver cuts large packets into; NULL: it does not */
-	bool tap_known;			/* its next buffers have been found */
 	bool xsk_unsure;		/* some buffers could not be accounted for; to be told */
 	int wait_fd[FN_PLUGIN_FDS];
 	int nb_wait_fd;
@@ -210,6 +209,10 @@ uint64_t dpdk_ring_missed(struct dpdk_port *port);
 bool dpdk_ring_setup(int fd);
 
 /* ---- recover.c: fn_nic_ops.each and .reclaim ---- */
+/* After dpdk_peek_setup() and the queues': find what the driver keeps buffers in; .known says whether that succeeded. */
+void dpdk_recover_setup(struct dpdk_port *port);
+/* The buffers that the stack and the sending side share, and those of them that are free. */
+void dpdk_count_buffers(const struct dpdk_port *port, unsigned *all, unsigned *free);
 void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void *ctx);
 void dpdk_reclaim(struct fn_nic *nic);
 /* The pool has nothing any more; then what is free is put into it, one by one. */
@@ -217,14 +220,12 @@ void dpdk_pool_empty(struct rte_mempool *pool);
 void dpdk_pool_put(struct dpdk_port *port, struct rte_mbuf *m);
 /* An address that may be anything: is it an object of the pool's? */
 bool dpdk_pool_has(const struct rte_mempool *pool, uintptr_t obj);
-/* To be told: nothing of this can be done. */
-void dpdk_recover_not(const struct dpdk_port *port);
 /* AF_PACKET: driver and kernel are in one place of the ring again. False: not yet, nothing may be sent; to be called again. */
 bool dpdk_settle_tx(struct dpdk_port *port);
 
 /* ---- xsk.c: AF_XDP's rings ---- */
-/* Find them, after dpdk_peek_setup(); .xsk_known says whether that succeeded. */
-void dpdk_xsk_setup(struct dpdk_port *port);
+/* False: they are not where this version's driver is known to have them. So dpdk_tap_find(). */
+bool dpdk_xsk_find(struct dpdk_port *port);
 /* The buffer at that address of a ring; NULL: none of ours. */
 struct rte_mbuf *dpdk_xsk_frame(const struct dpdk_port *port, uint64_t addr);
 /* The address in entry i of a ring whose entries have so many bytes. */
@@ -238,8 +239,7 @@ unsigned dpdk_xsk_nominal(const struct dpdk_port *port);
 void dpdk_xsk_reclaim(struct dpdk_port *port);
 
 /* ---- recover_tap.c ---- */
-/* Find the queues, once they are set up; .tap_known says whether that succeeded. */
-void dpdk_tap_setup(struct dpdk_port *port);
+bool dpdk_tap_find(struct dpdk_port *port);
 /* Buffers that the queues have while nobody is in the midst of receiving. */
 unsigned dpdk_tap_nominal(const struct dpdk_port *port);
 /* With all in the pool that is not the stack's. */

@@ -112,6 +112,7 @@ static void op_tick(struct fn_port *port)
 	struct dpdk_port *p = port_of(port);
 	struct rte_eth_stats stats;
 	bool link = link_now(p);
+	unsigned all, free;
 
 	if (link != p->link)
 		fn_log(FN_PLUGIN_NOTICE, "%s: link is %s", p->pub.nic->name, link ? "up" : "down");
@@ -123,8 +124,9 @@ static void op_tick(struct fn_port *port)
 	}
 	if (p->driver == DRIVER_AF_PACKET)
 		p->pub.nic->stats.rx_missed = dpdk_ring_missed(p);
-	p->pub.nic->stats.buffers = p->pool->populated_size - dpdk_xsk_nominal(p) - dpdk_tap_nominal(p);
-	p->pub.nic->stats.buffers_free = rte_mempool_avail_count(p->pool) + dpdk_xsk_sent(p);
+	dpdk_count_buffers(p, &all, &free);
+	p->pub.nic->stats.buffers = all;
+	p->pub.nic->stats.buffers_free = free;
 	report_oversize(p);
 	report_tso(p);
 	report_unsure(p);

@@ -511,10 +511,7 @@ unplug:
 		port->own_fd[port->nb_own_fd++] = port->ask_fd;
 	dpdk_wake_setup(port);
 	o->nic->ops = dpdk_peek_setup(port, &o->dev) ? &dpdk_nic_ops : &dpdk_nic_ops_blind;
-	if (port->driver == DRIVER_AF_XDP)
-		dpdk_xsk_setup(port);
-	else if (port->driver == DRIVER_TAP)
-		dpdk_tap_setup(port);
+	dpdk_recover_setup(port);
 	dpdk_log_kept();
 	/* the others' share stays held until they are open */
 	if (++opened >= o->conf->ports)

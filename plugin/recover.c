@@ -40,7 +40,7 @@ void dpdk_each(struct fn_nic *nic, void (*fn)(void *ctx, struct fn_pkt *p), void
 	struct dpdk_port *port = nic->priv;
 	struct visit v = { fn, ctx };
 
-	if (port->driver == DRIVER_AF_PACKET || port->xsk_known || port->tap_known)
+	if (port->known)
 		rte_mempool_obj_iter(port->pool, visit_one, &v);
 }
 
@@ -223,10 +223,44 @@ bool dpdk_settle_tx(struct dpdk_port *port)
 	return ret >= 0;
 }
 
-void dpdk_recover_not(const struct dpdk_port *port)
+/* ---- drivers ---- */
+
+void dpdk_recover_setup(struct dpdk_port *port)
 {
-	fn_log(FN_PLUGIN_NOTICE, "%s: this version of the driver is not known: what a process has in its hands that is killed "
-	       "inside it will be lost, when others share its connections", port->pub.nic->name);
+	port->known = port->driver == DRIVER_AF_PACKET ||
+		      (port->driver == DRIVER_AF_XDP && dpdk_xsk_find(port)) ||
+		      (port->driver == DRIVER_TAP && dpdk_tap_find(port));
+	if (!port->known && (port->driver == DRIVER_AF_XDP || port->driver == DRIVER_TAP))
+		fn_log(FN_PLUGIN_NOTICE, "%s: this version of the driver is not known: what a process has in its hands that is "
+		       "killed inside it will be lost, when others share its connections", port->pub.nic->name);
+}
+
+void dpdk_count_buffers(const struct dpdk_port *port, unsigned *all, unsigned *free)
+{
+	*all = port->pool->populated_size;
+	*free = rte_mempool_avail_count(port->pool);
+	if (port->known && port->driver == DRIVER_AF_XDP) {
+		*all -= dpdk_xsk_nominal(port);
+		*free += dpdk_xsk_sent(port);
+	} else if (port->known && port->driver == DRIVER_TAP) {
+		*all -= dpdk_tap_nominal(port);
+	}
+}
+
+/* What the stack has not got is free. */
+static void settle_pool(struct dpdk_port *port)
+{
+	dpdk_pool_empty(port->pool);
+	rte_mempool_obj_iter(port->pool, settle_one, port);
+}
+
+static void settle_rings(struct dpdk_port *port)
+{
+	for (uint16_t q = 0; q < port->nb_rxq; q++)
+		if (port->rxq[q].peek == PEEK_STATUS)
+			settle_rx(&port->rxq[q]);
+	if (port->rxq[0].peek == PEEK_STATUS)
+		dpdk_settle_tx(port);
 }
 
 void dpdk_reclaim(struct fn_nic *nic)
@@ -234,19 +268,15 @@ void dpdk_reclaim(struct fn_nic *nic)
 	struct dpdk_port *port = nic->priv;
 
 	port->alloc_budget = 0;
-	if (port->xsk_known)
-		dpdk_xsk_reclaim(port);
-	if (port->driver != DRIVER_AF_PACKET && !port->tap_known)
+	if (!port->known)
 		return;
-	dpdk_pool_empty(port->pool);
-	rte_mempool_obj_iter(port->pool, settle_one, port);
-	if (port->tap_known) {
-		dpdk_tap_reclaim(port);
+	if (port->driver == DRIVER_AF_XDP) {
+		dpdk_xsk_reclaim(port);
 		return;
 	}
-	for (uint16_t q = 0; q < port->nb_rxq; q++)
-		if (port->rxq[q].peek == PEEK_STATUS)
-			settle_rx(&port->rxq[q]);
-	if (port->rxq[0].peek == PEEK_STATUS)
-		dpdk_settle_tx(port);
+	settle_pool(port);
+	if (port->driver == DRIVER_TAP)
+		dpdk_tap_reclaim(port);
+	else
+		settle_rings(port);
 }

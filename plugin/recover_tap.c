@@ -73,23 +73,22 @@ static bool is_ours(const struct dpdk_port *port, uint16_t q)
 	return d && d->mp == port->pool && d->port == port->id && d->id == q && is_chain(port, d);
 }
 
-void dpdk_tap_setup(struct dpdk_port *port)
+bool dpdk_tap_find(struct dpdk_port *port)
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	/* as the driver calls it; it has none when it cuts nothing */
 	snprintf(name, sizeof(name), "mp_%.*s", (int)sizeof(name) - 4, port->dev_name);
 	port->tap_segments = rte_mempool_lookup(name);
-	port->tap_known = true;
 	for (uint16_t q = 0; q < port->nb_rxq; q++)
-		port->tap_known = port->tap_known && is_ours(port, q);
-	if (!port->tap_known)
-		dpdk_recover_not(port);
+		if (!is_ours(port, q))
+			return false;
+	return true;
 }
 
 unsigned dpdk_tap_nominal(const struct dpdk_port *port)
 {
-	return port->tap_known ? port->nb_rxq * queue_at(port, 0)->segments : 0;
+	return port->nb_rxq * queue_at(port, 0)->segments;
 }
 
 /* There are enough: the old chain's buffers are free, whatever the stack has. */

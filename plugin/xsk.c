@@ -151,23 +151,22 @@ static bool find_queue(struct dpdk_port *port, uint16_t q)
 	return true;
 }
 
-void dpdk_xsk_setup(struct dpdk_port *port)
+bool dpdk_xsk_find(struct dpdk_port *port)
 {
 	const struct rte_mempool *pool = port->pool;
 
 	port->xsk_base = (uintptr_t)STAILQ_FIRST(&pool->mem_list)->addr & ~(uintptr_t)(RTE_PGSIZE_4K - 1);
-	port->xsk_known = true;
 	for (uint16_t q = 0; q < port->nb_rxq; q++)
-		port->xsk_known = port->xsk_known && find_queue(port, q);
-	if (!port->xsk_known)
-		dpdk_recover_not(port);
+		if (!find_queue(port, q))
+			return false;
+	return true;
 }
 
 unsigned dpdk_xsk_sent(const struct dpdk_port *port)
 {
 	unsigned n = 0;
 
-	for (uint16_t q = 0; port->xsk_known && q < port->nb_rxq; q++)
+	for (uint16_t q = 0; q < port->nb_rxq; q++)
 		n += *port->xsk[q].tx->producer - *port->xsk[q].done->consumer;
 	return n;
 }
@@ -176,7 +175,7 @@ unsigned dpdk_xsk_nominal(const struct dpdk_port *port)
 {
 	unsigned n = 0;
 
-	for (uint16_t q = 0; port->xsk_known && q < port->nb_rxq; q++)
+	for (uint16_t q = 0; q < port->nb_rxq; q++)
 		n += port->xsk[q].nominal;
 	return n;
 }

@@ -127,17 +127,24 @@ wire_fork()
 	[ "$(wire_count icmp child)" -gt 0 ]
 }
 
-# After members' deaths while they sent, each frame goes again, at once.
-wire_deaths()
+# under_pings INTERVAL LINE SECONDS: until the program has said so.
+under_pings()
 {
 	local pinger
 
-	lab_exec_client ping -i 0.002 -q "$LAB_SERVER_IP" >/dev/null &
+	lab_exec_client ping -i "$1" -q "$LAB_SERVER_IP" >/dev/null &
 	pinger=$!
-	lab_await_line '^deaths: done' 20
+	lab_await_line "$2" "$3"
 	kill $pinger
 	wait $pinger
-	if grep '^deaths: nobody' "$LAB_TMP/server.log"; then
+	cat "$LAB_TMP/server.log"
+}
+
+# After members' deaths while they sent, each frame goes again, at once.
+wire_deaths()
+{
+	under_pings 0.002 "^deaths: done" 20
+	if grep "^deaths: nobody" "$LAB_TMP/server.log"; then
 		return 0
 	fi
 	lab_exec_client ping -c 5 -i 0.2 -W 1 -q "$LAB_SERVER_IP" | tee /dev/stderr | grep -q ' 0% packet loss'
@@ -146,14 +153,7 @@ wire_deaths()
 # Deaths at any instruction, each followed by a count of the buffers; then everything goes again.
 wire_instants()
 {
-	local pinger
-
-	lab_exec_client ping -i 0.001 -q "$LAB_SERVER_IP" >/dev/null &
-	pinger=$!
-	lab_await_line '^deaths: ' 100
-	kill $pinger
-	wait $pinger
-	cat "$LAB_TMP/server.log"
+	under_pings 0.001 '^deaths: ' 100
 	if grep '^deaths: nobody' "$LAB_TMP/server.log"; then
 		return 0
 	fi
