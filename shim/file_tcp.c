@@ -42,6 +42,7 @@ struct data_wait {
 	struct fn_file *file;
 	size_t need;		/* 0: whatever happens ends the wait */
 	bool peek;
+	bool splice;
 	bool woken;
 };
 
@@ -60,6 +61,9 @@ static bool data_ready(struct fn_wait *w)
 	unsigned events = fn_sock_poll(d->file->sk);
 	size_t readable = fn_tcp_readable(d->file->sk);
 
+	/* an urgent byte wakes a splice, which then goes on with whatever is in the queue (tcp_urg, tcp_splice_read) */
+	if (d->splice)
+		return events & (ENDED | POLLIN) || fn_tcp_blocked_by_mark(d->file->sk) || (readable && events & POLLPRI);
 	if (events & ENDED || readable >= fn_max(d->need, (size_t)1) || (!d->peek && fn_tcp_must_skip(d->file->sk)))
 		return true;
 	if (!d->need)
@@ -81,18 +85,32 @@ static void data_disarm(struct fn_wait *w)
 	fn_watch_del(&((struct data_wait *)w->arg)->watch);
 }
 
+static int wait_as(struct data_wait *d, uint64_t deadline, bool restart)
+{
+	struct fn_wait w = { .ready = data_ready, .arm = data_arm, .disarm = data_disarm, .arg = d, .deadline = deadline };
+	int ret;
+
+	d->watch.wake = data_wake;
+	ret = fn_wait(&w, restart);
+	return ret == 1 ? 0 : ret == 0 ? -EAGAIN : ret;
+}
+
 /*
  * Until `need` bytes can be read, or no more will come: 0, -EAGAIN (deadline), -EINTR. A call that has taken something
  * already is ended by any handler, for it has a result.
  */
 static int wait_data(struct fn_file *f, size_t need, uint64_t deadline, bool begun, bool peek)
 {
-	struct data_wait d = { .watch = { .wake = data_wake }, .file = f, .need = need, .peek = peek };
-	struct fn_wait w = { .ready = data_ready, .arm = data_arm, .disarm = data_disarm, .arg = &d,
-			     .deadline = deadline };
-	int ret = fn_wait(&w, deadline == FN_FOREVER && !begun);
+	struct data_wait d = { .file = f, .need = need, .peek = peek };
 
-	return ret == 1 ? 0 : ret == 0 ? -EAGAIN : ret;
+	return wait_as(&d, deadline, deadline == FN_FOREVER && !begun);
+}
+
+int fn_tcp_wait_splice(struct fn_file *f, uint64_t deadline)
+{
+	struct data_wait d = { .file = f, .splice = true };
+
+	return wait_as(&d, deadline, deadline == FN_FOREVER);
 }
 
 static void any_arm(struct fn_wait *w)

@@ -59,5 +59,7 @@ void fn_udp_uncork(struct fn_file *f, int fd);
 /* file_tcp.c: what a send of 0 bytes or a refused one returns: `err` (-E* of the stack) as Linux reports it, with SIGPIPE
  * unless MSG_NOSIGNAL. */
 ssize_t fn_tcp_send_error(ssize_t err, unsigned flags);
+/* file_tcp.c: a splice waits for the first bytes, or an urgent byte before which it ends: 0, else as fn_wait_file(). */
+int fn_tcp_wait_splice(struct fn_file *f, uint64_t deadline);
 
 #endif

@@ -223,19 +223,37 @@ static bool at_urgent(const struct fn_file *f)
 	bool yes;
 
 	fn_engine_lock();
-	yes = f->sk->rxq.head && fn_tcp_at_mark(f->sk);
+	yes = fn_tcp_blocked_by_mark(f->sk);
 	fn_engine_unlock();
 	return yes;
 }
 
+/* Nothing is there yet. When the time is over less than SO_RCVLOWAT is taken as well. */
+static ssize_t bounce_later(struct fn_file *f, int pipe, size_t len)
+{
+	uint64_t deadline = fn_timeo_deadline(f->rcvtimeo);
+	ssize_t n = -EAGAIN;
+	bool late = false;
+
+	while (n == -EAGAIN && !late) {
+		if (at_urgent(f))
+			return 0;
+		n = fn_tcp_wait_splice(f, deadline);
+		late = n == -EAGAIN;
+		if (fn_converted(f) || (n && !late))
+			return n;
+		n = bounce(f, pipe, len, true);
+	}
+	return n;
+}
+
 /*
- * Whether the call waits for room
- * in the pipe is said by its flags and the pipe's, whether it waits for the first bytes by the socket's (tcp_splice_read).
+ * Whether the call waits for room in the pipe is said by its flags and the pipe's, whether it waits for the first bytes
+ * by the socket's (tcp_splice_read).
  */
-static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, bool wait_space, bool first)
+static ssize_t splice_out_once(struct fn_file *f, int pipe, size_t len, bool wait_space, bool first)
 {
 	ssize_t n = wait_pipe(pipe, POLLOUT, !wait_space || !first);
-	uint64_t deadline;
 
 	if (n < 0)
 		return n;
@@ -243,17 +261,10 @@ static ssize_t splice_out_once(struct fn_file *f, int fd, int pipe, size_t len, 
 		fn_sigpipe();		/* no reader */
 		return -EPIPE;
 	}
-	deadline = f->rcvtimeo ? fn_timeo_deadline(f->rcvtimeo) : FN_FOREVER;
-	for (;;) {
-		n = bounce(f, pipe, len, first);
-		if (n != -EAGAIN || fn_file_nonblock(f) || !first)
-			return n;
-		if (at_urgent(f))
-			return 0;
-		n = fn_wait_file(f, fd, POLLIN, deadline);
-		if (n)
-			return n;
-	}
+	n = bounce(f, pipe, len, first);
+	if (n != -EAGAIN || !first || fn_file_nonblock(f))
+		return n;
+	return bounce_later(f, pipe, len);
 }
 
 ssize_t fn_tcp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsigned flags)
@@ -267,7 +278,7 @@ ssize_t fn_tcp_splice_out(struct fn_file *f, int fd, int pipe, size_t len, unsig
 	len = fn_min(len, (size_t)FN_RW_MAX);
 	while (done < len) {
 		/* once something has moved, the call does not wait for more (tcp_splice_read) */
-		n = splice_out_once(f, fd, pipe, fn_min(len - done, part), wait_space, !done);
+		n = splice_out_once(f, pipe, fn_min(len - done, part), wait_space, !done);
 		if (n <= 0)
 			break;
 		done += (size_t)n;

@@ -229,6 +229,8 @@ size_t fn_tcp_outq(const struct fn_sock *sk);
 size_t fn_tcp_outq_unsent(const struct fn_sock *sk);
 /* sockatmark(3): the next byte read is the urgent one. */
 bool fn_tcp_at_mark(const struct fn_sock *sk);
+/* So it is, and it has come: what splices stops here. */
+bool fn_tcp_blocked_by_mark(const struct fn_sock *sk);
 /* A read would find nothing and yet take something: the urgent byte, which it skips. */
 bool fn_tcp_must_skip(const struct fn_sock *sk);
 

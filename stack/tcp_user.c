@@ -306,11 +306,14 @@ bool fn_tcp_at_mark(const struct fn_sock *sk)
 	return tp->urg_data && tp->urg_seq == tp->copied_seq;
 }
 
+bool fn_tcp_blocked_by_mark(const struct fn_sock *sk)
+{
+	return sk->rxq.head && fn_tcp_at_mark(sk);
+}
+
 bool fn_tcp_must_skip(const struct fn_sock *sk)
 {
-	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
-
-	return fn_tcp_at_mark(sk) && urgent_hidden(tp) && sk->rxq.head;
+	return fn_tcp_blocked_by_mark(sk) && urgent_hidden((const struct fn_tcp *)sk);
 }
 
 /* tcp_stream_is_readable */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sendfile and splice between files, pipes and a connection. */
+#include <pthread.h>
 #include <sys/sendfile.h>
 
 #include "oracle.h"
@@ -185,6 +186,65 @@ static void splice_from_socket(void)
 	close(fd);
 }
 
+struct splicer {
+	int fd, pipe;
+	long moved, ms;
+	int error, tid;
+};
+
+static void *splices(void *arg)
+{
+	struct splicer *s = arg;
+
+	__atomic_store_n(&s->tid, gettid(), __ATOMIC_RELEASE);
+	elapsed();
+	s->moved = splice(s->fd, NULL, s->pipe, NULL, 100, 0);
+	s->error = errno;
+	s->ms = elapsed();
+	return NULL;
+}
+
+/* What a splice does that sleeps for the first bytes when the peer does `what`. */
+static void splice_asleep(const char *what, int n, int inlined, int lowat)
+{
+	int slot, fd = connect_out(&slot), ends[2];
+	struct splicer s = { .fd = fd };
+	struct timeval timeo = { 2, 0 };
+	pthread_t thread;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return;
+	s.pipe = ends[1];
+	set_int(fd, SOL_SOCKET, SO_OOBINLINE, inlined);
+	set_int(fd, SOL_SOCKET, SO_RCVLOWAT, lowat);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeo, sizeof(timeo));
+	if (pthread_create(&thread, NULL, splices, &s))
+		return;
+	while (!__atomic_load_n(&s.tid, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	until_asleep(s.tid);
+	peer("%s %d %d", what, slot, n);
+	pthread_join(thread, NULL);
+	say("asleep, then %s %d, inline %d, low water %d: %ld %s, after the time: %d", what, n, inlined, lowat, s.moved,
+	    s.moved < 0 ? error_name(s.error) : "", s.ms >= 2000);
+	nonblock(fd, true);
+	GET(recv(fd, buf, 100, 0), buf);
+	close(ends[0]);
+	close(ends[1]);
+	close(fd);
+}
+
+static void splice_asleep_each(void)
+{
+	splice_asleep("oob", 33, 0, 1);
+	splice_asleep("oob", 33, 1, 1);
+	splice_asleep("oob", 33, 1, 10);
+	splice_asleep("send", 3, 0, 1);
+	splice_asleep("send", 3, 0, 10);
+	splice_asleep("send", 20, 0, 10);
+	splice_asleep("shut", 0, 0, 1);
+}
+
 void t_file(void)
 {
 	sendfile_offsets();
@@ -192,4 +252,5 @@ void t_file(void)
 	sendfile_big();
 	splice_to_socket();
 	splice_from_socket();
+	splice_asleep_each();
 }
