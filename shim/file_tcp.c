@@ -378,6 +378,8 @@ fn_cold ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *io
 
 	if (fn_converted(f) && n <= 0)
 		return FN_TO_KERNEL;
+	if (n == -EAGAIN && dont_wait(f, flags) && fn_engine_look())
+		n = try_send(f, iov, iovcnt, 0, flags);
 	if (n < 0 && n != -EAGAIN)
 		return fn_tcp_send_error(n, flags);
 	if (dont_wait(f, flags))

@@ -25,7 +25,7 @@
  * the send buffer is full (*full set) or in_fd has nothing now; the read's or the connection's error. `keep`: an error of
  * the connection's is left where it is, and -EPIPE.
  */
-static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want, bool *full, bool keep)
+static ssize_t try_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want, bool *full, bool keep)
 {
 	struct iovec iov[CHUNK_IOVS];
 	int iovcnt = CHUNK_IOVS, err = 0;
@@ -54,6 +54,16 @@ static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want,
 	if (n > 0 && pos && taken > 0)
 		*pos += taken;
 	return n > 0 ? taken : n;
+}
+
+/* The same; a call that does not wait drives the stack by asking. */
+static ssize_t send_chunk(struct fn_file *f, int in_fd, off_t *pos, size_t want, bool *full, bool keep)
+{
+	ssize_t n = try_chunk(f, in_fd, pos, want, full, keep);
+
+	if (n == -EAGAIN && *full && fn_file_nonblock(f) && fn_engine_look())
+		n = try_chunk(f, in_fd, pos, want, full, keep);
+	return n;
 }
 
 /* Room in the send buffer, for a call that may wait: 0, -EAGAIN, -EINTR, -FN_RESTART. */
@@ -262,8 +272,10 @@ static ssize_t splice_out_once(struct fn_file *f, int pipe, size_t len, bool wai
 		return -EPIPE;
 	}
 	n = bounce(f, pipe, len, first);
-	if (n != -EAGAIN || !first || fn_file_nonblock(f))
+	if (n != -EAGAIN || !first)
 		return n;
+	if (fn_file_nonblock(f))	/* who never waits drives the stack by asking */
+		return fn_engine_look() ? bounce(f, pipe, len, first) : n;
 	return bounce_later(f, pipe, len);
 }
 

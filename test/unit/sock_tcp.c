@@ -417,6 +417,33 @@ Test(sock_tcp, sendfile_names_what_is_wrong_with_its_source)
 	close(ends[1]);
 }
 
+/* Calls that never wait are all that drives the stack when a program makes no others. */
+Test(sock_tcp, a_splice_that_does_not_wait_looks_at_the_network)
+{
+	struct fn_sock *peer;
+	struct fn_file *f = file_connected(&peer);
+	int ends[2];
+	ssize_t n;
+
+	cr_assert_eq(pipe(ends), 0);
+	f->flags = O_NONBLOCK;
+	fn_pair_conf(wire)->delay_ns = 0;
+	cr_assert_eq(fn_tcp_send(peer, &(struct iovec){ "abc", 3 }, 1, 0, 0), 3);
+	fn_stack_flush(B.st);
+	cr_assert_eq(f->ops->splice_out(f, -1, ends[1], 10, SPLICE_F_NONBLOCK), 3);
+	cr_assert_eq(read(ends[0], buf, 10), 3);
+	while ((n = transmit(f, buf, sizeof(buf), 0)) > 0)
+		pass(10 * MS);
+	cr_assert_eq(n, -EAGAIN);
+	while (fn_tcp_recv(peer, &(struct iovec){ buf, sizeof(buf) }, 1, 0, 0, NULL) > 0)
+		;
+	fn_stack_flush(B.st);
+	cr_assert_eq(write(ends[1], "abc", 3), 3);
+	cr_assert_eq(f->ops->splice_in(f, -1, ends[0], 3, SPLICE_F_NONBLOCK), 3);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 Test(sock_tcp, splice_both_ways)
 {
 	struct fn_sock *peer;

@@ -179,6 +179,28 @@ static void asked_often(void)
 	}
 }
 
+/* Room in a full send buffer, seen by who does nothing but ask. */
+static void asked_for_room(void)
+{
+	int slot, fd = connect_out(&slot);
+	long sent = 0, n = 0;
+
+	for (unsigned i = 0; i < sizeof(buf); i++)
+		buf[i] = (char)('a' + i % 26);
+	nonblock(fd, true);
+	for (int idle = 0; idle < 20; idle = n > 0 ? 0 : idle + 1, sent += n > 0 ? n : 0) {
+		n = send(fd, buf + sent % 26, sizeof(buf) - 26, 0);
+		if (n < 0)
+			poll(NULL, 0, 10);
+	}
+	peer("later 0 recv %d 100000000", slot);
+	n = -1;
+	for (int k = 0; k < 3000 && n <= 0; k++, usleep(1000))
+		n = send(fd, buf + sent % 26, 100, 0);
+	say("room when asked often: %d", n > 0);
+	close(fd);
+}
+
 static void urgent(void)
 {
 	int slot, fd = connect_out(&slot);
@@ -229,5 +251,6 @@ void t_data(void)
 	full_blocking();
 	both_directions();
 	asked_often();
+	asked_for_room();
 	urgent();
 }

@@ -245,6 +245,23 @@ static void splice_asleep_each(void)
 	splice_asleep("shut", 0, 0, 1);
 }
 
+/* Calls that never wait, in a loop: nothing but they drive the stack. */
+static void splice_asked_often(void)
+{
+	int slot, fd = accept_in(&slot), ends[2], n = -1;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return;
+	nonblock(fd, true);
+	peer("send %d 3", slot);
+	for (int k = 0; k < 3000 && n < 0; k++, usleep(1000))
+		n = (int)splice(fd, NULL, ends[1], NULL, 100, SPLICE_F_NONBLOCK);
+	say("asked often, splice gave %d", n);
+	close(ends[0]);
+	close(ends[1]);
+	close(fd);
+}
+
 void t_file(void)
 {
 	sendfile_offsets();
@@ -253,4 +270,5 @@ void t_file(void)
 	splice_to_socket();
 	splice_from_socket();
 	splice_asleep_each();
+	splice_asked_often();
 }
