@@ -140,6 +140,7 @@ static uint16_t dpdk_rx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 		burst[i] = rx_one(nic, port, m[i]);
 	}
 	lcore_return(lcore);
+	nic->tx_left -= (int64_t)got * (nic->tx_payload + FN_PKT_HEADROOM);	/* from the same pool, freed alike */
 	nic->stats.rx_packets += got;
 	return got;
 }
@@ -352,7 +353,8 @@ static uint16_t dpdk_tx(struct fn_nic *nic, struct fn_pkt **burst, uint16_t n)
 /* Sending may not use up the pool: without buffers to receive ACKs into, nothing sent would ever be released. */
 static fn_cold bool alloc_allowed(struct fn_nic *nic, struct dpdk_port *port)
 {
-	unsigned left = rte_ring_count(port->pool->pool_data);
+	/* with the cache, which takes and gives hundreds at once: more than the share of one connection of many */
+	unsigned left = rte_ring_count(port->pool->pool_data) + port->pool->local_cache[port->lcore].len;
 
 	/* half as much again is for ACKs and the like: data takes none of it */
 	nic->tx_left = ((int64_t)left - port->reserve - port->reserve / 2) * (nic->tx_payload + FN_PKT_HEADROOM);
@@ -392,7 +394,7 @@ static void dpdk_free(struct fn_nic *nic, struct fn_pkt *p)
 {
 	unsigned lcore = lcore_borrow(nic->priv);
 
-	nic->tx_left += p->truesize;	/* too much, if it was received: until the next look */
+	nic->tx_left += p->truesize;
 	rte_pktmbuf_free_seg(pkt_mbuf(p));
 	lcore_return(lcore);
 }
