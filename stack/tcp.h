@@ -162,6 +162,7 @@ struct fn_tcp {
 	bool sack_out;			/* SACK or D-SACK blocks wait to be sent */
 	bool notes;			/* FN_NIC_NOTES */
 	uint8_t peer_read;		/* enum fn_peer_read */
+	uint32_t sndbuf_window;		/* for which sk.sndbuf has grown, bytes */
 	struct fn_tcp *burst_next;
 	struct fn_pktq rtxq;		/* sent, not acknowledged */
 	struct fn_pktq sndq;		/* not sent */
@@ -519,7 +520,7 @@ fn_inline bool fn_tcp_writable(const struct fn_tcp *tp)
 		return false;
 	return !tp->notsent_lowat || tp->write_seq - tp->snd_nxt < tp->notsent_lowat;
 }
-/* Two windows' worth of send buffer (tcp_sndbuf_expand), unless the program has set it. */
+/* As many bytes of send buffer as Linux has for the window (tcp_sndbuf_expand), unless the program has set it. */
 void fn_tcp_grow_sndbuf(struct fn_tcp *tp);
 
 /* ---- tcp_sack.c: the scoreboard (RFC 6675) ---- */

@@ -9,16 +9,29 @@
 
 /* ---- send buffer ---- */
 
+/* What Linux allows for a segment (per_mss): MAX_TCP_HEADER and skb_shared_info, rounded up, and the sk_buff; x86-64 */
+#define LINUX_HEAD	(320 + 320)
+#define LINUX_SKB	256
+
+static uint32_t linux_per_segment(uint32_t mss)
+{
+	return (1u << (32 - __builtin_clz(mss + LINUX_HEAD - 1))) + LINUX_SKB;
+}
+
 void fn_tcp_grow_sndbuf(struct fn_tcp *tp)
 {
-	const struct fn_stack_conf *conf = &tp->sk.st->conf;
-	uint32_t per = fn_max(tp->path.nic->tx_payload, (uint32_t)tp->mss) + FN_PKT_HEADROOM + FN_PKT_PRIV_SIZE;
-	uint64_t window = fn_max(tp->cwnd, (uint32_t)FN_TCP_INIT_CWND * tp->mss), want;
+	uint32_t per = fn_max(tp->path.nic->tx_payload, (uint32_t)tp->mss) + FN_PKT_HEADROOM;
+	uint32_t window = fn_max(tp->cwnd, (uint32_t)FN_TCP_INIT_CWND * tp->mss);
+	uint64_t want;
 
-	if (tp->sk.opts & FN_SO_SNDBUF_LOCKED || tp->sk.sndbuf >= conf->sndbuf_max)
+	if (window <= tp->sndbuf_window || tp->sk.opts & FN_SO_SNDBUF_LOCKED)
 		return;
-	/* two windows of segments, each in a buffer of its own */
-	want = fn_min(2 * window * per / tp->mss, (uint64_t)conf->sndbuf_max);
+	tp->sndbuf_window = window;
+	/* Linux allows for two windows as if each segment had an sk_buff of its own, but charges little more than the bytes:
+	 * so many bytes, in buffers of a segment each. A peer that takes tiny ones only gets no more buffers for that. */
+	want = 2ull * window / tp->mss * linux_per_segment(tp->mss);
+	want = want / fn_max((uint32_t)tp->mss, (uint32_t)FN_TCP_MSS_DEFAULT) * per;
+	want = fn_min(want, (uint64_t)tp->sk.st->conf.sndbuf_max);
 	if (tp->sk.sndbuf < want)
 		tp->sk.sndbuf = (uint32_t)want;
 }

@@ -122,6 +122,32 @@ Test(tcp_flow, writers_are_told_when_a_third_is_free_and_not_before)
 	tcp_finish();
 }
 
+/* On Linux 87,040 at first (20 segments of 4,352), and two windows of such segments later. */
+Test(tcp_flow, a_send_buffer_takes_as_many_bytes_as_on_linux)
+{
+	size_t sent = 0, segments = 0;
+	ssize_t n;
+
+	connected_pair();
+	while ((n = write_to(c, block, sizeof(block), 0)) > 0)
+		sent += (size_t)n;
+	cr_assert_geq(sent, 86000, "%zu", sent);
+	cr_assert_leq(sent, 90000, "%zu", sent);
+	for (unsigned i = 0; i < 100; i++) {
+		pass(1 * MS);
+		/* the widest that the window has been */
+		segments = fn_max(segments, (size_t)((struct fn_tcp *)c)->cwnd / ((struct fn_tcp *)c)->mss);
+		while ((n = write_to(c, block, sizeof(block), 0)) > 0)
+			sent += (size_t)n;
+	}
+	cr_assert_geq(fn_tcp_outq(c), 2 * segments * 4300, "%zu for %zu segments", fn_tcp_outq(c), segments);
+	cr_assert_leq(fn_tcp_outq(c), 2 * segments * 4500, "%zu for %zu segments", fn_tcp_outq(c), segments);
+	cr_assert_eq(drain_all(s, 10 * SEC), sent);
+	fn_sock_close(c);
+	fn_sock_close(s);
+	tcp_finish();
+}
+
 Test(tcp_flow, buffers_grow_with_a_long_path_unless_they_were_set)
 {
 	uint32_t before;
