@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
-# Clients that read nothing leave buffers for the next one: 60 and 150 hold a port's whole share for sending between them,
-# and one that reads has its megabyte all the same.
+# Clients that read nothing leave buffers for the next one: 60 and 150 hold most of what a port has for sending, and one
+# that reads has its megabyte all the same.
 lab_need python3
 lab_make af_packet
 lab_offloads off
@@ -46,4 +46,5 @@ for clients in 60, 150:
 END
 under_fastnet python3 "$LAB_TMP/server.py"
 await lab_exec_client ping -c 1 -W 1 "$LAB_SERVER_IP" >/dev/null
-timeout 60 ip netns exec "$LAB_CLIENT_NS" python3 "$LAB_TMP/clients.py" "$LAB_SERVER_IP" || fail "the next client is not served"
+timeout 60 ip netns exec "$LAB_CLIENT_NS" python3 "$LAB_TMP/clients.py" "$LAB_SERVER_IP" ||
+	fail "the next client is not served"
