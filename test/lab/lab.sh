@@ -43,15 +43,26 @@ lab_need()
 	done
 }
 
+# Those that we have started and that have not ended: somebody else may have the number of one that has.
+lab_running()
+{
+	local pid
+
+	for pid in "${lab_pids[@]}"; do
+		! grep -qsx "PPid:[[:space:]]*$$" "/proc/$pid/status" || echo "$pid"
+	done
+}
+
 lab_cleanup()
 {
-	local status=$? pid ns
+	local status=$? pid ns running
 
 	trap - EXIT INT TERM
-	for pid in "${lab_pids[@]}"; do
+	running=$(lab_running)
+	for pid in $running; do
 		kill "$pid" 2>/dev/null
 	done
-	for pid in "${lab_pids[@]}"; do
+	for pid in $running; do
 		lab_await_exit "$pid" 5 || kill -9 "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
 	done
