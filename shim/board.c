@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "shim/engine.h"
 #include "shim/fdtable.h"
 #include "shim/peer.h"
 
@@ -19,8 +20,11 @@
 /* Some system calls are made under the lock, which take microseconds; whoever is on another CPU's queue has his turn. */
 #define NAP_NS	100000
 #define NAPS	50
+#define STOPPED_NS	1000000000	/* who has not gone on for that long is not waiting for a processor */
+/* A second of looks (fabric.c): for that long somebody who looks without the lock may be kept from ending it. */
+#define DOUBTS	100
 
-#define FN_BOARD_MAGIC	0x6472616f62666e33ull	/* and layout */
+#define FN_BOARD_MAGIC	0x6472616f62666e34ull	/* and layout */
 #define BOARD_SIZE	4096
 _Static_assert(sizeof(struct fn_board_shared) <= BOARD_SIZE, "one page");
 
@@ -131,12 +135,12 @@ void fn_board_forked(struct fn_board *b)
 {
 	b->last = 0;
 	memset(b->seen, 0, sizeof(b->seen));
-	b->next = b->tidied = b->stuck = 0;
+	b->next = b->tidied = b->stuck = b->loose = b->doubt = 0;
 }
 
 /*
- * Whoever died in the middle has left at worst one notice less. Whoever does not go on is not waited for, and not again: the
- * kernel keeps the queue in one piece, so that without the lock a look may only miss something, or see it twice. False: so.
+ * Whoever died in the middle has left at worst one notice less. Whoever does not go on is not waited for, and not again.
+ * False: so. Notices can be put up all the same, for the kernel keeps the queue in one piece.
  */
 static bool lock(struct fn_board *b)
 {
@@ -146,7 +150,8 @@ static bool lock(struct fn_board *b)
 
 	for (unsigned i = 0; fn_robust_try(l) == -EBUSY; i++) {
 		holder = atomic_load_explicit(&l->word, memory_order_relaxed) & FUTEX_TID_MASK;
-		if (holder && (holder == b->stuck || i == NAPS)) {
+		if (holder && (holder == b->stuck || i >= NAPS)) {
+			b->since = holder == b->stuck ? b->since : fn_now();
 			b->stuck = holder;
 			return false;
 		}
@@ -294,6 +299,20 @@ static int look(struct fn_board *b, struct fn_notice *n)
 	}
 }
 
+/* All has been seen, if nobody without the lock was about: the place in the queue that is looked at is the socket's. */
+static void settle(struct fn_board *b, bool locked)
+{
+	uint32_t loose = b->shared->loose;
+
+	if (!locked || loose != b->loose)
+		b->doubt = DOUBTS;
+	else if (b->doubt)
+		b->doubt--;
+	b->loose = loose;
+	if (b->doubt)
+		b->next = 0;	/* all of it, the next time */
+}
+
 int fn_board_next(struct fn_board *b, struct fn_notice *n)
 {
 	bool locked;
@@ -302,9 +321,14 @@ int fn_board_next(struct fn_board *b, struct fn_notice *n)
 	if (!b->shared)
 		return 0;
 	locked = lock(b);
+	if (!locked && fn_now() - b->since < STOPPED_NS) {
+		b->doubt += !b->doubt;
+		return 0;
+	}
+	b->shared->loose += !locked;
 	ret = look(b, n);
-	if (!locked && !ret)
-		b->next = 0;	/* all of it, the next time */
+	if (!ret)
+		settle(b, locked);
 	unlock(b, locked);
 	return ret;
 }

@@ -21,6 +21,7 @@ struct fn_board_shared {
 	_Atomic(uint64_t) serial;	/* of the last notice */
 	_Atomic(uint32_t) notices;	/* about how many there are */
 	_Atomic(uint32_t) tidied;	/* times that notices were taken down */
+	_Atomic(uint32_t) loose;	/* looks that were begun without the lock */
 };
 
 #define FN_BOARD_SEEN	1024	/* notices back that an image tells apart */
@@ -36,6 +37,9 @@ struct fn_board {
 	uint32_t next;			/* how many there were when .tidied was: */
 	uint32_t tidied;
 	uint32_t stuck;			/* who had the lock and did not go on; 0: nobody */
+	uint64_t since;			/* ns: when that was seen */
+	uint32_t loose;			/* .shared's, at the end of the last look */
+	uint32_t doubt;			/* looks to come: the last ones may have missed something */
 };
 
 /* A client has been here; or is: what it leaves will be found in the rendezvous' socket, by one of those who have that. */
@@ -58,10 +62,10 @@ void fn_board_close(struct fn_board *b);
  * image need not look at it. Waits for nobody long: whoever is stopped in the midst of it is passed over.
  */
 int fn_board_post(struct fn_board *b, struct fn_notice *n, unsigned live, bool known);
-/* The next one that this image has not seen: 1; 0: none. Likewise. */
+/* The next one that this image has not seen: 1; 0: none, or none to be seen yet (fn_board_doubts()). Likewise. */
 int fn_board_next(struct fn_board *b, struct fn_notice *n);
-/* Somebody was stopped with the lock: what was looked at may have been incomplete, and is to be looked at again. */
-fn_inline bool fn_board_stuck(const struct fn_board *b) { return b->stuck; }
+/* Somebody had the lock, or looked without it: there may be more, and nothing will tell. To be looked at again, soon. */
+fn_inline bool fn_board_doubts(const struct fn_board *b) { return b->doubt; }
 /* The notice of that serial is to be looked at again. */
 void fn_board_again(struct fn_board *b, uint64_t serial);
 /* In a child: it has seen none. */

@@ -186,8 +186,10 @@ bool fn_group_come(unsigned place);
 void fn_group_read(unsigned place);
 /* TCP_DEFER_ACCEPT: has a connection been silent long enough? */
 void fn_group_deferred(uint64_t now);
-/* Boards on which a stopped process may have kept us from seeing something. */
+/* Boards on which another process may have kept us from seeing something; clients for whom there was no descriptor. */
 void fn_group_look_again(void);
+/* There are such: fn_fabric_tick() is to be called, though nothing else may happen. */
+bool fn_group_looks_again(void);
 /* Other images are to have that place's listener: whom we have met before it had a board is put up there. */
 void fn_group_post(unsigned place);
 /* In a child: p, which it does not get from its parent, is to be met by itself. */

@@ -558,12 +558,20 @@ void fn_group_again(const struct peer *p)
 		fn_board_again(board, p->notice);
 }
 
+bool fn_group_looks_again(void)
+{
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
+		if (fn_rendezvous_waiting(i) || (fn_rendezvous_board(i) && fn_board_doubts(fn_rendezvous_board(i))))
+			return true;
+	return false;
+}
+
 void fn_group_look_again(void)
 {
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
 		if (fn_unlikely(fn_rendezvous_waiting(i)) && fn_group_come(i) && fn_rendezvous_refuses(i))
 			fn_rendezvous_shut(i);
-		if (fn_rendezvous_board(i) && fn_board_stuck(fn_rendezvous_board(i)))
+		if (fn_rendezvous_board(i) && fn_board_doubts(fn_rendezvous_board(i)))
 			fn_group_read(i);
 	}
 }

@@ -169,7 +169,8 @@ void fn_unsent_tick(uint64_t now)
 
 uint64_t fn_fabric_due(uint64_t now)
 {
-	if (fn_fabric.nic)
-		fn_fabric.look_at = look_at_all(now, false);
-	return fn_fabric.nic ? fn_fabric.look_at : FN_NEVER;
+	if (!fn_fabric.nic)
+		return FN_NEVER;
+	fn_fabric.look_at = look_at_all(now, false);
+	return fn_group_looks_again() ? fn_min(fn_fabric.look_at, fn_fabric.tick) : fn_fabric.look_at;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "shim/board.h"
+#include "shim/engine.h"
 #include "shim/fdtable.h"
 
 int fn_fd_internal(int fd)
@@ -23,6 +24,13 @@ void fn_fd_internal_close(int fd)
 
 void fn_fd_internal_track(int *where)
 {
+}
+
+static uint64_t now;
+
+uint64_t fn_now(void)
+{
+	return now;
 }
 
 static struct fn_board board;
@@ -136,35 +144,88 @@ Test(board, half_of_a_client_is_there_until_it_is_taken)
 	}
 }
 
-/* The others go on, and when it goes on itself nothing has been lost. */
-Test(board, one_that_is_stopped_with_the_lock_holds_up_nobody)
+/* A child that is stopped while it has the lock; continued, it sees all that was posted until then, `all` notices. */
+static pid_t stopped_with_lock(unsigned all)
 {
-	pid_t pid;
+	pid_t pid = fork();
 	int status;
 
-	post();
-	expect(0);
-	pid = fork();
 	if (!pid) {
 		fn_robust_child();
 		fn_robust_lock(&board.shared->lock);
 		raise(SIGSTOP);
 		fn_robust_unlock(&board.shared->lock);
 		fn_board_forked(&board);
-		posted = 100;	/* meanwhile */
+		posted = all;
 		expect(0);
 		_exit(0);
 	}
 	cr_assert_eq(waitpid(pid, &status, WUNTRACED), pid);
 	cr_assert(WIFSTOPPED(status));
+	return pid;
+}
+
+static void go_on(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGCONT);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0);
+}
+
+/* Who has the lock and only waits for a processor is waited for: the queue is not looked at beside it. */
+Test(board, one_that_is_slow_with_the_lock_hides_nothing)
+{
+	struct fn_notice n;
+	pid_t pid = stopped_with_lock(1);
+
+	cr_assert(!fn_board_doubts(&board));
+	post();
+	for (unsigned i = 0; i < 9; i++, now += 100000000) {
+		cr_assert_eq(fn_board_next(&board, &n), 0);
+		cr_assert(fn_board_doubts(&board));
+	}
+	go_on(pid);
+	expect(0);
+	cr_assert(!fn_board_doubts(&board));
+}
+
+/* The others go on, and when it goes on itself nothing has been lost. */
+Test(board, one_that_is_stopped_with_the_lock_holds_up_nobody)
+{
+	struct fn_notice n;
+	pid_t pid;
+
+	post();
+	expect(0);
+	pid = stopped_with_lock(100);
+	cr_assert_eq(fn_board_next(&board, &n), 0);
+	now += 1000000000;
 	for (unsigned i = 1; i < 100; i++) {
 		post();
 		expect(i);
-		cr_assert(fn_board_stuck(&board));
+		cr_assert(fn_board_doubts(&board));
 	}
-	kill(pid, SIGCONT);
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	go_on(pid);
 	post();
 	expect(100);
-	cr_assert(!fn_board_stuck(&board));
+	for (unsigned i = 0; i < 100; i++)
+		expect(101);
+	cr_assert(!fn_board_doubts(&board));
+}
+
+/* Somebody without the lock has moved the place that was looked at, so that a notice was passed over. */
+Test(board, what_was_missed_because_of_another_is_found)
+{
+	for (unsigned i = 0; i < 5; i++)
+		post();
+	board.next = 3;
+	board.shared->loose++;
+	expect(3);
+	cr_assert(fn_board_doubts(&board));
+	for (unsigned i = 3; i < 5; i++)
+		close(held[i]);
+	posted = 3;
+	expect(0);
 }
