@@ -209,13 +209,13 @@ static int convert_connection(struct fn_file *f)
 }
 
 /* A socket that never connected, or failed to: the kernel's, which may connect it anew. */
-static void convert_idle(struct fn_file *f, int fd)
+static void convert_idle(struct fn_file *f, int fd, enum fn_reason why)
 {
 	fn_engine_lock();
 	fn_engine_drop(f);
 	fn_engine_unlock();
 	fn_sys_fcntl(fd, F_SETFL, f->flags);
-	fn_decide_kernel(f, fd, FN_REASON_INHERITED, 0);
+	fn_decide_leave(f, fd, why, 0);
 }
 
 /*
@@ -259,22 +259,27 @@ static int number_of(const struct fn_file *f)
 	return -1;
 }
 
-int fn_convert(struct fn_file *f)
+int fn_convert_for(struct fn_file *f, enum fn_reason why)
 {
 	int fd;
 
 	if (f->kind == FN_FILE_TCP && f->sk->conn != FN_CONN_NONE && f->sk->conn != FN_CONN_ENDING)
 		return convert_tcp(f);
 	fd = number_of(f);
-	if (fd >= 0 && f->kind == FN_FILE_TCP && f->reason != FN_REASON_ACCEPTED)
-		convert_idle(f, fd);
+	if (fd >= 0 && f->kind == FN_FILE_TCP && !f->accepted)
+		convert_idle(f, fd, why);
 	else if (fd >= 0 && f->kind == FN_FILE_SOCKET)
-		fn_decide_kernel(f, fd, FN_REASON_INHERITED, 0);
+		fn_decide_leave(f, fd, why, 0);
 	else if (fd >= 0 && f->kind == FN_FILE_LISTEN)
 		fn_listen_plain(f, fd);
 	else if (f->kind == FN_FILE_UDP)
 		fn_dgram_retire(f);
 	return 0;
+}
+
+int fn_convert(struct fn_file *f)
+{
+	return fn_convert_for(f, FN_REASON_INHERITED);
 }
 
 int fn_convert_fd(int fd)

@@ -9,6 +9,7 @@
 #define FN_CONVERT_H
 
 #include "shim/file.h"
+#include "shim/reason.h"
 
 /*
  * f becomes the kernel's for good: a connection a socketpair with the pending bytes in it, an undecided socket a plain
@@ -18,6 +19,9 @@
  * Called with a reference to f and without locks.
  */
 int fn_convert(struct fn_file *f);
+
+/* The same where that is the reason for what was no connection yet, or is none any more. */
+int fn_convert_for(struct fn_file *f, enum fn_reason why);
 
 /* The same for what fd stands for; 0 when it is the kernel's already. */
 int fn_convert_fd(int fd);

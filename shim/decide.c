@@ -19,7 +19,6 @@
 #include "shim/dgram.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
-#include "shim/info.h"
 #include "shim/kroute.h"
 #include "shim/listen.h"
 #include "shim/port.h"
@@ -29,7 +28,6 @@
 #include "shim/sockfile.h"
 #include "shim/sockopt.h"
 #include "shim/spare.h"
-#include "shim/uid.h"
 #include "shim/wait.h"
 #include "stack/net.h"
 
@@ -71,11 +69,13 @@ int fn_shim_socket(int domain, int type, int protocol)
 		reason = FN_REASON_SECCOMP;
 	if (reason != FN_REASON_UNDECIDED)
 		record_early(fd, domain, type, reason, arg);
-	if (reason != FN_REASON_UNDECIDED || fn_engine_init() < 0)
+	if (reason != FN_REASON_UNDECIDED)
 		return fd;
-	f = fn_file_new(FN_FILE_SOCKET, &fn_socket_ops);
-	if (!f)
+	f = fn_engine_init() == 0 ? fn_file_new(FN_FILE_SOCKET, &fn_socket_ops) : NULL;
+	if (!f) {
+		record_early(fd, domain, type, FN_REASON_NO_MEMORY, 0);
 		return fd;
+	}
 	f->domain = domain;
 	f->type = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
 	f->protocol = protocol;
@@ -84,141 +84,11 @@ int fn_shim_socket(int domain, int type, int protocol)
 	f->flags = f->kernel_nonblock ? O_NONBLOCK : 0;
 	f->spare_epoch = epoch;
 	fd = fn_fd_raise(fd, type & SOCK_CLOEXEC);
-	if (!fn_fd_install(fd, f))
+	if (!fn_fd_install(fd, f)) {
+		record_early(fd, domain, type, FN_REASON_FD_BASE, 0);
 		fn_file_put(f);
+	}
 	return fd;
-}
-
-/* ---- the verdict ---- */
-
-static bool is_host(void *ctx, uint32_t ip4)
-{
-	return fn_kroute_is_host(ip4);
-}
-
-static bool has_route(void *ctx, uint32_t ip4)
-{
-	return fn_kroute_specific(ip4);
-}
-
-static int listen_port(void *ctx, unsigned i)
-{
-	return 0;	/* a listener may wait for its port */
-}
-
-static int connect_port(void *ctx, unsigned i)
-{
-	bool started = fn_engine_start();
-
-	if (started && fastnet_info.port[i].state == FN_INFO_PORT_OPEN)
-		return 0;
-	if (fastnet_info.port[i].state == FN_INFO_PORT_HELD)
-		return fastnet_info.port[i].holder;
-	return fastnet_info.port[i].state == FN_INFO_PORT_FAILED ? -fastnet_info.port[i].error :
-	       started ? -ENETDOWN : -ENOMEM;
-}
-
-/* Who asks. */
-struct asker {
-	struct fn_file *file;
-	int fd;
-};
-
-static int reach(void *ctx, uint32_t ip4, uint16_t port)
-{
-	const struct asker *a = ctx;
-
-	return a->file->type == SOCK_DGRAM ? fn_dgram_reach(a->file, a->fd, ip4, port) : fn_fabric_reach(ip4, port);
-}
-
-static void record(const struct fn_policy *p, int fd, const struct fn_verdict *v)
-{
-	struct fn_info_decision d = { .fd = fd, .family = (uint16_t)p->family, .type = (uint16_t)p->type,
-				      .port = p->port, .verb = (uint8_t)p->verb, .nic = v->nic,
-				      .reason = v->reason, .arg = v->arg };
-
-	if (p->addr)
-		memcpy(d.addr, p->addr, p->family == AF_INET6 ? 16 : 4);
-	fn_info_decision(&d);
-}
-
-/* Address and port inside a sockaddr of the socket's family; false: another family or too short. */
-static bool take_addr(const struct sockaddr *sa, const uint8_t **addr, uint16_t *port)
-{
-	if (sa->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
-
-		*addr = in6->sin6_addr.s6_addr;
-		*port = ntohs(in6->sin6_port);
-		return true;
-	}
-	if (sa->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
-
-		*addr = (const uint8_t *)&in->sin_addr;
-		*port = ntohs(in->sin_port);
-		return true;
-	}
-	return false;
-}
-
-static bool get_name(int fd, struct sockaddr_storage *ss)
-{
-	socklen_t len = sizeof(*ss);
-
-	memset(ss, 0, sizeof(*ss));
-	return fn_sys(SYS_getsockname, fd, ss, &len) == 0;
-}
-
-static bool is_any(const uint8_t *addr, int family)
-{
-	static const uint8_t zero[16];
-
-	return !memcmp(addr, zero, family == AF_INET6 ? 16 : 4);
-}
-
-struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr)
-{
-	static const struct fn_policy_ops listen_ops = { is_host, has_route, listen_port, NULL };
-	static const struct fn_policy_ops connect_ops = { is_host, has_route, connect_port, reach };
-	struct sockaddr_storage own;
-	int v6only = 0;
-	socklen_t len = sizeof(v6only);
-	uint16_t own_port;
-	struct asker asker = { f, fd };
-	struct fn_policy p = { .ctx = &asker, .conf = &fn_config, .verb = verb, .family = f->domain, .type = f->type,
-			       .protocol = f->protocol, .program = fastnet_info.program };
-	struct fn_verdict v;
-
-	if (fn_config.nrules)	/* nothing else asks who we are */
-		p.uid = fn_uid_own();
-
-	p.ops = verb == FN_POLICY_LISTEN ? &listen_ops : &connect_ops;
-	if (f->domain == AF_INET6 && fn_sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len) == 0)
-		p.v6only = v6only;
-	if (verb == FN_POLICY_CONNECT && !f->untouched && get_name(fd, &own) && take_addr((void *)&own, &p.bound, &own_port) &&
-	    is_any(p.bound, f->domain))
-		p.bound = NULL;
-	if (!take_addr(addr, &p.addr, &p.port))
-		return (struct fn_verdict){ .reason = FN_REASON_FAMILY, .arg = addr->sa_family, .kernel = true };
-	if (addr->sa_family != f->domain)	/* an IPv4 address on an IPv6 socket: the kernel's error */
-		return (struct fn_verdict){ .reason = FN_REASON_FAMILY, .arg = addr->sa_family, .kernel = true };
-	v = fn_policy_decide(&p);
-	/* a datagram socket is asked about again and again: once a reason is enough */
-	if (f->type != SOCK_DGRAM || f->reason != v.reason || (v.stack && f->kind == FN_FILE_SOCKET))
-		record(&p, fd, &v);
-	f->reason = (uint8_t)v.reason;
-	return v;
-}
-
-void fn_decide_note(const struct fn_file *f, int fd, enum fn_reason reason)
-{
-	struct fn_policy p = { .verb = FN_POLICY_LISTEN, .family = f->domain, .type = f->type };
-	struct fn_verdict v = { .reason = reason, .nic = FN_POLICY_NO_NIC };
-	struct sockaddr_storage own;
-
-	if (get_name(fd, &own) && take_addr((void *)&own, &p.addr, &p.port))
-		record(&p, fd, &v);
 }
 
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg)
@@ -233,6 +103,19 @@ void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t
 	f->named = false;
 	fn_engine_unlock();
 	fn_fd_forget(fd, f);
+}
+
+void fn_decide_leave(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg)
+{
+	record_early(fd, f->domain, f->type, reason, arg);
+	fn_decide_kernel(f, fd, reason, arg);
+}
+
+void fn_decide_not_taken(struct fn_file *f, int fd, int err)
+{
+	struct fn_verdict v = fn_verdict_not_taken(err);
+
+	fn_decide_leave(f, fd, v.reason, v.arg);
 }
 
 /* For threads that were waiting when it became the kernel's. */
@@ -266,7 +149,7 @@ static int copy_name(struct fn_file *f, int fd)
 
 	if (f->type == SOCK_DGRAM && fn_dgram_fabric())
 		return fn_dgram_take_names(f, fd);
-	if (!get_name(fd, &own) || fn_addr_get(f, FN_ADDR_BIND, (void *)&own, sizeof(own), &ep) != FN_ADDR_IP4 || !ep.port)
+	if (!fn_decide_own_name(fd, &own) || fn_addr_get(f, FN_ADDR_BIND, (void *)&own, sizeof(own), &ep) != FN_ADDR_IP4 || !ep.port)
 		return 0;
 	if (!fn_stack_is_local(fn_engine.st, ep.ip4))
 		ep.ip4 = 0;
@@ -348,15 +231,13 @@ static bool name_kept(int fd, const struct fn_ep *ep)
 {
 	unsigned opts = (is_on(fd, SO_REUSEADDR) ? FN_SO_REUSEADDR : 0) | (is_on(fd, SO_REUSEPORT) ? FN_SO_REUSEPORT : 0);
 	struct sockaddr_storage own;
-	const uint8_t *addr;
-	uint16_t port = 0;
 	bool kept;
 
 	fn_engine_lock();
 	kept = fn_engine.st && fn_sock_name_kept(fn_engine.st, FN_SOCK_TCP, ep, opts);
 	fn_engine_unlock();
 	/* one that is bound already is EINVAL first */
-	return kept && get_name(fd, &own) && take_addr((void *)&own, &addr, &port) && !port;
+	return kept && fn_decide_own_name(fd, &own) && !((struct sockaddr_in *)&own)->sin_port;
 }
 
 int fn_decide_datagrams(struct fn_file *f, int fd)
@@ -367,17 +248,29 @@ int fn_decide_datagrams(struct fn_file *f, int fd)
 /* Its stack side is opened now, or, of the fabric, when it is waited on. */
 static int start_udp(struct fn_file *f, int fd)
 {
-	if (!fn_dgram_fabric())
-		return fn_decide_datagrams(f, fd);
-	return fn_dgram_open(f, fd) ? 0 : -ENETDOWN;
+	return fn_dgram_fabric() ? fn_dgram_start(f, fd) : fn_decide_datagrams(f, fd);
 }
 
 static int bound_udp(struct fn_file *f, int fd)
 {
-	if (!fn_dgram_fabric())
-		return fn_decide_datagrams(f, fd);
-	fn_dgram_bound(f, fd);
-	return 0;
+	return fn_dgram_fabric() ? fn_dgram_bound(f, fd) : fn_decide_datagrams(f, fd);
+}
+
+/* Does the stack serve the datagram socket f from now on, which sends to that address? */
+static bool udp_begins(struct fn_file *f, int fd, const struct sockaddr *to)
+{
+	struct fn_info_decision d;
+	struct fn_verdict v = fn_decide_ask(f, fd, FN_POLICY_CONNECT, to, &d);
+	int ret = v.stack ? start_udp(f, fd) : 0;
+
+	if (ret == -EALREADY)	/* another thread tells */
+		return false;
+	if (ret < 0)
+		v = fn_verdict_not_taken(ret);
+	fn_decide_tell(f, &d, &v);
+	if (ret < 0 && fn_dgram_fabric())
+		fn_decide_kernel(f, fd, v.reason, v.arg);
+	return v.stack;
 }
 
 /* bind() of the kernel's socket, which has its say about every name. */
@@ -434,22 +327,45 @@ int fn_decide_bind_again(struct fn_file *f, int fd, const struct sockaddr *addr,
 
 static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
+	struct fn_info_decision d;
 	struct fn_verdict v;
-	int ret = bind_kernel(f, fd, addr, len);
+	int err, ret = bind_kernel(f, fd, addr, len);
 
 	if (ret < 0 || f->type != SOCK_DGRAM)
 		return ret;
-	v = fn_decide(f, fd, FN_POLICY_LISTEN, addr);
+	v = fn_decide_ask(f, fd, FN_POLICY_LISTEN, addr, &d);
+	err = v.stack ? bound_udp(f, fd) : 0;
+	if (err < 0 && err != -EALREADY)
+		v = fn_verdict_not_taken(err);
+	fn_decide_tell(f, &d, &v);
 	if (!v.stack)
 		fn_decide_kernel(f, fd, v.reason, v.arg);
-	else if (bound_udp(f, fd) < 0)
-		fn_decide_kernel(f, fd, fn_ports_holder() ? FN_REASON_PORT_HELD : FN_REASON_NO_SOCKETS,
-				 (uint32_t)fn_ports_holder());
 	return ret;
+}
+
+/*
+ * A stream that the policy has given to the stack. What a peer of the fabric refuses is the kernel's, so that is told when it
+ * has answered; a port's, which may take long, before.
+ */
+static int connect_stack(struct fn_file *f, int fd, struct fn_ep *to, struct fn_verdict *v, struct fn_info_decision *d, bool wait)
+{
+	int ret;
+
+	to->peer = v->peer;
+	if (!v->peer)
+		fn_decide_tell(f, d, v);
+	ret = fn_tcp_file_connect(f, fd, to, wait);
+	if (!v->peer)
+		return ret;
+	if (ret == -ECONNREFUSED)
+		*v = fn_verdict_kernel(FN_REASON_FABRIC_FAILED, ECONNREFUSED);
+	fn_decide_tell(f, d, v);
+	return v->stack ? ret : fn_tcp_file_back(f, fd, v->reason, v->arg);
 }
 
 static int begin_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len, bool may_wait)
 {
+	struct fn_info_decision d;
 	struct fn_verdict v;
 	struct fn_ep to;
 	int ret, kind = addr ? fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to) : -EFAULT;
@@ -458,26 +374,19 @@ static int begin_connect(struct fn_file *f, int fd, const struct sockaddr *addr,
 		return FN_TO_KERNEL;	/* AF_UNSPEC among others */
 	if (f->named)
 		return fn_dgram_open(f, fd) ? fn_udp_ops.connect(f, fd, addr, len) : FN_TO_KERNEL;
-	v = fn_decide(f, fd, FN_POLICY_CONNECT, addr);
-	if (!v.stack) {
-		if (f->type == SOCK_STREAM)
-			fn_decide_kernel(f, fd, v.reason, v.arg);
-		return FN_TO_KERNEL;
-	}
-	if (f->type == SOCK_DGRAM) {
-		ret = start_udp(f, fd);
-		return ret < 0 ? FN_TO_KERNEL : fn_udp_ops.connect(f, fd, addr, len);
-	}
-	ret = become(f, fd, FN_FILE_TCP, FN_SOCK_TCP);
-	if (ret < 0 && ret != -EALREADY) {
-		fn_decide_kernel(f, fd, FN_REASON_NO_SOCKETS, 0);
-		return FN_TO_KERNEL;
-	}
-	if (ret < 0)
+	if (f->type == SOCK_DGRAM)
+		return udp_begins(f, fd, addr) ? fn_udp_ops.connect(f, fd, addr, len) : FN_TO_KERNEL;
+	v = fn_decide_ask(f, fd, FN_POLICY_CONNECT, addr, &d);
+	ret = v.stack ? become(f, fd, FN_FILE_TCP, FN_SOCK_TCP) : 0;
+	if (ret == -EALREADY)
 		return ret;
-	to.peer = v.peer;
-	ret = fn_tcp_file_connect(f, fd, &to, may_wait && !fn_file_nonblock(f));
-	return ret == -ECONNREFUSED && to.peer ? fn_tcp_file_back(f, fd, FN_REASON_FABRIC_FAILED, ECONNREFUSED) : ret;
+	if (ret < 0)
+		v = fn_verdict_not_taken(ret);
+	if (v.stack)
+		return connect_stack(f, fd, &to, &v, &d, may_wait && !fn_file_nonblock(f));
+	fn_decide_tell(f, &d, &v);
+	fn_decide_kernel(f, fd, v.reason, v.arg);
+	return FN_TO_KERNEL;
 }
 
 static int socket_connect(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
@@ -511,7 +420,7 @@ static int socket_listen(struct fn_file *f, int fd, int backlog)
 		return FN_TO_KERNEL;
 	f->untouched = false;
 	ret = (int)fn_sys(SYS_listen, fd, backlog);
-	if (ret < 0 || !get_name(fd, &own))
+	if (ret < 0 || !fn_decide_own_name(fd, &own))
 		return ret;
 	v = fn_decide(f, fd, FN_POLICY_LISTEN, (void *)&own);
 	if (v.stack)
@@ -565,8 +474,7 @@ static bool opened_to_send(struct fn_file *f, int fd)
 	if (f->type != SOCK_DGRAM || !fn_dgram_fabric() || fn_now() < f->kernel_until)
 		return false;
 	f->kernel_until = fn_now() + FN_DGRAM_NS;
-	return fn_sys(SYS_getpeername, fd, &to, &len) == 0 && fn_decide(f, fd, FN_POLICY_CONNECT, (void *)&to).stack &&
-	       fn_dgram_open(f, fd);
+	return fn_sys(SYS_getpeername, fd, &to, &len) == 0 && udp_begins(f, fd, (void *)&to);
 }
 
 /* The first datagram of an unbound socket decides it when the stack reaches its destination. */
@@ -588,7 +496,7 @@ static ssize_t socket_sendmsg(struct fn_file *f, int fd, const struct msghdr *ms
 		return FN_TO_KERNEL;
 	if (fn_dgram_wants(f))
 		return fn_dgram_open(f, fd) ? fn_udp_ops.sendmsg(f, fd, msg, flags) : FN_TO_KERNEL;
-	if (!fn_decide(f, fd, FN_POLICY_CONNECT, msg->msg_name).stack || start_udp(f, fd) < 0) {
+	if (!udp_begins(f, fd, msg->msg_name)) {
 		note_kernel(f, msg->msg_name);
 		return FN_TO_KERNEL;
 	}
@@ -618,10 +526,8 @@ static int socket_setsockopt(struct fn_file *f, int fd, int level, int name, con
 	f->untouched = false;
 	if (ret < 0)
 		return ret;
-	if (fn_sockopt_note(f, level, name, value, len) == FN_VERDICT_DECIDE) {
-		record_early(fd, f->domain, f->type, FN_REASON_OPTION, FN_REASON_OPTION(level, name));
-		fn_decide_kernel(f, fd, FN_REASON_OPTION, FN_REASON_OPTION(level, name));
-	}
+	if (fn_sockopt_note(f, level, name, value, len) == FN_VERDICT_DECIDE)
+		fn_decide_leave(f, fd, FN_REASON_OPTION, FN_REASON_OPTION(level, name));
 	return ret;
 }
 

@@ -4,10 +4,15 @@
 #define FN_DECIDE_H
 
 #include "shim/file.h"
+#include "shim/info.h"
 #include "shim/policy.h"
 
-/* f goes to the kernel for good, for that reason; fd is the number the call came by. Without the lock. */
+/* f goes to the kernel for good, for that reason, which is recorded; fd is the number of the call. Without the lock. */
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
+
+/* The same for a reason that no decision has recorded; and because the stack could not take it, with that -errno. */
+void fn_decide_leave(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
+void fn_decide_not_taken(struct fn_file *f, int fd, int err);
 
 /* Make f, an undecided datagram socket, the stack's, on both sides. -EALREADY: it is; -errno: it stays what it was. */
 int fn_decide_datagrams(struct fn_file *f, int fd);
@@ -15,11 +20,23 @@ int fn_decide_datagrams(struct fn_file *f, int fd);
 /* Does the stack reach `to` for the datagram socket f (else the kernel's side does)? */
 bool fn_udp_route(struct fn_file *f, const struct fn_ep *to);
 
+/* A verdict for the kernel; and that on a socket which the stack could not take, with its -errno or what its port lacks. */
+struct fn_verdict fn_verdict_kernel(enum fn_reason reason, uint32_t arg);
+struct fn_verdict fn_verdict_not_taken(int err);
+
+/* getsockname() of the kernel's socket. */
+bool fn_decide_own_name(int fd, struct sockaddr_storage *ss);
+
 /* The verdict for f, named by fd, recorded for tools. */
 struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr);
 
-/* Can the engine be had for a connect? False: *reason, *arg say why not. */
-bool fn_decide_engine(enum fn_reason *reason, uint32_t *arg);
+/*
+ * The same in two steps, where it may still turn out that f goes elsewhere: what is told is where it went. d holds the
+ * question in between.
+ */
+struct fn_verdict fn_decide_ask(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr,
+				struct fn_info_decision *d);
+void fn_decide_tell(struct fn_file *f, struct fn_info_decision *d, const struct fn_verdict *v);
 
 /*
  * connect(2) on what was a listener: the socket is undecided once more, and goes where the policy says, its registrations

@@ -309,7 +309,7 @@ static bool shares_port(int fd)
 }
 
 /* Who has left address and port open wants answers only; they come by the channel that the questions took. */
-void fn_dgram_bound(struct fn_file *f, int fd)
+int fn_dgram_bound(struct fn_file *f, int fd)
 {
 	struct sockaddr_storage own;
 	socklen_t len = sizeof(own);
@@ -317,11 +317,11 @@ void fn_dgram_bound(struct fn_file *f, int fd)
 
 	if (f->kernel_only || fn_room_scarce() || shares_port(fd) || fn_sys(SYS_getsockname, fd, &own, &len) < 0 ||
 	    fn_addr_get(f, FN_ADDR_BIND, (void *)&own, len, &ep) != FN_ADDR_IP4 || (f->any_port && !ep.ip4))
-		return;
+		return 0;
 	f->named = true;
 	fn_fabric_listen(f, fd);
-	if (f->epoll_items)	/* it is waited on in a set, which asks the kernel alone so far */
-		fn_dgram_open(f, fd);
+	/* one that is waited on in a set, which asks the kernel alone so far */
+	return f->epoll_items ? fn_dgram_start(f, fd) : 0;
 }
 
 /* Without an answer to such questions nobody's word can be taken (source_ok()). */
@@ -342,19 +342,26 @@ static void begin_reading(const struct fn_file *f)
 	fn_engine_unlock();
 }
 
-bool fn_dgram_open(struct fn_file *f, int fd)
+int fn_dgram_start(struct fn_file *f, int fd)
 {
 	int ret;
 
 	if (f->kind != FN_FILE_SOCKET)
-		return f->kind == FN_FILE_UDP;
+		return f->kind == FN_FILE_UDP ? 0 : -EALREADY;	/* the kernel's since */
 	ret = fn_engine_start() && fn_fabric.nic && may_ask() ? fn_decide_datagrams(f, fd) : -ENETDOWN;
-	if (ret < 0 && ret != -EALREADY) {
-		fn_decide_kernel(f, fd, FN_REASON_NO_SOCKETS, 0);
-		return false;
-	}
+	if (ret < 0 && ret != -EALREADY)
+		return ret;
 	begin_reading(f);
-	return f->kind == FN_FILE_UDP;
+	return f->kind == FN_FILE_UDP ? 0 : -EALREADY;
+}
+
+bool fn_dgram_open(struct fn_file *f, int fd)
+{
+	int ret = fn_dgram_start(f, fd);
+
+	if (ret < 0 && ret != -EALREADY)
+		fn_decide_not_taken(f, fd, ret);
+	return ret == 0;
 }
 
 static bool get_name(const struct fn_file *f, int fd, long call, enum fn_addr_use use, struct fn_ep *ep)

@@ -23,13 +23,14 @@ struct peer;
 /* Are datagram sockets of the image the fabric's? Not with a port of the configuration: they are that port's then. */
 bool fn_dgram_fabric(void);
 
-/* f has just been bound: make its name, when somebody may want to reach it. Without locks. */
-void fn_dgram_bound(struct fn_file *f, int fd);
+/* f has just been bound: make its name, when somebody may want to reach it. 0, or fn_dgram_start()'s -errno. No locks. */
+int fn_dgram_bound(struct fn_file *f, int fd);
 
 /*
  * f is to be waited on, read from or sent on: open its stack side. False: it has none, the kernel serves it. fd is any of its
- * numbers. Without locks.
+ * numbers. Without locks. fn_dgram_start() leaves it at an error: -EALREADY where another thread has decided it.
  */
+int fn_dgram_start(struct fn_file *f, int fd);
 bool fn_dgram_open(struct fn_file *f, int fd);
 fn_inline bool fn_dgram_wants(const struct fn_file *f)
 {

@@ -92,6 +92,7 @@ struct fn_file {
 	_Atomic(uint32_t) refs;		/* table entries plus calls in progress */
 	uint8_t kind;			/* enum fn_file_kind; changes under the engine's lock */
 	uint8_t reason;			/* enum fn_reason of the decision */
+	bool accepted;			/* its number is a dup of a socket that others share: never the kernel's */
 	bool dual;			/* the kernel's half under the number takes part too (listener, UDP, nested set) */
 	_Atomic(bool) kernel_ready;	/* dual: the kernel's side had an event; cleared before it is asked */
 	const struct fn_file_ops *ops;

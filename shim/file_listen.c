@@ -252,7 +252,7 @@ static struct fn_file *accepted_file(const struct fn_file *listener, int flags)
 	f->type = listener->type;
 	f->protocol = listener->protocol;
 	f->flags = flags & SOCK_NONBLOCK ? O_NONBLOCK : 0;
-	f->reason = FN_REASON_ACCEPTED;
+	f->accepted = true;
 	fn_sockopt_inherit(f, listener);
 	return f;
 }

@@ -572,9 +572,9 @@ int fn_tcp_file_back(struct fn_file *f, int fd, enum fn_reason reason, uint32_t 
 
 static int dial(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len, bool wait)
 {
+	struct fn_info_decision d;
 	struct fn_verdict v;
 	struct fn_ep to;
-	bool accepted;
 	int kind;
 
 	/* the state comes first, then the address (__inet_stream_connect) */
@@ -591,11 +591,10 @@ static int dial(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_
 	kind = fn_addr_get(f, FN_ADDR_CONNECT, addr, len, &to);
 	if (kind < 0)
 		return kind;
-	/* the number of an accepted one is a dup of a socket that others share: it cannot be the kernel's */
-	accepted = f->reason == FN_REASON_ACCEPTED;
-	v = fn_decide(f, fd, FN_POLICY_CONNECT, addr);
-	if (!v.stack && accepted)
+	v = fn_decide_ask(f, fd, FN_POLICY_CONNECT, addr, &d);
+	if (!v.stack && f->accepted)
 		return -ENETUNREACH;
+	fn_decide_tell(f, &d, &v);
 	to.peer = v.peer;
 	/* a socket that failed to connect, or was disconnected, goes to the kernel with its next attempt */
 	return v.stack ? fn_tcp_file_connect(f, fd, &to, wait) : fn_tcp_file_back(f, fd, v.reason, v.arg);
@@ -629,7 +628,7 @@ static int tcp_bind(struct fn_file *f, int fd, const struct sockaddr *addr, sock
 
 	if (ret < 0)
 		return ret;
-	if (f->sk->conn == FN_CONN_NONE && f->reason != FN_REASON_ACCEPTED)
+	if (f->sk->conn == FN_CONN_NONE && !f->accepted)
 		return fn_decide_bind_again(f, fd, addr, len);
 	if (ret != FN_ADDR_IP4)
 		return -EADDRNOTAVAIL;

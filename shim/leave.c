@@ -32,9 +32,9 @@ static void record(const struct fn_file *f, int fd, enum fn_reason why)
 	fn_info_decision(&d);
 }
 
-static void leave_connection(struct fn_file *f, int fd)
+static void leave_connection(struct fn_file *f, int fd, enum fn_reason why)
 {
-	int ret = fn_convert(f);
+	int ret = fn_convert_for(f, why);
 
 	if (ret < 0)
 		fn_log(FN_LOG_WARNING, "connection %d is lost: %s", fd, strerror(-ret));
@@ -82,9 +82,10 @@ static void leave_listener(struct fn_file *f, int fd, enum fn_reason why)
 static void leave_file(struct fn_file *f, int fd, enum fn_reason why, bool alone)
 {
 	bool was_ours = f->sk || fn_engine.barred;
+	unsigned kind = f->kind;
 
 	if (f->kind == FN_FILE_TCP)
-		leave_connection(f, fd);
+		leave_connection(f, fd, why);
 	else if (f->kind == FN_FILE_UDP && alone)	/* another thread may be in the middle of a call */
 		leave_datagrams(f, fd, why);
 	else if (f->kind == FN_FILE_LISTEN)
@@ -93,7 +94,7 @@ static void leave_file(struct fn_file *f, int fd, enum fn_reason why, bool alone
 		fn_decide_kernel(f, fd, why, 0);
 	else
 		return;
-	if (was_ours)
+	if (was_ours && !(kind == FN_FILE_TCP && f->reason == why))	/* fn_convert_for() has told */
 		record(f, fd, why);
 }
 

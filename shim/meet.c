@@ -88,26 +88,28 @@ static void decide(struct fn_file *f, int fd, bool sent)
 {
 	struct sockaddr_storage own;
 	socklen_t len = sizeof(own);
-	enum fn_reason reason = FN_REASON_INHERITED;
-	uint32_t arg = 0;
+	struct fn_info_decision d;
 	struct fn_verdict v;
+	uint32_t arg = 0;
 
 	if (fn_sockopt_meet(f, fd, &arg) < 0) {
-		reason = FN_REASON_OPTION;
-	} else if (fn_sys(SYS_getsockname, fd, &own, &len) == 0) {
-		v = fn_decide(f, fd, FN_POLICY_LISTEN, (void *)&own);
-		if (is_kernels(&v, fd, sent)) {
-			v.stack = false;
-			v.reason = FN_REASON_INHERITED;
-		}
-		if (v.stack) {
-			fn_listen_begin(f, fd, backlog_of(fd));
-			return;
-		}
-		reason = v.reason;
-		arg = v.arg;
+		fn_decide_leave(f, fd, FN_REASON_OPTION, arg);
+		return;
 	}
-	fn_decide_kernel(f, fd, reason, arg);
+	if (fn_sys(SYS_getsockname, fd, &own, &len) < 0) {
+		fn_decide_leave(f, fd, FN_REASON_INHERITED, 0);
+		return;
+	}
+	v = fn_decide_ask(f, fd, FN_POLICY_LISTEN, (void *)&own, &d);
+	if (is_kernels(&v, fd, sent)) {
+		v.stack = false;
+		v.reason = FN_REASON_INHERITED;
+	}
+	fn_decide_tell(f, &d, &v);
+	if (v.stack)
+		fn_listen_begin(f, fd, backlog_of(fd));
+	else
+		fn_decide_kernel(f, fd, v.reason, v.arg);
 }
 
 void fn_meet(int fd, bool sent)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # What fastnet-stat tells of sockets that stay with the kernel: IPv6 destinations have their reason, a datagram socket is
-# asked about once a destination and recorded once a reason, and an inert library says that it is one. No port is opened.
+# asked about once a destination and recorded once a reason, what the policy would accelerate and the stack cannot take is
+# where it went, and an inert library says that it is one. No port is opened.
 lab_need python3
 LAB_TMP=$(mktemp -d)
-trap 'rm -rf "$LAB_TMP"' EXIT
+pid='' other=
+trap 'kill $pid $other 2>/dev/null; rm -rf "$LAB_TMP"' EXIT
 mkfifo "$LAB_TMP/ready" "$LAB_TMP/go"
 exec 7<>"$LAB_TMP/go"
+PORT=net_af_packet0,iface=none$$
 
 # subject SCRIPT [VARIABLE=VALUE…]: a python program under the library that waits when it is through; its PID in $pid.
 subject()
@@ -14,8 +17,8 @@ subject()
 	local script=$1
 
 	shift
-	env "$@" LD_PRELOAD="$BUILD/.libs/libfastnet.so" FASTNET_LOG="$LAB_TMP/fastnet.log" \
-		FASTNET_NIC="dpdk:net_af_packet0,iface=none address=10.77.0.2/24" \
+	env LD_PRELOAD="$BUILD/.libs/libfastnet.so" FASTNET_LOG="$LAB_TMP/fastnet.log" FASTNET_LOG_LEVEL=info \
+		FASTNET_NIC="dpdk:$PORT address=10.77.0.2/24" "$@" \
 		python3 -c "$script"'
 open("'"$LAB_TMP"'/ready", "w").write("x")
 open("'"$LAB_TMP"'/go").read(1)' <&7 &
@@ -36,6 +39,7 @@ finish()
 {
 	echo >&7
 	wait "$pid" || fail "the program failed"
+	pid=
 }
 
 subject '
@@ -57,6 +61,86 @@ diff - "$LAB_TMP/got" <<'END' || fail "other decisions than expected"
 4 IP6
 5 IP6
 6 IP6
+END
+finish
+
+# Another process holds the port: its name is all that there is of it.
+python3 -c '
+import socket, sys, signal
+s = socket.socket(socket.AF_UNIX)
+s.bind("\0fastnet/port/" + sys.argv[1])
+s.listen()
+print(flush=True)
+signal.pause()' $PORT >"$LAB_TMP/ready" &
+other=$!
+read -r _ <"$LAB_TMP/ready"
+subject '
+import socket
+for to in "10.77.0.2", "0.0.0.0":
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((to, 0))
+    globals()["keep" + to] = s
+t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(3):
+    try: t.sendto(b"x", ("10.77.0.1", 9))
+    except OSError: pass'
+decisions fd reason verb text | sort -u >"$LAB_TMP/got"
+diff - "$LAB_TMP/got" <<END || fail "datagram sockets while the port is held"
+3 PORT_HELD listen kernel: port held by PID $other
+4 PORT_HELD listen kernel: port held by PID $other
+5 PORT_HELD connect kernel: port held by PID $other
+END
+finish
+kill "$other"
+wait "$other" 2>/dev/null
+other=
+
+# There are no more sockets than configured: the rest is the kernel's, and serves.
+env LD_PRELOAD="$BUILD/.libs/libfastnet.so" FASTNET_LOG=none python3 -c '
+import signal, socket
+s = socket.create_server(("127.0.0.1", 0), backlog=64)
+print(s.getsockname()[1], flush=True)
+signal.pause()' >"$LAB_TMP/ready" &
+other=$!
+read -r port <"$LAB_TMP/ready"
+subject '
+import socket
+tcp = [socket.create_connection(("127.0.0.1", '"$port"')) for i in range(17)]
+udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for i in range(17)]
+for s in udp:
+    s.bind(("127.0.0.1", 0))
+    s.setblocking(False)
+    try: s.recv(1)
+    except BlockingIOError: pass' FASTNET_NIC= FASTNET_MAX_TCP=16 FASTNET_MAX_UDP=16
+decisions fd reason | awk '{ last[$1] = $2 } END { for (fd in last) n[last[fd]]++; for (r in n) print r, n[r] }' | sort >"$LAB_TMP/got"
+diff - "$LAB_TMP/got" <<'END' || fail "17 sockets of a kind, with 16 of the stack's"
+FABRIC 16
+FABRIC_LISTEN 16
+NO_SOCKETS 2
+END
+finish
+grep -q "info: sockets: NO_SOCKETS 2 FABRIC 16 FABRIC_LISTEN 17 " "$LAB_TMP/fastnet.log" ||
+	fail "the log's last line: $(tail -n 1 "$LAB_TMP/fastnet.log")"
+kill "$other"
+wait "$other" 2>/dev/null
+other=
+
+# Numbers that are the kernel's, from the beginning or for another program.
+subject '
+import os, socket
+os.close(0)
+s = socket.socket()
+t = socket.socket()
+u = socket.socket()
+u.bind(("127.0.0.1", 0))
+os.dup2(t.fileno(), 0)
+os.dup2(u.fileno(), 0)
+assert [x.fileno() for x in (s, t, u)] == [0, 3, 4]'
+decisions fd reason >"$LAB_TMP/got"
+diff - "$LAB_TMP/got" <<'END' || fail "sockets that become descriptor 0"
+0 FD_BASE
+3 INHERITED
+4 INHERITED
 END
 finish
 

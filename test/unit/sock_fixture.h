@@ -185,10 +185,12 @@ void fn_fabric_unlisten(const struct fn_file *f) { }
 void fn_fabric_catch_up(const struct fn_sock *sk) { }
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg) { kernel_decisions++; }
 int fn_decide_bind_again(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len) { return -EINVAL; }
-struct fn_verdict fn_decide(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr)
+struct fn_verdict fn_decide_ask(struct fn_file *f, int fd, enum fn_policy_verb verb, const struct sockaddr *addr,
+				struct fn_info_decision *d)
 {
 	return (struct fn_verdict){ .stack = stack_reaches };
 }
+void fn_decide_tell(struct fn_file *f, struct fn_info_decision *d, const struct fn_verdict *v) { }
 static void file_events(void *ctx, struct fn_sock *sk, unsigned events) { }
 
 /* ---- files ---- */

@@ -282,7 +282,7 @@ Test(sock_tcp, a_new_destination_may_be_the_kernels)
 	/* an accepted one cannot go there */
 	f = file_new(AF_INET, SOCK_STREAM);
 	f->sk->conn = FN_CONN_NONE;
-	f->reason = FN_REASON_ACCEPTED;
+	f->accepted = true;
 	cr_assert_eq(f->ops->connect(f, -1, (void *)&to, sizeof(to)), -ENETUNREACH);
 }
 
