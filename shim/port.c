@@ -12,7 +12,6 @@
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -69,18 +68,14 @@ static void host_log(void *ctx, enum fn_plugin_level level, const char *fmt, ...
 
 static struct fn_plugin_host host = { .abi = FN_PLUGIN_ABI, .log = host_log };
 
-/* Beside libfastnet.so when it is not installed, else where the installation puts it; FASTNET_PLUGIN_DIR wins. */
+/* Where the installation puts it, else beside libfastnet.so. */
 static void *open_plugin(char *err, size_t len)
 {
-	const char *dir = getenv("FASTNET_PLUGIN_DIR");
 	char path[512];
 	Dl_info self;
 	void *h = NULL;
 
-	if (dir) {
-		snprintf(path, sizeof(path), "%s/fastnet-nic-dpdk.so", dir);
-		h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	} else if (dladdr(&host, &self) && self.dli_fname && strrchr(self.dli_fname, '/')) {
+	if (dladdr(&host, &self) && self.dli_fname && strrchr(self.dli_fname, '/')) {
 		int n = (int)(strrchr(self.dli_fname, '/') - self.dli_fname);
 
 		snprintf(path, sizeof(path), "%.*s/fastnet/fastnet-nic-dpdk.so", n, self.dli_fname);
