@@ -149,7 +149,8 @@ static int copy_name(struct fn_file *f, int fd)
 
 	if (f->type == SOCK_DGRAM && fn_dgram_fabric())
 		return fn_dgram_take_names(f, fd);
-	if (!fn_decide_own_name(fd, &own) || fn_addr_get(f, FN_ADDR_BIND, (void *)&own, sizeof(own), &ep) != FN_ADDR_IP4 || !ep.port)
+	if (!fn_decide_own_name(fd, &own) ||
+	    fn_addr_get(f, FN_ADDR_BIND, (void *)&own, sizeof(own), &ep) != FN_ADDR_IP4 || !ep.port)
 		return 0;
 	if (!fn_stack_is_local(fn_engine.st, ep.ip4))
 		ep.ip4 = 0;
@@ -337,6 +338,8 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 	err = v.stack ? bound_udp(f, fd) : 0;
 	if (err < 0 && err != -EALREADY)
 		v = fn_verdict_not_taken(err);
+	else if (v.stack && fn_dgram_fabric() && !f->named)
+		return ret;	/* nobody comes to it by the fabric; it is decided when it sends */
 	fn_decide_tell(f, &d, &v);
 	if (!v.stack)
 		fn_decide_kernel(f, fd, v.reason, v.arg);
@@ -344,10 +347,11 @@ static int socket_bind(struct fn_file *f, int fd, const struct sockaddr *addr, s
 }
 
 /*
- * A stream that the policy has given to the stack. What a peer of the fabric refuses is the kernel's, so that is told when it
- * has answered; a port's, which may take long, before.
+ * A stream that the policy has given to the stack. What a peer of the fabric refuses is the kernel's, so that is told
+ * when it has answered; a port's, which may take long, before.
  */
-static int connect_stack(struct fn_file *f, int fd, struct fn_ep *to, struct fn_verdict *v, struct fn_info_decision *d, bool wait)
+static int connect_stack(struct fn_file *f, int fd, struct fn_ep *to, struct fn_verdict *v, struct fn_info_decision *d,
+			 bool wait)
 {
 	int ret;
 

@@ -410,13 +410,19 @@ int fn_dgram_connect(struct fn_file *f, int fd, const struct sockaddr *addr, soc
 int fn_dgram_bind(struct fn_file *f, int fd, const struct sockaddr *addr, socklen_t len)
 {
 	int ret = by_kernel(SYS_bind, f, fd, addr, len);
+	struct fn_info_decision d;
+	struct fn_verdict v;
 
 	if (ret < 0)
 		return ret;
 	f->any_port = !((const struct sockaddr_in *)addr)->sin_port;	/* sin6_port lies there as well */
-	if (f->named || f->kernel_only || !fn_decide(f, fd, FN_POLICY_LISTEN, addr).stack)
+	if (f->named || f->kernel_only)
 		return ret;
-	fn_dgram_bound(f, fd);
+	v = fn_decide_ask(f, fd, FN_POLICY_LISTEN, addr, &d);
+	if (v.stack)
+		fn_dgram_bound(f, fd);
+	if (!v.stack || f->named)
+		fn_decide_tell(f, &d, &v);
 	if (f->named)
 		begin_reading(f);
 	return ret;

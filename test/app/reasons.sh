@@ -125,6 +125,26 @@ kill "$other"
 wait "$other" 2>/dev/null
 other=
 
+# Datagram sockets that nobody comes to by shared memory have no decision before they send.
+subject '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 0))
+t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+t.bind(("127.0.0.1", 0))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("127.0.0.1", 0))
+s.sendto(b"x", u.getsockname())
+s.sendto(b"x", ("127.0.0.1", 1))' FASTNET_NIC=
+decisions fd reason verb >"$LAB_TMP/got"
+diff - "$LAB_TMP/got" <<'END' || fail "datagram sockets of the fabric"
+5 FABRIC_LISTEN listen
+3 FABRIC connect
+3 FABRIC_NOBODY connect
+END
+finish
+
 # Numbers that are the kernel's, from the beginning or for another program.
 subject '
 import os, socket
