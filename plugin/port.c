@@ -241,17 +241,24 @@ static uint32_t caps_of(uint64_t tx, uint64_t rx, bool rss)
 	return caps;
 }
 
-/* Two socket-driven queues share the traffic whether or not anybody asked: all of them are received from. */
-static uint16_t queues_of(const struct opening *o)
+/*
+ * Receive queues, and as many for sending, which drivers want (net_tap), and of which the first is used. The sockets of
+ * net_af_packet share the traffic whether or not anybody asked: all of them are received from.
+ */
+static int settle_queues(const struct opening *o)
 {
-	uint32_t most = fn_min(o->info.max_rx_queues, o->info.max_tx_queues);
+	uint32_t has = fn_min(o->info.max_rx_queues, o->info.max_tx_queues);
 	uint32_t n = fn_max(o->conf->queues, 1u);
 
+	has = fn_max(has, 1u);
 	if (o->port->driver == DRIVER_AF_PACKET)
 		n = fn_max(n, o->dev.qpairs);
-	most = fn_min(most, (uint32_t)FN_DPDK_QUEUES);
-	most = fn_max(most, 1u);
-	return (uint16_t)fn_min(n, most);
+	if (n > has)
+		return fail(o, -EINVAL, "queues = %u, but the device has %u", n, has);
+	if (n > FN_DPDK_QUEUES)
+		return fail(o, -EINVAL, "%u queues, but at most %u are served", n, FN_DPDK_QUEUES);
+	o->port->nb_rxq = (uint16_t)n;
+	return 0;
 }
 
 static int setup_queues(const struct opening *o, const struct rte_eth_conf *ec)
@@ -321,7 +328,6 @@ static int start_device(struct opening *o)
 		ec.rx_adv_conf.rss_conf.rss_key_len = RSS_KEY_LEN;
 		ec.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP;
 	}
-	port->nb_rxq = queues_of(o);
 	rc = configure_start(o, &ec);
 	if (rc && port->rx_intr) {
 		/* Many devices have no receive interrupts and refuse the whole configuration. */
@@ -409,6 +415,8 @@ static int bring_up(struct opening *o)
 		return rc;
 	settle_node(o);
 	rc = settle_mtu(o);
+	if (!rc)
+		rc = settle_queues(o);
 	if (!rc)
 		rc = make_pool(o);
 	if (!rc)

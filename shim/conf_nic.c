@@ -14,7 +14,7 @@ static const char nic_keys[] = "type|devargs|address|gateway|mac|mtu|queues|buff
 /* RFC 791 asks 68 of every link; 9,000 is the usual jumbo frame, 65,535 IPv4's limit (net_tap, loopback-like devices). */
 #define MTU_MIN		68
 #define MTU_MAX		65535
-#define QUEUES_MAX	64
+#define QUEUES_MAX	16	/* FN_DPDK_QUEUES */
 #define BUFFERS_MIN	512
 #define BUFFERS_MAX	4194304
 
@@ -92,7 +92,7 @@ static void set_key(struct fn_conf_parse *p, enum nic_key key, const char *value
 		set_number(p, value, MTU_MIN, MTU_MAX, &n->mtu, "bytes from 68 to 65535");
 		break;
 	case QUEUES:
-		set_number(p, value, 1, QUEUES_MAX, &n->queues, "a number from 1 to 64");
+		set_number(p, value, 1, QUEUES_MAX, &n->queues, "a number from 1 to 16");
 		break;
 	case BUFFERS:
 		set_number(p, value, BUFFERS_MIN, BUFFERS_MAX, &n->buffers, "a number from 512 to 4194304");

@@ -106,6 +106,27 @@ wire_mtu()
 	LAB_DEVARGS=$devargs
 }
 
+wire_flows()
+{
+	local i
+
+	for ((i = 0; i < $1; i++)); do
+		wire_udp 200 64 || return 1
+	done
+}
+
+# Each flow has one queue or the other, and all are answered. A veth has one for AF_XDP.
+wire_queues()
+{
+	local devargs=$LAB_DEVARGS
+
+	[ "$1" != af_xdp ] || return 0
+	[ "$1" != af_packet ] || LAB_DEVARGS=$devargs,qpairs=2
+	wire_check "two queues" eval 'wire_start queues=2 && wire_flows 8'
+	wire_check "ends" lab_stop_server
+	LAB_DEVARGS=$devargs
+}
+
 wire_down_up()
 {
 	ip -n "$LAB_SERVER_NS" link set "$LAB_SERVER_IF" down
@@ -180,6 +201,8 @@ wire_errors()
 	[ "$1" = tap ] || wire_check "an MTU that the interface has not got" wire_refused 'carries 1500' "$LAB_DEVARGS" mtu=9000
 	[ "$1" != af_packet ] || wire_check "slots that would stall receiving" \
 		wire_refused 'divides blocksz' "$LAB_DEVARGS,framesz=1536,blocksz=4096"
+	[ "$1" = tap ] || wire_check "more queues than the device has" wire_refused 'queues = 2, but the device has 1:' "$LAB_DEVARGS" queues=2
+	[ "$1" != tap ] || wire_check "more queues than the device has" wire_refused 'queues = 17, but the device has 16:' "$LAB_DEVARGS" queues=17
 	wire_check "a wrong EAL argument prints nothing" wire_refused 'EAL cannot start' "$LAB_DEVARGS" eal=--no-such-thing
 	wire_check "a driver that does not exist" wire_refused 'net_nosuch0' net_nosuch0
 }
@@ -257,6 +280,7 @@ wire_test()
 	[ "$kind" = tap ] || wire_check "unfinished checksums are taken, finished ones are not" wire_unfinished 40000
 	[ "$kind" != tap ] || wire_check "a tap has no unfinished checksums" wire_unfinished 0
 	wire_mtu "$kind"
+	wire_queues "$kind"
 
 	wire_check "interface down and up again" eval 'wire_start && wire_ping 2 && wire_down_up '"$kind"
 	wire_check "ends" lab_stop_server
