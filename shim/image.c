@@ -62,6 +62,7 @@ static void fill_info(const char *program, bool inert)
 	memcpy(fastnet_info.program, program, n);
 	memcpy(fastnet_info.file, fn_config.file, sizeof(fastnet_info.file));
 	fastnet_info.conf_errors = fn_config.errors;
+	fastnet_info.fabric = fn_config.fabric;
 	fastnet_info.ports = fn_config.nnics;
 	for (unsigned i = 0; i < fn_config.nnics; i++) {
 		struct fn_info_port *p = &fastnet_info.port[i];

@@ -59,7 +59,8 @@ struct fn_info {
 	uint64_t arena;			/* address of the arena */
 	uint64_t arena_reserve;
 	uint64_t stack;			/* address of struct fn_stack, inside the arena */
-	uint32_t conf_errors;
+	uint32_t conf_errors;		/* any: every socket is the kernel's */
+	uint32_t fabric;		/* 1: configured */
 	uint32_t ports;
 	struct fn_info_port port[FN_CONF_NICS];
 	uint64_t reasons[FN_REASON_COUNT];

@@ -192,7 +192,8 @@ static void say_conf(const struct fn_conf *c, const char *library)
 		putchar('\n');
 	}
 	if (c->fabric)
-		puts("fabric: on: TCP between processes of this host may go through shared memory");
+		printf("fabric: on: %s between processes of this host may go through shared memory\n",
+		       c->nnics ? "TCP" : "TCP and UDP");
 	else if (!c->nnics)
 		puts("port: none: every socket will be the kernel's");
 	printf("rules: %u\n", c->nrules);

@@ -217,6 +217,7 @@ json_t *fn_json_process(const struct fn_target *t)
 	set_int(o, "start_ns", t->info.start);
 	set_text(o, "configuration", t->info.file);
 	set_int(o, "configuration_errors", t->info.conf_errors);
+	set_bool(o, "fabric", t->info.fabric);
 	set_bool(o, "damaged", t->damaged);
 	set_bool(o, "stack", t->has_stack);
 	for (unsigned i = 0; i < t->info.ports; i++)

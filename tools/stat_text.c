@@ -32,6 +32,18 @@ void fn_text_list(const struct fn_target *t)
 
 /* ---- head and ports ---- */
 
+/* What there is of sockets that are not the kernel's, where it is not all. */
+static void print_scope(const struct fn_info *i)
+{
+	if (i->conf_errors)
+		puts("the configuration is wrong: every socket is the kernel's");
+	else if (!i->ports && !i->fabric)
+		puts("no port is configured: every socket is the kernel's");
+	else if (!i->ports)
+		puts("no port is configured: only what goes to processes of this host, through shared memory, is "
+		     "accelerated");
+}
+
 static void print_head(const struct fn_target *t)
 {
 	struct timespec now;
@@ -44,8 +56,7 @@ static void print_head(const struct fn_target *t)
 	if (t->info.conf_errors)
 		printf(", %u errors", t->info.conf_errors);
 	putchar('\n');
-	if (!t->info.ports)
-		puts(t->nics ? "no port is configured" : "no port is configured: every socket is the kernel's");
+	print_scope(&t->info);
 	if (t->damaged)
 		puts("some of its records made no sense and are left out");
 }

@@ -91,6 +91,33 @@ for wrong in FASTNET_NIC="dpdk:net_af_packet0,iface=nosuch0 address=10.7.0.2" FA
 	[ "$?:$said" = 1: ] || fail "$wrong, on_error = abort: $said"
 	grep -q "${wrong%%=*}.*: expected" "$LAB_TMP/fastnet.log" || fail "$wrong is not told"
 done
+# A port that is right beside a value that is wrong is not opened either.
+cat >"$LAB_TMP/half.conf" <<END
+[fastnet]
+spin_us = soon
+
+[nic good]
+type = dpdk
+devargs = $LAB_DEVARGS
+address = 10.9.0.2/24
+END
+preloaded()
+{
+	FASTNET_CONF=$LAB_TMP/half.conf FASTNET_LOG=$LAB_TMP/fastnet.log lab_start_server env \
+		LD_PRELOAD="$BUILD/.libs/libfastnet.so" "$@"
+}
+: >"$LAB_TMP/fastnet.log"
+preloaded python3 -c '
+import signal, socket
+s = socket.socket()
+try: s.bind(("10.9.0.2", 8000))
+except OSError as e: print("bind:", e.strerror, flush=True)
+signal.pause()'
+lab_await_line '^bind: Cannot assign requested address' || fail "a port beside a wrong value is served"
+grep -q 'half.conf:2: .*spin_us: expected' "$LAB_TMP/fastnet.log" || fail "the wrong value is not told"
+lab_exec_server "$STAT" "$LAB_SERVER_PID" | grep -q "the configuration is wrong: every socket is the kernel's" ||
+	fail "fastnet-stat does not tell"
+lab_stop_server
 
 # Numbers below fd_base are the kernel's: files have them, sockets and epoll sets that may be accelerated do not.
 cat >"$LAB_TMP/server.py" <<'END'

@@ -136,6 +136,7 @@ static void info(void)
 	fastnet_info.start = (uint64_t)now.tv_sec * FN_NSEC;
 	strcpy(fastnet_info.program, "fake");
 	strcpy(fastnet_info.file, "/etc/fastnet/fastnet.conf");
+	fastnet_info.fabric = 1;
 	fastnet_info.ports = 2;
 	strcpy(p[0].name, "eth0");
 	strcpy(p[0].devargs, "net_af_packet0,iface=veth1");
@@ -160,6 +161,10 @@ static void spoil(const char *how, struct fn_stack *st)
 		fastnet_info.pid = 0;
 	else if (!strcmp(how, "nostack"))
 		fastnet_info.stack = 0;
+	else if (!strcmp(how, "portless") || !strcmp(how, "nothing"))
+		fastnet_info.stack = fastnet_info.ports = 0, fastnet_info.fabric = !strcmp(how, "portless");
+	else if (!strcmp(how, "wrong"))
+		fastnet_info.stack = 0, fastnet_info.conf_errors = 2;
 	else if (!strcmp(how, "stack"))
 		fastnet_info.stack = (uintptr_t)&nic;
 	else if (!strcmp(how, "wild"))

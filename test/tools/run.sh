@@ -79,6 +79,13 @@ run "$tool" --nic "$nic gateway=10.9.0.1" --check
 check "--check: a good configuration" [ $status = 0 ]
 check "--check tells the ports" out_has 'port: net_null0: dpdk:net_null0 address 10.9.0.2/24 gateway 10.9.0.1'
 check "--check tells the library" out_has "library: $lib"
+check "--check tells what the fabric has beside a port" out_has "fabric: on: TCP between processes"
+run "$tool" --check
+check "and without one" out_has "fabric: on: TCP and UDP between processes"
+FASTNET_FABRIC=off run "$tool" --check
+check "and that nothing is accelerated" out_has "port: none: every socket will be the kernel's"
+run "$tool" --nic "$nic queues=17" --check
+check "--check: more queues than are served" err_has 'queues: expected a number from 1 to 16'
 FASTNET_SPIN=1 run "$tool" true
 check "a variable with a misspelt name is told" err_has 'FASTNET_SPIN: no such setting; ignored'
 check "but no error" [ $status = 0 ]

@@ -91,6 +91,17 @@ start nostack
 run "$STAT" "$pid"
 check "a process without a stack" out_has "no stack so far"
 check "has decisions all the same" out_has "kernel: rule at fastnet.conf:12"
+check "and ports" [ "$(grep -c 'the kernel.s$\|no port' "$work/out")" = 0 ]
+start portless
+run "$STAT" "$pid"
+check "a process without ports, but with the fabric" out_has "only what goes to processes of this host, through shared memory, is"
+start nothing
+run "$STAT" "$pid"
+check "one without either" out_has "no port is configured: every socket is the kernel's"
+start wrong
+run "$STAT" "$pid"
+check "one with a wrong configuration" out_has "the configuration is wrong: every socket is the kernel's"
+start nostack
 run "$STAT" "$good" "$pid"
 check "two processes" [ "$(grep -c '^fake: PID' "$work/out")" = 2 ]
 
