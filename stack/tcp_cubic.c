@@ -75,10 +75,10 @@ static void update_target(struct fn_tcp *tp, struct fn_cubic *c)
 }
 
 /* RFC 9438 4.3: what Reno would have, with alpha = 3 (1 - beta) / (1 + beta) = 9/17 until it has caught up with the
- * window before the reduction, 1 afterwards. */
+ * window before the reduction (cwnd_prior, which fast convergence does not lower as it does W_max), 1 afterwards. */
 static void reno_friendly(struct fn_tcp *tp, struct fn_cubic *c, uint32_t acked)
 {
-	uint32_t per = c->w_est < c->w_max ? (uint32_t)(c->w_est * 17ull / 9) : c->w_est;
+	uint32_t per = c->w_est < tp->f.prior_cwnd ? (uint32_t)(c->w_est * 17ull / 9) : c->w_est;
 
 	c->est_bytes += acked;
 	if (c->est_bytes < per)
