@@ -45,6 +45,8 @@ Test(arp, the_announcement_is_a_broadcast_request_for_ourselves)
 
 Test(arp, a_request_for_us_is_answered_and_the_asker_known)
 {
+	uint64_t asked = st->stats.arp_requests;	/* the announcement */
+
 	put_arp(FN_ARP_REQUEST, bcast_mac, peer_mac, PEER, (uint8_t[6]){0}, ME);
 	cr_assert(next_arp(FN_ARP_REPLY));
 	cr_assert_arr_eq(in_eth->dst, peer_mac, 6);
@@ -52,18 +54,24 @@ Test(arp, a_request_for_us_is_answered_and_the_asker_known)
 	cr_assert_eq(in_arp->tpa, PEER);
 	cr_assert_arr_eq(in_arp->sha, my_mac, 6);
 	cr_assert_arr_eq(in_arp->tha, peer_mac, 6);
+	cr_assert_eq(st->stats.arp_replies, 1);
+	cr_assert_eq(st->stats.arp_requests, asked);
 	cr_assert_eq(send_to(PEER, NULL), 0);
 	cr_assert(next_ip(FN_IPPROTO_UDP), "no request is needed");
 }
 
 Test(arp, a_packet_waits_for_its_address)
 {
+	uint64_t asked = st->stats.arp_requests;
+
 	cr_assert_eq(send_to(PEER, NULL), 0);
 	cr_assert(next_arp(FN_ARP_REQUEST));
 	cr_assert_eq(in_arp->tpa, PEER);
 	cr_assert_eq(send_to(PEER, NULL), 0);
 	cr_assert(!next_frame(), "one request a second");
 	answer(PEER);
+	cr_assert_eq(st->stats.arp_requests, asked + 1);
+	cr_assert_eq(st->stats.arp_replies, 0);
 	for (unsigned i = 0; i < 2; i++) {
 		cr_assert(next_ip(FN_IPPROTO_UDP));
 		cr_assert_arr_eq(in_eth->dst, peer_mac, 6);

@@ -59,6 +59,10 @@ Test(icmp, a_large_echo_comes_and_goes_in_fragments)
 		total += (unsigned)in_l4_len;
 	}
 	cr_assert_eq(total, 5000);
+	cr_assert_eq(st->stats.ip4_frags_in, 5);
+	cr_assert_eq(st->stats.ip4_frags_out, 4);	/* of 1480 bytes */
+	cr_assert_eq(st->stats.icmp_in, 1);
+	cr_assert_eq(st->stats.icmp_out, 1);
 	cr_assert_arr_eq(got + 8, whole + 8, 4992);
 	cr_assert_eq(fn_cksum_fold(fn_cksum_add(0, got, 5000)), 0);
 }
@@ -79,6 +83,25 @@ Test(icmp, bad_ones_are_dropped)
 	msg[0] = 42;
 	put_icmp((struct ip_spec){0}, 64);
 	cr_assert_eq(drops(FN_DROP_ICMP_TYPE), 1);
+	cr_assert_eq(st->stats.icmp_in, 2);	/* those that could be read */
+	cr_assert_eq(st->stats.icmp_out, 0);
+	cr_assert(!next_frame());
+}
+
+static void no_gateway_setup(void)
+{
+	net_teardown();		/* the suite's comes first */
+	no_gateway = true;
+	net_setup();
+}
+
+Test(icmp, an_echo_that_no_route_answers, .init = no_gateway_setup)
+{
+	echo(64);
+	put_icmp((struct ip_spec){.src = FAR}, 64);
+	cr_assert_eq(drops(FN_DROP_IP4_NO_ROUTE), 1);
+	cr_assert_eq(st->stats.icmp_in, 1);
+	cr_assert_eq(st->stats.icmp_out, 0);
 	cr_assert(!next_frame());
 }
 
@@ -217,6 +240,7 @@ Test(icmp, errors_are_limited_in_rate)
 		n++;
 	cr_assert_eq(n, 50);
 	cr_assert_eq(drops(FN_DROP_ICMP_RATE), 150);
+	cr_assert_eq(st->stats.icmp_out, 50);
 	now += 10 * FN_MSEC;
 	for (unsigned i = 0; i < 200; i++)
 		put_udp(PEER, 1000, ME, 7, "x", 1);

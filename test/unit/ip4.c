@@ -201,6 +201,7 @@ Test(ip4, fragments_in_any_order_make_one_packet)
 	cr_assert_eq(tcp_len, 1201);
 	cr_assert(tcp_single);
 	cr_assert_eq(st->stats.ip4_reassembled, 4);
+	cr_assert_eq(st->stats.ip4_frags_in, 12);
 	cr_assert_eq(fn_stack_deadline(st), FN_NEVER);
 }
 

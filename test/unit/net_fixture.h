@@ -31,6 +31,7 @@ static struct fn_stack *st;
 static struct fn_pair *wire;
 static struct fn_nic *nic;
 static uint64_t now;
+static bool no_gateway;	/* before net_setup() */
 static const uint8_t my_mac[6] = {2, 0, 0, 0, 0, 1}, peer_mac[6] = {2, 0, 0, 0, 0, 2};
 static const uint8_t bcast_mac[6] = {255, 255, 255, 255, 255, 255};
 static uint8_t in[FRAME_MAX];	/* the last frame that next_frame() found */
@@ -140,7 +141,7 @@ static void net_setup_with(struct fn_pair_conf conf)
 	nic = fn_pair_nic(wire, 0);
 	nic->ip4 = ME;
 	nic->ip4_mask = IP(255, 255, 255, 0);
-	nic->ip4_gw = GATEWAY;
+	nic->ip4_gw = no_gateway ? 0 : GATEWAY;
 	cr_assert_eq(fn_stack_add_nic(st, nic), 0);
 	poll_stack();
 	cr_assert(next_frame());	/* the announcement */

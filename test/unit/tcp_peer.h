@@ -133,6 +133,10 @@ struct sent {
 	uint32_t len;
 	const uint8_t *opt;		/* a multiple of 4 bytes */
 	unsigned opt_len;
+	uint8_t words;			/* a lie about the header's length */
+	uint32_t only;			/* nothing follows these first bytes of the segment */
+	uint32_t dst;			/* 0: ME */
+	bool link_bcast, bad_csum;
 };
 #define NO_WIN	1			/* a window of zero */
 
@@ -143,7 +147,7 @@ static void put_seg(const struct sent *g)
 	struct fn_ip4_hdr *ip = (void *)(eth + 1);
 	struct fn_tcp_hdr *th = (void *)(ip + 1);
 	uint8_t *o = (uint8_t *)(th + 1);
-	uint32_t hlen, len;
+	uint32_t hlen, len, dst = g->dst ? g->dst : ME;
 
 	if (g->opt_len)
 		memcpy(o, g->opt, g->opt_len);
@@ -154,18 +158,24 @@ static void put_seg(const struct sent *g)
 	len = hlen + g->len;
 	if (g->len)
 		memcpy(o, g->data, g->len);
+	if (g->only)
+		len = g->only;
 	memcpy(eth->dst, nic->mac, 6);
+	if (g->link_bcast)
+		memset(eth->dst, 0xff, 6);
 	memcpy(eth->src, (uint8_t[]){2, 0, 0, 0, 0, 2}, 6);
 	eth->type = fn_be16(FN_ETHER_TYPE_IP4);
 	*ip = (struct fn_ip4_hdr){.ver_ihl = 0x45, .len = fn_be16((uint16_t)(FN_IP4_LEN + len)), .ttl = 64,
-		.proto = FN_IPPROTO_TCP, .src = PEER, .dst = ME};
+		.proto = FN_IPPROTO_TCP, .src = PEER, .dst = dst};
 	ip->csum = fn_cksum_fold(fn_cksum_add(0, ip, FN_IP4_LEN));
 	*th = (struct fn_tcp_hdr){.sport = fn_be16(peer_port), .dport = fn_be16(my_port),
 		.seq = fn_be32(peer_isn + g->seq), .ack = g->flags & K ? fn_be32(my_isn + g->ack) : 0,
-		.off = (uint8_t)(hlen << 2), .flags = g->flags, .urg = fn_be16(g->urg),
+		.off = (uint8_t)(g->words ? g->words * 16u : hlen << 2), .flags = g->flags, .urg = fn_be16(g->urg),
 		.win = g->win == NO_WIN ? 0 : fn_be16(g->win ? g->win : 60000)};
 	th->csum = fn_cksum_fold(fn_cksum_join(fn_cksum_add(0, th, len),
-					       fn_cksum_pseudo4(PEER, ME, FN_IPPROTO_TCP, len)));
+					       fn_cksum_pseudo4(PEER, dst, FN_IPPROTO_TCP, len)));
+	if (g->bad_csum)
+		th->csum ^= 1;
 	fn_pair_inject(wire, 0, f, sizeof(*eth) + FN_IP4_LEN + len);
 	settle();
 }
