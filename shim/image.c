@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "shim/conf_stack.h"
 #include "shim/crash.h"
 #include "shim/engine.h"
 #include "shim/fabric.h"
@@ -170,36 +171,14 @@ static void arena_drop(void)
 
 /* ---- the stack ---- */
 
-static void stack_conf(struct fn_stack_conf *c)
-{
-	const struct fn_conf *f = &fn_config;
-
-	fn_stack_conf_init(c);
-	fn_sys(SYS_getrandom, c->seed, sizeof(c->seed), 0);
-	c->max_tcp = f->max_tcp;
-	c->max_udp = f->max_udp;
-	c->sndbuf = (uint32_t)f->sndbuf;
-	c->rcvbuf = (uint32_t)f->rcvbuf;
-	c->sndbuf_max = (uint32_t)f->sndbuf_max;
-	c->rcvbuf_max = (uint32_t)f->rcvbuf_max;
-	c->time_wait_ms = f->time_wait_ms;
-	c->fin_timeout_ms = f->fin_timeout_ms;
-	c->rto_min_ms = f->rto_min_ms;
-	c->delack_ms = f->delack_ms;
-	c->syn_retries = f->syn_retries;
-	c->synack_retries = f->synack_retries;
-	c->retries2 = f->retries2;
-	c->syn_cookies = f->syn_cookies;
-	c->cc = (enum fn_cc_id)f->congestion;
-}
-
 static struct fn_stack *stack_make(void)
 {
 	static const struct fn_stack_ops ops = { .ready = fn_engine_ready };
 	struct fn_stack_conf conf;
 	struct fn_arena *a = arena_make();
 
-	stack_conf(&conf);
+	fn_conf_stack(&conf, &fn_config);
+	fn_sys(SYS_getrandom, conf.seed, sizeof(conf.seed), 0);
 	return a ? fn_stack_create(a, &conf, &ops, NULL, fn_now()) : NULL;
 }
 

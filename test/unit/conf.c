@@ -528,20 +528,28 @@ Test(conf, file_larger_than_a_read)
 
 /* ---- the sample ---- */
 
-/* Every line `# key = value` of the sample shows a default, and every key that a file can set is shown. */
-Test(conf, sample_shows_the_defaults)
+static FILE *sample(void)
 {
-	static struct fn_conf defaults;
-	static char t[16384];
 	const char *dir = getenv("srcdir");
-	char path[512], line[256];
-	size_t len = strlen(strcpy(t, "[fastnet]\n"));
-	unsigned keys = 0, known = 0;
+	char path[512];
 	FILE *f;
 
 	snprintf(path, sizeof path, "%s/etc/fastnet.conf", dir ? dir : ".");
 	f = fopen(path, "r");
 	cr_assert_not_null(f, "%s", path);
+	return f;
+}
+
+/* Every line `# key = value` of the sample shows a default, and every key that a file can set is shown. */
+Test(conf, sample_shows_the_defaults)
+{
+	static struct fn_conf defaults;
+	static char t[16384];
+	char line[256];
+	size_t len = strlen(strcpy(t, "[fastnet]\n"));
+	unsigned keys = 0, known = 0;
+	FILE *f = sample();
+
 	while (fgets(line, sizeof line, f))
 		if (line[0] == '#' && line[1] == ' ' && line[2 + strcspn(line + 2, " ")] && strstr(line, " =")) {
 			len += (size_t)snprintf(t + len, sizeof t - len, "%s", line + 2);
@@ -556,4 +564,39 @@ Test(conf, sample_shows_the_defaults)
 	cr_expect_eq(nsaid, 0, "%s", said[0]);
 	fn_conf_init(&defaults);
 	cr_expect_arr_eq(&conf, &defaults, sizeof conf);
+}
+
+/* Behind a `#` without a space stands an example: without the `#` it is right, and shows every key of a port. */
+Test(conf, samples_port_and_rules_are_right)
+{
+	static const char *const keys[] = {"type", "devargs", "address", "gateway", "mac", "mtu", "queues", "buffers",
+		"csum", "tso"};
+	static char t[16384];
+	const struct fn_nic_conf *n = &conf.nics[0];
+	char line[256], key[32];
+	size_t len = 0;
+	FILE *f = sample();
+
+	while (fgets(line, sizeof line, f))
+		if (line[0] == '#' && line[1] > ' ')
+			len += (size_t)snprintf(t + len, sizeof t - len, "%s", line + 1);
+	fclose(f);
+	for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		snprintf(key, sizeof key, "\n%s = ", keys[i]);
+		cr_expect(strstr(t, key), "%s is not shown", keys[i]);
+	}
+	text(t);
+	cr_expect_eq(nsaid, 0, "%s", said[0]);
+	cr_assert_eq(conf.nnics, 1);
+	cr_expect_str_eq(n->name, "eth0");
+	cr_expect_str_eq(n->devargs, "net_af_packet0,iface=veth1");
+	cr_expect_eq(n->ip4, ip("10.9.0.2"));
+	cr_expect_eq(n->ip4_mask, ip("255.255.255.0"));
+	cr_expect_eq(n->ip4_gw, ip("10.9.0.1"));
+	cr_expect(n->has_mac && n->mac[5] == 2);
+	cr_expect_eq(n->mtu, 1500);
+	cr_expect_eq(n->queues, 1);
+	cr_expect_eq(n->buffers, 16383);
+	cr_expect(n->csum == FN_NIC_CSUM_AUTO && n->tso == FN_NIC_TSO_AUTO);
+	cr_expect_eq(conf.nrules, 3);
 }
