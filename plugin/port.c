@@ -19,6 +19,8 @@
 #include "plugin/dpdk.h"
 
 #define RING_DEFAULT	1024	/* descriptors a queue where the device has no preference */
+#define RING_SHARE	2	/* of the buffers, that receive rings may take: half */
+#define XDP_FILL	2048u	/* buffers a queue of net_af_xdp gives to the kernel (ETH_AF_XDP_DFLT_NUM_DESCS) */
 #define POOL_CACHE	RTE_MEMPOOL_CACHE_MAX_SIZE
 #define RSS_KEY_LEN	40
 #define TSO_BUFFERS	64u	/* of a packet that the device cuts: 64 KiB in segments of 1,448 bytes are 46 */
@@ -147,6 +149,17 @@ static int populate(struct opening *o)
 	return rc > 0 ? rc : -rte_errno;
 }
 
+/* With no more than its fill rings take, net_af_xdp does not start, or receives nothing: as many again are for us. */
+static int enough_buffers(struct opening *o)
+{
+	uint32_t least = o->port->driver == DRIVER_AF_XDP ? 2 * XDP_FILL * o->port->nb_rxq - 1 : 0;
+
+	if (o->dev.buffers >= least)
+		return 0;
+	return fail(o, -EINVAL, "%u buffers are too few for the device's rings: buffers = %u at least", o->dev.buffers,
+		    least);
+}
+
 /*
  * Buffers. One queue of equal objects without gaps (AF_XDP makes it its frame area; that is what NO_IOVA_CONTIG is for,
  * where no device needs physical addresses), and without atomic operations: everything is under the stack's lock.
@@ -156,6 +169,8 @@ static int make_pool(struct opening *o)
 	static unsigned serial;
 	struct dpdk_port *port = o->port;
 	uint32_t n = o->dev.buffers;
+	/* rte_mempool wants half as many more as the cache has: 512 buffers are told to be enough (fastnet.conf(5)) */
+	uint32_t cache = fn_min((uint32_t)POOL_CACHE, n / 2);
 	uint32_t room = fn_max(o->dev.room, dpdk_devargs_room(&o->dev, port->frame_max));
 	struct rte_pktmbuf_pool_private priv = { .mbuf_priv_size = FN_PKT_PRIV_SIZE };
 	char name[RTE_MEMPOOL_NAMESIZE];
@@ -165,7 +180,7 @@ static int make_pool(struct opening *o)
 	room = fn_min(room, (uint32_t)(UINT16_MAX - RTE_PKTMBUF_HEADROOM));
 	priv.mbuf_data_room_size = (uint16_t)(room + RTE_PKTMBUF_HEADROOM);
 	snprintf(name, sizeof(name), "fastnet%u", serial++);
-	port->pool = rte_mempool_create_empty(name, n, object_size(room), POOL_CACHE, sizeof(priv), port->pub.numa_node,
+	port->pool = rte_mempool_create_empty(name, n, object_size(room), cache, sizeof(priv), port->pub.numa_node,
 					      o->dev.pci ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 	if (!port->pool)
 		return fail(o, -rte_errno, "no memory for %u buffers", n);
@@ -268,9 +283,13 @@ static int setup_queues(const struct opening *o, const struct rte_eth_conf *ec)
 	struct rte_eth_rxconf rxconf = o->info.default_rxconf;
 	struct rte_eth_txconf txconf = o->info.default_txconf;
 	unsigned node = (unsigned)rte_eth_dev_socket_id(port->id);
+	uint32_t most;
 	int rc;
 
 	rxd = rxd ? rxd : RING_DEFAULT;
+	/* a power of two, as AF_XDP wants it and others like it */
+	most = rte_align32prevpow2(fn_max(o->dev.buffers / RING_SHARE / port->nb_rxq, 1u));
+	rxd = (uint16_t)fn_min((uint32_t)rxd, most);
 	txd = txd ? txd : RING_DEFAULT;
 	rc = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rxd, &txd);
 	rxconf.offloads = ec->rxmode.offloads;
@@ -328,6 +347,9 @@ static int start_device(struct opening *o)
 		ec.rx_adv_conf.rss_conf.rss_key_len = RSS_KEY_LEN;
 		ec.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP;
 	}
+	rc = enough_buffers(o);
+	if (rc)
+		return rc;
 	rc = configure_start(o, &ec);
 	if (rc && port->rx_intr) {
 		/* Many devices have no receive interrupts and refuse the whole configuration. */

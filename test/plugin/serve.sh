@@ -88,6 +88,47 @@ serve_tso()
 	wire_check "most segments were cut by the driver" serve_cut
 }
 
+# tso = off, where on would have it (serve_tso).
+serve_no_tso()
+{
+	wire_check "starts without TSO" serve_start tso=off
+	wire_check "takes 5 MB" serve_upload 5000000
+	wire_check "echoes them" serve_echo
+	wire_check "ends" lab_stop_server
+	wire_check "the driver has cut nothing" [ -z "$(serve_figure stat tcp_tso)$(serve_figure drop TCP_CSUM)" ]
+}
+
+# 20 datagrams with an unfinished checksum, as the peer's offloads leave them; 20 with one that is wrong and looks finished.
+serve_unfinished()
+{
+	lab_exec_client python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(20): s.sendto(bytes(100 + i), (sys.argv[1], 7))' "$LAB_SERVER_IP" && wire_ping 1
+}
+
+serve_wrong()
+{
+	lab_exec_client python3 -c '
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+for i in range(20): s.sendto(struct.pack("!4H", 5000, 7, 108, 1) + bytes(100), (sys.argv[1], 0))' "$LAB_SERVER_IP" && wire_ping 1
+}
+
+# serve_sums SETTING UNFINISHED WRONG: how many of them are dropped for their checksum, all others being delivered.
+serve_sums()
+{
+	local bad=$(($2 + $3)) good=$((40 - $2 - $3))	# a counter of 0 is not told
+	local want="${bad#0}:${good#0}"
+
+	wire_check "starts with csum=$1" serve_start "csum=$1"
+	wire_check "gets datagrams" eval 'wire_ping 1 && serve_unfinished'
+	wire_check "gets wrong ones" serve_wrong
+	wire_check "ends" lab_stop_server
+	wire_check "$2 unfinished and $3 wrong ones are dropped" eval 'grep -E "^(stat udp_in|drop UDP)" "$LAB_TMP/server.log"
+		[ "$(serve_figure drop UDP_CSUM):$(serve_figure stat udp_in)" = "'"$want"'" ]'
+}
+
 serve_cut()
 {
 	grep -E '^stat tcp_(tso|out|retrans)' "$LAB_TMP/server.log"
@@ -122,8 +163,12 @@ serve_test()
 	wire_check "ends" lab_stop_server
 	wire_check "no packet was damaged" serve_no_drops
 	[ "$kind" != tap ] || serve_tso
+	[ "$kind" != tap ] || serve_no_tso
 	if [ "$kind" = af_packet ]; then
 		lab_offloads on
+		serve_sums auto 0 20
+		serve_sums verify 20 20
+		serve_sums trust 0 0
 		serve_joined_datagrams
 	fi
 	echo "1..$wire_number"

@@ -163,9 +163,10 @@ static void report(const char *who, struct fn_nic *nic)
 	struct rusage ru;
 
 	getrusage(RUSAGE_SELF, &ru);
-	printf("%s: rx %lu tx %lu arp %lu icmp %lu udp %lu unfinished %lu oversize %lu other %lu full %lu missed %lu\n", who,
+	printf("%s: rx %lu tx %lu arp %lu icmp %lu udp %lu unfinished %lu oversize %lu other %lu full %lu missed %lu "
+	       "buffers %lu\n", who,
 	       nic->stats.rx_packets, nic->stats.tx_packets, count.arp, count.icmp, count.udp, count.unfinished,
-	       count.oversize, count.other, count.full, nic->stats.rx_missed);
+	       count.oversize, count.other, count.full, nic->stats.rx_missed, nic->stats.buffers);
 	printf("%s: ns/packet %lu packets/burst %.1f\n", who,
 	       nic->stats.rx_packets ? count.busy_ns / nic->stats.rx_packets : 0,
 	       count.bursts ? (double)nic->stats.rx_packets / (double)count.bursts : 0);

@@ -181,6 +181,18 @@ wire_instants()
 	grep '^deaths: done' "$LAB_TMP/server.log" && wire_udp 20000 1472
 }
 
+# So many buffers and no more, which are enough for what goes on here. The kernel has 2,048 of net_af_xdp's.
+wire_buffers()
+{
+	local n=512
+
+	[ "$1" != af_xdp ] || n=4095
+	[ "$1" != af_xdp ] || wire_check "too few buffers" wire_refused 'buffers = 4095 at least' "$LAB_DEVARGS" buffers=4094
+	wire_check "few buffers" eval "wire_start buffers=$n"' && wire_udp 20000 1472 && wire_ping 5'
+	wire_check "ends" lab_stop_server
+	wire_check "no more of them" eval 'wire_count buffers total; [ "$(wire_count buffers total)" -le '"$n"' ]'
+}
+
 # An error is one line that says what, on no other stream, and no crash.
 wire_refused()
 {
@@ -281,6 +293,7 @@ wire_test()
 	[ "$kind" != tap ] || wire_check "a tap has no unfinished checksums" wire_unfinished 0
 	wire_mtu "$kind"
 	wire_queues "$kind"
+	wire_buffers "$kind"
 
 	wire_check "interface down and up again" eval 'wire_start && wire_ping 2 && wire_down_up '"$kind"
 	wire_check "ends" lab_stop_server
