@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The wrappers' dispatch: which operation they reach and with what, errno, and what the kernel does instead. */
+#include <aio.h>
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,6 +23,7 @@ extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
 extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
 extern ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags, struct sockaddr *addr, socklen_t *l);
 extern int __poll_chk(struct pollfd *fds, nfds_t n, int ms, size_t size);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask, size_t size);
 extern ssize_t __read(int fd, void *buf, size_t n);
 extern int __close(int fd);
 
@@ -241,7 +243,13 @@ Test(preload, a_position_is_refused_except_the_current_one)
 	expect_iov("recv", buf, 1, 0);
 	cr_expect_eq(preadv2(fd, &one, 1, -1, RWF_NOWAIT), 1);
 	expect_iov("recv", buf, 1, MSG_DONTWAIT);
+	cr_expect_eq(preadv64v2(fd, &one, 1, -1, 0), 1);
+	expect_iov("recv", buf, 1, 0);
 	cr_expect_eq(pwritev2(fd, &one, 1, -1, 0), 1);
+	expect_iov("send", buf, 1, 0);
+	cr_expect_eq(preadv64v2(fd, &one, 1, -1, RWF_NOWAIT), 1);
+	expect_iov("recv", buf, 1, MSG_DONTWAIT);
+	cr_expect_eq(pwritev64v2(fd, &one, 1, -1, 0), 1);
 	expect_iov("send", buf, 1, 0);
 	d = double_returns(1);
 	cr_expect_eq(preadv2(fd, &one, 1, 0, 0), -1);
@@ -249,6 +257,34 @@ Test(preload, a_position_is_refused_except_the_current_one)
 	cr_expect_eq(pwritev2(fd, &one, 1, -1, 1 << 30), -1);
 	cr_expect_eq(errno, EOPNOTSUPP);
 	cr_expect_eq(d->calls, 0);
+}
+
+/* libc's threads read and write, so the descriptor is made the kernel's first. */
+static void begun(const char *name, int ret, const struct aiocb *cb)
+{
+	cr_expect_eq(ret, 0, "%s", name);
+	cr_expect_str_eq(d->log, "convert ", "%s: %s", name, d->log);
+	cr_expect_eq(aio_suspend(&cb, 1, NULL), 0);
+	cr_expect_eq(aio_return((struct aiocb *)cb), 1, "%s: %s", name, strerror(aio_error(cb)));
+}
+
+Test(preload, asynchronous_requests_convert)
+{
+	struct aiocb cb = { .aio_fildes = fd, .aio_buf = buf, .aio_nbytes = 1, .aio_lio_opcode = LIO_WRITE };
+	struct aiocb64 cb64 = { .aio_fildes = fd, .aio_buf = buf, .aio_nbytes = 1, .aio_lio_opcode = LIO_WRITE };
+	struct aiocb *list = &cb;
+	struct aiocb64 *list64 = &cb64;
+
+	cr_assert_eq(send(peer, "ab", 2, 0), 2);
+#define begins(call, cb) do { d = double_returns(0); begun(#call, call, cb); } while (0)
+	begins(aio_read(&cb), &cb);
+	begins(aio_read64(&cb64), (struct aiocb *)&cb64);
+	begins(aio_write(&cb), &cb);
+	begins(aio_write64(&cb64), (struct aiocb *)&cb64);
+	begins(lio_listio(LIO_WAIT, &list, 1, NULL), &cb);
+	begins(lio_listio64(LIO_WAIT, &list64, 1, NULL), (struct aiocb *)&cb64);
+#undef begins
+	cr_expect_eq(recv(peer, buf, sizeof(buf), MSG_DONTWAIT), 4);
 }
 
 /* FN_KERNEL in syscalls.def: not wrapped, since the number is a real socket. */
@@ -582,6 +618,11 @@ Test(preload, poll_turns_milliseconds_into_a_timespec)
 	cr_expect_eq(d->ts.tv_sec, 7);
 	cr_expect_eq(d->ts.tv_nsec, 8);
 	cr_expect(sigismember(&d->mask, SIGUSR2));
+	d = double_returns(1);
+	cr_expect_eq(__ppoll_chk(&p, 1, &ts, &mask, sizeof(p)), 1);
+	expect("poll", L(&p), 1);
+	cr_expect_eq(d->ts.tv_sec, 7);
+	cr_expect(sigismember(&d->mask, SIGUSR2));
 	ts.tv_nsec = 1000000000;
 	cr_expect_eq(ppoll(&p, 1, &ts, NULL), -1);
 	cr_expect_eq(errno, EINVAL);
@@ -674,6 +715,14 @@ Test(preload, fortified_poll_that_overflows_ends_the_program, .signal = SIGABRT)
 	struct pollfd p = { .fd = fd };
 
 	__poll_chk(&p, 2, 0, sizeof(p));
+}
+
+Test(preload, fortified_ppoll_that_overflows_ends_the_program, .signal = SIGABRT)
+{
+	struct pollfd p = { .fd = fd };
+	struct timespec none = { 0 };
+
+	__ppoll_chk(&p, 2, &none, NULL, sizeof(p));
 }
 
 /* Our constructor is the last of the libraries'; theirs have called us by then. */

@@ -31,6 +31,8 @@ static void setup(void)
 }
 TestSuite(preload_clone, .init = setup, .timeout = 20);
 
+extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+
 /* Not by waitpid(), which is a call of the library's too. */
 static int status_of(pid_t pid)
 {
@@ -249,6 +251,8 @@ Test(preload_clone, a_copy_is_a_member)
 	expect_member(pid, 21, "clone");
 	pid = clone(copy_main, STACK_TOP, 0, &add);
 	expect_member(pid, 21, "clone without a signal");
+	pid = __clone(copy_main, STACK_TOP, SIGCHLD, &add);
+	expect_member(pid, 21, "__clone");
 }
 
 /* While something is accelerated, for it may pass a connection on. */

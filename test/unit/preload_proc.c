@@ -204,6 +204,28 @@ static int status_of(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+extern pid_t __wait(int *status);
+extern pid_t __waitpid(pid_t pid, int *status, int options);
+
+/* Each name by which a child is waited for tells that one has ended. */
+Test(preload_proc, who_has_reaped_a_child_is_told)
+{
+	for (int i = 0; i < 4; i++) {
+		int status = -1;
+		pid_t pid, got;
+
+		pid = (pid_t)syscall(SYS_fork);
+		if (!pid)
+			syscall(SYS_exit_group, 3);
+		d = double_returns(0);
+		got = i == 0 ? wait(&status) : i == 1 ? __wait(&status) : i == 2 ? waitpid(pid, &status, 0) :
+		      __waitpid(pid, &status, 0);
+		cr_expect_eq(got, pid);
+		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+		cr_expect_str_eq(d->log, "reaped ", "%d: %s", i, d->log);
+	}
+}
+
 /* 1 where the child saw prepare and child, in this order. */
 static void child_says(void)
 {
