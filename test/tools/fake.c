@@ -126,6 +126,17 @@ static void decisions(void)
 	fn_info_decision(&d);
 }
 
+/* More than are remembered: connects to ports from 1000 on. */
+static void many_decisions(void)
+{
+	for (unsigned i = 0; i < FN_INFO_DECISIONS + 44; i++) {
+		struct fn_info_decision d = { .fd = 5, .family = AF_INET, .type = SOCK_STREAM, .verb = FN_POLICY_CONNECT,
+					      .reason = FN_REASON_LOCAL, .port = (uint16_t)(1000 + i) };
+
+		fn_info_decision(&d);
+	}
+}
+
 static void info(void)
 {
 	struct fn_info_port *p = fastnet_info.port;
@@ -183,6 +194,8 @@ static void spoil(const char *how, struct fn_stack *st)
 		st->tcp = (void *)8;
 	else if (!strcmp(how, "text"))
 		memset(fastnet_info.program, 0x1b, sizeof fastnet_info.program);
+	else if (!strcmp(how, "many"))
+		many_decisions();
 	else if (!strcmp(how, "ports"))
 		fastnet_info.ports = UINT32_MAX;
 	else if (!strcmp(how, "reason"))

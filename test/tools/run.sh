@@ -119,6 +119,33 @@ else
 	skip "not root: no set-uid program can be made"
 fi
 
+# 20 bytes, little endian: revision 2 with the effective bit, and CAP_NET_BIND_SERVICE permitted (linux/capability.h)
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null && command -v python3 >/dev/null && cp /bin/true "$work/bin/caps" &&
+	python3 -c 'import os, struct, sys; os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 0x400, 0, 0, 0))' \
+		"$work/bin/caps" 2>/dev/null; then
+	chmod 755 "$work" "$work/bin" "$work/bin/caps" "$work/tree" "$work/tree/tools" "$work/tree/.libs" "$tool" "$lib"
+	run setpriv --reuid 65534 --regid 65534 --clear-groups "$tool" "$work/bin/caps"
+	check "warns about file capabilities" err_has 'caps has file capabilities'
+	run "$tool" "$work/bin/caps"
+	check "which are nothing to root" quiet
+else
+	skip "no file with capabilities can be made, or nobody else to be"
+fi
+# the same linker by another name is another libc's
+interp=$(od -An -c "$(command -v sh)" | tr -d ' \n' | grep -o '/lib[0-9]*/ld-linux-x86-64\.so\.2' | head -n 1)
+if [ -e "$interp" ] && ln -s "$interp" "$work/bin/ld-musl-x86_64.so.1" &&
+	$CC -Wl,--dynamic-linker="$work/bin/ld-musl-x86_64.so.1" -o "$work/bin/musl" "$work/p.c" 2>/dev/null; then
+	run "$tool" "$work/bin/musl"
+	check "warns about another libc" err_has "musl runs on $work/bin/ld-musl-x86_64.so.1, not on glibc"
+	check "and runs it" [ $status = 7 ]
+else
+	skip "no program with another linker can be made"
+fi
+# e_machine is the bytes 18 and 19; 183 is AArch64's
+$CC -o "$work/bin/arm" "$work/p.c" && printf '\267\0' | dd of="$work/bin/arm" bs=1 seek=18 conv=notrunc 2>/dev/null
+run "$tool" "$work/bin/arm"
+check "warns about another architecture" err_has 'arm is not an x86-64 program'
+
 # ---- where the library is ----
 mkdir -p "$work/moved"
 cp "$tool" "$work/moved/fastnet-run"

@@ -87,6 +87,15 @@ else
 	skip "no python3"
 fi
 
+# the last ones, of 4 and 300
+ports() { sed -n 's/.* fd 5 tcp connect 0\.0\.0\.0:\([0-9]*\) .*/\1/p'; }
+span() { tr -s ' \t' ' ' <"$work/out" | ports | sort -n >"$work/ports"; echo "$(wc -l <"$work/ports") $(head -n 1 "$work/ports") $(tail -n 1 "$work/ports")"; }
+start many
+run "$STAT" "$pid"
+check "the last 20 decisions" [ "$(span)" = "20 1280 1299" ]
+run "$STAT" --all "$pid"
+check "--all: the last 256" [ "$(span)" = "256 1044 1299" ]
+
 start nostack
 run "$STAT" "$pid"
 check "a process without a stack" out_has "no stack so far"
