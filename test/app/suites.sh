@@ -57,7 +57,9 @@ for m in iostream_test tcpserver_test tcpclient_test httpserver_test netutil_tes
 done
 suite tornado 200 /usr/bin/python3 -W ignore -m unittest -v "${tornado[@]}"
 
-if [ -n "$LONG" ] && [ -d /usr/share/go-1.19/src/net ] && command -v /usr/lib/go-1.19/bin/go >/dev/null; then
+if [ -n "$LONG" ]; then
+	[ -d /usr/share/go-1.19/src/net ] || lab_skip "golang-1.19-src is not installed: no Go, Tornado's are equal"
+	lab_need /usr/lib/go-1.19/bin/go gcc
 	(cd /usr/share/go-1.19/src/net && HOME=$LAB_TMP GOFLAGS=-mod=mod CGO_ENABLED=1 /usr/lib/go-1.19/bin/go test -c -o "$LAB_TMP/net.test" .) ||
 		fail "go test -c net"
 	suite go-net 100 sh -c "cd /usr/share/go-1.19/src/net && exec $LAB_TMP/net.test -test.v -test.short"
