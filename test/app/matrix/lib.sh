@@ -191,6 +191,17 @@ stop()
 	servers=()
 }
 
+# relays: there are processes that stand between a program and its connections, which became the kernel's.
+relays()
+{
+	local pid
+
+	for pid in $(ip netns pids "$LAB_SERVER_NS"); do
+		! grep -qsx fastnet-relay "/proc/$pid/comm" || return 0
+	done
+	return 1
+}
+
 # What the library has to say of the processes that live now; those that have ended told the log.
 look()
 {

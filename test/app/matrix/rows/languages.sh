@@ -40,7 +40,7 @@ node-single()
 }
 
 slow
-row java "Java: HttpServer, NIO, a process builder" java curl
+row java "Java: HttpServer, NIO, a process builder while 200 connections are open" java curl python3
 java()
 {
 	cat >S.java <<-'END'
@@ -55,14 +55,47 @@ java()
 			for (int i = 0; i < 30000000; i++) try { nothing(i % 3 == 0 ? new int[1] : null); } catch (NullPointerException e) { } }
 			static int nothing(int[] a) { return a.length; } }	// compiled, that is a SIGSEGV
 	END
-	serve java S.java
+	# the 201st idle one it would close
+	serve java -Dsun.net.httpserver.maxIdleConnections=300 S.java
 	until_answer peer curl -sf -m 2 "http://$HERE:8000/"
 	random_file sent 2000000
 	peer curl -s -m 20 --data-binary @sent -o got "http://$HERE:8000/" || fail "POST"
 	same got sent "what was posted"
+	java_held
+	await test -e held || fail "200 connections: $(cat held.log)"
+	case $MODE in
+	port | fabric) at_least "$LAB_SERVER_PID" tcp_passive_open 200 ;;
+	esac
 	for i in 1 2 3; do
-		[ "$(peer curl -s -m 5 "http://$HERE:8000/run")" = hello ] || fail "a process"
+		[ "$(peer curl -s -m 10 "http://$HERE:8000/run")" = hello ] || fail "a process"
+		# not meant for the process, which closes them all: none becomes the kernel's
+		! relays || fail "connections were converted for a process that is not to have them"
 	done
+	timeout 10 sh -c ': >go'
+	wait "$holder" || fail "200 connections: $(cat held.log)"
+}
+# 200 connections that have had an answer each when the file `held` is there, and get another once `go` is written to.
+java_held()
+{
+	mkfifo go
+	cat >held.py <<-'END'
+		import socket, sys
+		def ask(s):
+		    s.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nkept")
+		    got = b""
+		    while not got.endswith(b"kept"):
+		        part = s.recv(4096)
+		        if not part: sys.exit("closed after %r" % got)
+		        got += part
+		    if not got.startswith(b"HTTP/1.1 200 "): sys.exit("answered %r" % got)
+		all = [socket.create_connection((sys.argv[1], 8000), 10) for _ in range(200)]
+		for s in all: ask(s)
+		open("held", "w").close()
+		open("go").read()
+		for s in all: ask(s)
+	END
+	peer python3 held.py "$HERE" >held.log 2>&1 &
+	holder=$!
 }
 
 slow
