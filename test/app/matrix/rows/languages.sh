@@ -1,15 +1,34 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash disable=SC2034,SC2154
+# A child that starts slowly gets the server while a connection that went to a worker is still under way.
 slow
-row node "node: http and net, cluster of two workers, child_process" node curl
+known node fabric "sometimes the child gets no client of the fabric: its sender had a relay then"
+row node "node: http and net, cluster of two workers, child_process, handles sent to a child" node curl python3
 node()
 {
+	cat >child.js <<-'END'
+		process.on('message', (what, handle) => {
+			if (what == 'server')
+				return handle.on('connection', c => c.end('child'));
+			handle.write('child: ');
+			handle.pipe(handle);
+		});
+	END
 	cat >s.js <<-'END'
 		const cluster = require('cluster'), http = require('http'), net = require('net'), cp = require('child_process');
 		if (cluster.isPrimary) {
 			cluster.fork(); cluster.fork();
 			net.createServer(c => c.pipe(c)).listen(8001, '0.0.0.0');
-			process.on('SIGTERM', () => { for (const w of Object.values(cluster.workers)) w.kill(); process.exit(0); });
+			const child = cp.fork('child.js');
+			net.createServer({ pauseOnConnect: true }, c => child.send('socket', c)).listen(8003, '0.0.0.0');
+			const never = new Int32Array(new SharedArrayBuffer(4));
+			// while it waits, who comes is for the child alone
+			const shared = net.createServer(c => { c.end('parent'); Atomics.wait(never, 0, 0, 300); });
+			shared.listen(8004, '0.0.0.0', () => child.send('server', shared));
+			process.on('SIGTERM', () => {
+				for (const w of [child, ...Object.values(cluster.workers)]) w.kill();
+				process.exit(0);
+			});
 		} else
 			http.createServer((q, r) => cp.execFile('echo', ['hello'], (e, out) => r.end(e ? String(e) : out)))
 				.listen(8000, '0.0.0.0');
@@ -20,6 +39,30 @@ node()
 		[ "$(peer curl -s -m 5 "http://$HERE:8000/")" = hello ] || fail "request $i"
 	done
 	[ "$(printf 'echo\n' | peer nc -N -w 5 "$HERE" 8001)" = echo ] || fail "net"
+	[ "$(printf 'echo\n' | peer nc -N -w 5 "$HERE" 8003)" = "child: echo" ] || fail "a socket sent to a child"
+	cat >all.py <<-'END'
+		import socket, sys
+		all = [socket.create_connection((sys.argv[1], 8004), 5) for _ in range(8)]
+		for s in all:
+		    s.settimeout(10)
+		    print(s.recv(10, socket.MSG_WAITALL).decode())
+	END
+	node_answers peer "$HERE" || fail "a server that a child has, too: $(cat answers)"
+	if [ "$MODE" = port ]; then
+		# one process holds the port; of the kernel's side of the listener the child has its share
+		until_answer node_child lab_exec_server 127.0.0.1
+	else
+		until_answer node_child peer "$HERE"
+	fi
+}
+# node_answers BY ADDRESS: parent and child have the server, and everybody gets an answer.
+node_answers()
+{
+	"$1" python3 all.py "$2" >answers && [ "$(grep -cx 'child\|parent' answers)" = 8 ]
+}
+node_child()
+{
+	node_answers "$@" && grep -qx child answers
 }
 
 slow
