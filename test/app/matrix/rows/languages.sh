@@ -196,9 +196,10 @@ python-tls()
 	done
 }
 
-row python "Python: http.server, a process a request, asyncio" python3 curl
+row python "Python: http.server with a process a request; asyncio and subprocess" python3 curl nc
 python()
 {
+	python_http
 	cat >s.py <<-'END'
 		import asyncio, subprocess
 		async def one(r, w):
@@ -216,6 +217,34 @@ python()
 	random_file sent 1000000
 	{ echo 1000000; cat sent; } | peer nc -w 10 "$HERE" 8000 >got
 	same got sent "asyncio's echo"
+}
+python_http()
+{
+	mkdir www
+	echo hello >www/index.html
+	head -c 1000000 /dev/urandom >www/big
+	cat >web.py <<-'END'
+		import http.server, os, socketserver
+		class Web(http.server.SimpleHTTPRequestHandler):
+		    def end_headers(self):
+		        self.send_header("PID", str(os.getpid()))
+		        super().end_headers()
+		class Server(socketserver.ForkingMixIn, http.server.HTTPServer): pass
+		os.chdir("www")
+		Server(("0.0.0.0", 8000), Web).serve_forever()
+	END
+	serve python3 web.py
+	ready 8000
+	for i in 1 2 3; do
+		[ "$(peer curl -s -m 5 -D "head$i" "http://$HERE:8000/")" = hello ] || fail "request $i of http.server"
+	done
+	[ "$(grep -h '^PID: ' head? | sort -u | wc -l)" = 3 ] || fail "not a process a request: $(grep -h '^PID: ' head?)"
+	peer curl -s -m 20 --parallel -o 'got#1' "http://$HERE:8000/big?[1-4]" || fail "http.server: $?"
+	for i in 1 2 3 4; do
+		same "got$i" www/big "what http.server sent"
+	done
+	look
+	stop	# it holds the port
 }
 
 row openssl "openssl s_server and s_client" openssl
