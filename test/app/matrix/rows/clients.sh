@@ -47,7 +47,7 @@ wrk()
 	grep -q '^Requests/sec: *[1-9]' out || fail "wrk: $(cat out)"
 }
 
-row nc "nc: what it is given arrives" nc
+row nc "nc as a client and as a server: what it is given arrives" nc
 nc()
 {
 	random_file sent 1000000
@@ -57,9 +57,15 @@ nc()
 	fast nc -N "$THERE" 9999 <sent || fail "nc: $?"
 	wait "$receiver"
 	same got sent "what nc sent"
+	fast nc -l -p 9998 >got2 &
+	receiver=$!
+	ready 9998
+	peer nc -N "$HERE" 9998 <sent || fail "the peer's nc: $?"
+	wait "$receiver"
+	same got2 sent "what nc received"
 }
 
-row socat "socat: a fork a connection, as a server" socat
+row socat "socat: a fork a connection, as a server; as a client" socat
 socat()
 {
 	random_file sent 300000
@@ -69,6 +75,14 @@ socat()
 		peer socat -u "TCP:$HERE:7777" - >got || fail "socat: $?"
 		same got sent "what socat sent"
 	done
+	look
+	stop	# it holds the port
+	peer socat -u TCP-LISTEN:7778,reuseaddr CREATE:"$LAB_TMP/got2" &
+	receiver=$!
+	await listening "$LAB_CLIENT_NS" 7778 || fail "the peer's socat does not listen"
+	fast socat -u OPEN:"$LAB_TMP/sent" "TCP:$THERE:7778" || fail "socat as a client: $?"
+	wait "$receiver"
+	same got2 sent "what socat sent as a client"
 }
 
 slow

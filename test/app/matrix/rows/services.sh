@@ -68,19 +68,27 @@ git()
 }
 
 slow
-row ssh "sshd: a login by key, 1 MB through it" /usr/sbin/sshd ssh ssh-keygen
+row ssh "sshd, and ssh as a client: a login by key, 1 MB through it" /usr/sbin/sshd ssh ssh-keygen
 ssh()
 {
+	local sshd=(/usr/sbin/sshd -D -e -h "$LAB_TMP/host" -o StrictModes=no -o PidFile=none -o UsePAM=no
+		-o "AuthorizedKeysFile=$LAB_TMP/authorized" -o PermitRootLogin=prohibit-password -f /dev/null)
+	local login=(ssh -F none -i key -o StrictHostKeyChecking=no -o UserKnownHostsFile=known)
+
 	mkdir -p /run/sshd
 	ssh-keygen -q -t ed25519 -N '' -f host
 	ssh-keygen -q -t ed25519 -N '' -f key
 	cp key.pub authorized
-	serve /usr/sbin/sshd -D -e -p 2222 -h "$LAB_TMP/host" -o StrictModes=no -o PidFile=none -o UsePAM=no \
-		-o "AuthorizedKeysFile=$LAB_TMP/authorized" -o PermitRootLogin=prohibit-password -f /dev/null
+	serve "${sshd[@]}" -p 2222
 	ready 2222
 	random_file sent 1000000
-	peer timeout 15 ssh -F none -i key -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=known root@"$HERE" cat \
-		<sent >got 2>ssh.err || fail "ssh: $(tail -n 2 ssh.err)"
+	peer timeout 15 "${login[@]}" -p 2222 root@"$HERE" cat <sent >got 2>ssh.err || fail "sshd: $(tail -n 2 ssh.err)"
+	same got sent "what went through sshd"
+	look
+	stop	# it holds the port
+	peer_serve "${sshd[@]}" -p 2223
+	peer_ready 2223
+	fast timeout 15 "${login[@]}" -p 2223 root@"$THERE" cat <sent >got 2>ssh.err || fail "ssh: $(tail -n 2 ssh.err)"
 	same got sent "what went through ssh"
 }
 
