@@ -14,13 +14,23 @@ COUNTERS = {
 }
 # Not a fallback: a choice that the program has not made yet, and what lies on both sides.
 QUIET = {"UNDECIDED", "WILDCARD"}
+# What stands for a reason's number when all that have met it ended before anybody looked: the log has no numbers.
+UNTOLD = {
+    "FAMILY": "a family other than IPv4 and IPv6",
+    "TYPE": "a type other than stream and datagram",
+    "PROTO": "other than TCP and UDP",
+    "OPTION": "that the stack has not got",
+    "RULE": "the configuration",
+    "ERRNO": "an error of the system's",
+}
 
 
 def texts(reason_def):
     found = {}
     for m in re.finditer(r'FN_REASON\((\w+),\s*(\w+),\s*(\w+),\s*"(.*)"\)', reason_def):
         name, side, arg, text = m.groups()
-        found[name] = text.removeprefix("kernel: ") if side == "KERNEL" else None
+        text = text.removeprefix("kernel: ").replace("PID %s", "another process").replace("%s", UNTOLD.get(arg, "?"))
+        found[name] = text if side == "KERNEL" else None
     return found
 
 
@@ -66,8 +76,7 @@ def main(where, reason_def):
         if not names[name] or name in QUIET or known.get(name) is None:
             continue
         told = {re.sub(r"PID \d+", "another process", t) for t in details.get(name, ())}
-        told = told or {known[name].replace("PID %s", "another process").replace("%s", "(see fastnet-stat)")}
-        for text in sorted(told):
+        for text in sorted(told or {known[name]}):
             print("kernel", text)
 
 

@@ -176,6 +176,7 @@ nginx-stream()
 	nginx_pages "http://$HERE:81"
 	nginx_pages "http://$HERE:82"
 	[ "$(fast curl -s --unix-socket s http://here/)" = hello ] || fail "UNIX socket"
+	look
 	stop QUIT
 }
 

@@ -22,6 +22,16 @@ dig()
 	peer_ready 5353 udp
 	[ "$(fast dig +short +time=3 -p 5353 @"$THERE" here.test)" = 192.0.2.7 ] || fail "UDP"
 	[ "$(fast dig +short +time=3 +tcp -p 5353 @"$THERE" here.test)" = 192.0.2.7 ] || fail "TCP"
+	# one that is asked what its sockets are while it waits for the next question
+	mkfifo questions
+	fast dig +short +time=3 -p 5353 @"$THERE" -f questions >answers &
+	client=$!
+	exec {ask}<>questions
+	echo here.test >&"$ask"
+	until_answer grep -qx 192.0.2.7 answers
+	look
+	exec {ask}>&-
+	wait "$client" || fail "questions from a pipe"
 }
 
 slow
