@@ -3,6 +3,7 @@
  * Numbers: what closes, copies and controls descriptors. The table is changed by the shim alone; a kernel descriptor far
  * from ours goes straight on.
  */
+#include <linux/close_range.h>
 #include <sys/ioctl.h>
 
 #include "preload/guard.h"
@@ -35,7 +36,13 @@ fn_alias(__close, close);
 
 int fn_ours_close_range(unsigned first, unsigned last, int flags)
 {
-	return (int)fn_errno(fn_guarded(false, fn_fd_close_range(first, last, flags)));
+	bool own = flags & CLOSE_RANGE_UNSHARE && first <= last && !(flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC));
+	int ret;
+
+	if (own && fn_own_files() < 0)
+		return -1;
+	ret = (int)fn_errno(fn_guarded(false, fn_fd_close_range(first, last, flags)));
+	return own ? fn_together(ret) : ret;
 }
 
 void fn_ours_closefrom(int first)

@@ -106,6 +106,11 @@ fn_hidden void fn_fork_child(void);
 /* The last one in a child that libc has not made. */
 fn_hidden void fn_clone_child(void);
 
+/* Before the calling thread's descriptors become its own: 0, or -1 with errno (proc.c). */
+fn_hidden int fn_own_files(void);
+/* After that, and after what a process of several threads is refused; gives `ret` with errno as it was. */
+fn_hidden int fn_together(int ret);
+
 /* A system call by which a thread gives something up (proc.c); as libc returns. */
 fn_hidden long fn_confine(long n, long a, long b, long c, long d, long e);
 

@@ -280,7 +280,7 @@ int fn_wrap_prctl(int op, unsigned long b, unsigned long c, unsigned long d, uns
 }
 
 /* The kernel refuses what concerns users, memory or the file system's root to a process that has several threads. */
-static int alone(int ret)
+int fn_together(int ret)
 {
 	int err = errno;
 
@@ -298,16 +298,31 @@ static int moved(int ret, int flags)
 	return ret;
 }
 
+int fn_own_files(void)
+{
+	int ret = fn_active() ? (int)fn_guarded(false, fn_shim_own_files()) : 0;
+
+	return ret < 0 ? fn_together((int)fn_errno(ret)) : 0;
+}
+
+/* What the kernel refuses to several threads, it does (check_unshare_flags() in kernel/fork.c). */
+static bool own_files(int flags)
+{
+	return flags & CLONE_FILES && !(flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWUSER));
+}
+
 int fn_wrap_unshare(int flags)
 {
+	if (own_files(flags) && fn_own_files() < 0)
+		return -1;
 	if (fn_active())
 		fn_guarded_void(fn_shim_alone());
-	return alone(moved(fn_real.unshare(flags), flags));
+	return fn_together(moved(fn_real.unshare(flags), flags));
 }
 
 int fn_wrap_setns(int fd, int type)
 {
 	if (fn_active())
 		fn_guarded_void(fn_shim_alone());
-	return alone(moved(fn_real.setns(fd, type), type ? type : CLONE_NEWNET));
+	return fn_together(moved(fn_real.setns(fd, type), type ? type : CLONE_NEWNET));
 }

@@ -6,6 +6,7 @@
  * copies are exact, and no lock of theirs stays held there by a thread that the child has not got.
  */
 #include <errno.h>
+#include <sched.h>
 
 #include "shim/bell.h"
 #include "shim/convert.h"
@@ -14,6 +15,8 @@
 #include "shim/fdtable.h"
 #include "shim/info.h"
 #include "shim/leave.h"
+#include "shim/keeper.h"
+#include "shim/last.h"
 #include "shim/listen.h"
 #include "shim/log.h"
 #include "shim/robust.h"
@@ -22,6 +25,10 @@
 #include "shim/slab.h"
 #include "shim/spare.h"
 #include "shim/wait.h"
+
+/* How long a thread that has been joined may be counted yet, and how often that is looked at: its exit's last steps. */
+#define JOINED_NS	FN_MSEC
+#define JOINED_LOOKS	10
 
 /* Of this thread's fork: its child's place in the family, and whether the locks are held. */
 static __thread int child_image = -1;
@@ -155,7 +162,8 @@ static void forget_all(void)
 	}
 }
 
-int fn_shim_retire(void)
+/* what: who would share what with whom, for the log. */
+static int retire(const char *what)
 {
 	bool stack;
 
@@ -167,12 +175,37 @@ int fn_shim_retire(void)
 	}
 	fn_engine_unlock();
 	if (stack) {
-		fn_log(FN_LOG_ERROR, "refused a clone(2) that shares memory or descriptors with a process that has accelerated "
-				     "sockets");
+		fn_log(FN_LOG_ERROR, "refused in a process that has accelerated sockets: %s", what);
 		return -EPERM;
 	}
-	fn_log(FN_LOG_WARNING, "a clone(2) shares memory or descriptors: nothing is accelerated from now on");
+	fn_log(FN_LOG_WARNING, "%s: nothing is accelerated from now on", what);
 	fn_leave(FN_REASON_CLONE);
 	forget_all();
 	return 0;
+}
+
+int fn_shim_retire(void)
+{
+	return retire("a clone(2) shares memory or descriptors");
+}
+
+/*
+ * Is the calling thread the process's only one, the keeper and a driver's included? For that one the flag has no effect,
+ * and for others it is EINVAL (unshare(2)). A thread that has been joined is counted until the kernel has done with it.
+ */
+static bool only_thread(void)
+{
+	const struct timespec pause = { .tv_nsec = JOINED_NS / JOINED_LOOKS };
+	long ret;
+
+	for (unsigned i = 0; (ret = fn_sys(SYS_unshare, CLONE_THREAD)) == -EINVAL && i < JOINED_LOOKS; i++)
+		fn_sys(SYS_nanosleep, &pause, NULL);
+	/* a seccomp filter may know another answer */
+	return ret == 0 || (ret != -EINVAL && fn_last_ended((int)fn_sys(SYS_gettid, 0)));
+}
+
+int fn_shim_own_files(void)
+{
+	fn_keeper_stop();
+	return only_thread() ? 0 : retire("a thread with descriptors of its own (CLONE_FILES, CLOSE_RANGE_UNSHARE)");
 }

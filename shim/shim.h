@@ -40,6 +40,12 @@ bool fn_shim_may_share(void);
  * library becomes inert, 0; -EPERM when the stack is there already. Called without locks.
  */
 int fn_shim_retire(void);
+/*
+ * The calling thread is about to have descriptors of its own: unshare(CLONE_FILES), close_range(CLOSE_RANGE_UNSHARE). Its
+ * numbers would stand for something else than the other threads', whom the table is for as well: as fn_shim_retire() when
+ * there are others, else 0. The keeper is stopped; fn_shim_together() follows.
+ */
+int fn_shim_own_files(void);
 /* After the hooks, where the result is known: the child's PID, or -1 when there is no child. */
 void fn_shim_fork_done(int pid);
 

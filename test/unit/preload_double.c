@@ -451,6 +451,11 @@ void fn_shim_alone(void)
 	call("alone", 0);
 }
 
+int fn_shim_own_files(void)
+{
+	return (int)call("own_files", 0);
+}
+
 void fn_shim_namespace(bool net)
 {
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -172,6 +173,42 @@ Test(preload_proc, namespaces_change_while_the_process_is_alone)
 	cr_expect_eq(syscall(SYS_setns, -1, 0), -1);
 	cr_expect_eq(errno, EBADF);
 	cr_expect_str_eq(d->log, "alone together ");
+}
+
+#define ALL_VALID	1000000U	/* above all numbers there are */
+
+Test(preload_proc, a_thread_gets_descriptors_of_its_own_only_where_the_shim_says_so)
+{
+	const int granted[] = { CLONE_FILES, CLONE_FILES | CLONE_FS, CLONE_FILES | CLONE_SYSVSEM };
+
+	d = double_returns(-EPERM);
+	cr_expect_eq(unshare(CLONE_FILES), -1);
+	cr_expect_eq(errno, EPERM);
+	cr_expect_str_eq(d->log, "own_files together ");
+	d = double_returns(-EPERM);
+	cr_expect_eq(syscall(SYS_close_range, ALL_VALID, ALL_VALID, CLOSE_RANGE_UNSHARE), -1);
+	cr_expect_eq(errno, EPERM);
+	cr_expect_str_eq(d->log, "own_files together ");
+	for (size_t i = 0; i < sizeof(granted) / sizeof(*granted); i++) {
+		d = double_returns(0);
+		cr_expect_eq(unshare(granted[i]), 0);
+		cr_expect_str_eq(d->log, "own_files alone together ");
+	}
+	d = double_returns(0);
+	cr_expect_eq(close_range(ALL_VALID, ALL_VALID, CLOSE_RANGE_UNSHARE), 0);
+	cr_expect_str_eq(d->log, "own_files fd_close_range together ");
+}
+
+Test(preload_proc, what_gives_nobody_descriptors_of_his_own_is_not_asked_about)
+{
+	d = double_returns(0);
+	cr_expect_eq(unshare(CLONE_FS), 0);
+	cr_expect_str_eq(d->log, "alone together ");
+	d = double_returns(0);
+	cr_expect_eq(close_range(2, 1, CLOSE_RANGE_UNSHARE), 0, "the double's answer");
+	cr_expect_eq(close_range(ALL_VALID, ALL_VALID, CLOSE_RANGE_UNSHARE | 0x100), 0, "likewise");
+	cr_expect_eq(close_range(ALL_VALID, ALL_VALID, 0), 0);
+	cr_expect_str_eq(d->log, "fd_close_range fd_close_range fd_close_range ");
 }
 
 Test(preload_proc, there_is_no_io_uring_where_sockets_may_be_accelerated)
