@@ -164,6 +164,102 @@ static void forked(int (*make)(int *))
 	say("child: %d", WEXITSTATUS(status));
 }
 
+/* ---- all numbers but those of the connection and the like, as programs do it that want to have nothing open ---- */
+
+/* Numbers from 3 on that are not closed: the connection's, and the peer's control. */
+static bool kept(int n, int fd)
+{
+	return n == fd || n == o.control;
+}
+
+/* The peer wants the alphabet, and sends it. */
+static void talks(const char *after, int fd, int slot, const char *text)
+{
+	ssize_t sent = send(fd, text, 3, 0);
+
+	say("after %s: sent %zd, peer got %ld", after, sent, sent == 3 ? peer("recv %d 3", slot) : -1);
+	peer("send %d 3", slot);
+	GET(recv(fd, buf, 3, MSG_WAITALL), buf);
+}
+
+/* What lies between 3, the two that are kept, and the end. */
+static int close_others(int fd, int flags)
+{
+	unsigned low = (unsigned)(fd < o.control ? fd : o.control), high = (unsigned)(fd < o.control ? o.control : fd);
+
+	return (low > 3 ? close_range(3, low - 1, flags) : 0) | (high > low + 1 ? close_range(low + 1, high - 1, flags) : 0) |
+	       close_range(high + 1, ~0u, flags);
+}
+
+/* How many of the numbers up to LAST could be closed; daemons go over all there may be. */
+#define LAST 1100
+static int close_one_by_one(int fd)
+{
+	int n = 0, others = 0;
+
+	for (int i = 3; i <= LAST; i++)
+		if (!kept(i, fd)) {
+			if (!close(i))
+				n++;
+			else if (errno != EBADF)
+				others++;
+		}
+	return others ? -others : n;
+}
+
+/* Every number up to LAST becomes /dev/null, but for a driver's (EBUSY; README, Limits), of which there are none without a
+ * port; how many. */
+static int take_all(int fd)
+{
+	int null = open("/dev/null", O_RDWR), wrong = 0, taken = 1, busy = 0;
+	struct stat st, is;
+
+	fstat(null, &is);
+	for (int i = 3; i <= LAST; i++) {
+		if (kept(i, fd) || i == null)
+			continue;
+		if (dup2(null, i) == i && !fstat(i, &st) && st.st_ino == is.st_ino)
+			taken++;
+		else if (errno == EBUSY && !one_host())
+			busy++;
+		else
+			wrong++;
+	}
+	say("%d numbers, %d of them could not be had; a driver's are some: %d", taken + wrong + busy, wrong, busy < 20);
+	return taken;
+}
+
+/* The connection talks after each of the ways to have nothing else. */
+static void everything_else(int (*make)(int *))
+{
+	int slot, fd = make(&slot), status = -1, taken;
+	pid_t pid;
+
+	TRY(close_others(fd, CLOSE_RANGE_CLOEXEC));
+	TRY(close_others(fd, 0));
+	talks("close_range", fd, slot, "abc");
+	TRY(close_one_by_one(fd));
+	talks("close", fd, slot, "def");
+	taken = take_all(fd);
+	talks("dup2", fd, slot, "ghi");
+	say("closed as many: %d", close_one_by_one(fd) == taken);
+	talks("close again", fd, slot, "jkl");
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		closefrom((fd < o.control ? o.control : fd) + 1);
+		_exit(send(fd, "mno", 3, 0) == 3 && recv(fd, buf, 3, 0) == 3 && send(fd, "pqr", 3, 0) == 3 ? 7 : 1);
+	}
+	say("peer got: %ld", peer("recv %d 3", slot));
+	peer("send %d 3", slot);
+	say("peer got: %ld", peer("recv %d 3", slot));
+	waitpid(pid, &status, 0);
+	say("child after closefrom: %d", WEXITSTATUS(status));
+	talks("all", fd, slot, "stu");
+	close(fd);
+	say("peer at end: %ld", peer("take %d", slot));
+}
+
 void t_fd(void)
 {
 	for (unsigned i = 0; i < COUNT(ways); i++) {
@@ -174,5 +270,6 @@ void t_fd(void)
 		other_kinds(ways[i].make);
 		ranges(ways[i].make);
 		forked(ways[i].make);
+		everything_else(ways[i].make);
 	}
 }
