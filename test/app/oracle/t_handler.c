@@ -144,6 +144,71 @@ static void faults(void)
 	}
 }
 
+static void leaves(int sig)
+{
+	calls++;
+	siglongjmp(deep_back, 1);
+}
+
+static void divide_by_zero(void)
+{
+	volatile int zero = 0, something = 7;	/* a compiler knows what a constant divided by a number can be */
+
+	something /= zero;
+}
+
+/* Memory behind the end of its file. */
+static void behind_the_end(void)
+{
+	int file = memfd_create("empty", MFD_CLOEXEC);
+	volatile char *page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
+
+	close(file);
+	(void)*page;
+}
+
+static void break_point(void) { __asm__ volatile("int3"); }
+static void no_instruction(void) { __asm__ volatile("ud2"); }
+
+/*
+ * What a processor may raise, made so and by raise(): the handler is left each time. Not while the thread is in a call of the
+ * library, where handlers of these signals run at once (README, Limits).
+ */
+static const struct {
+	int sig;
+	const char *name;
+	void (*make)(void);
+} faulty[] = {
+	{ SIGTRAP, "SIGTRAP", break_point }, { SIGSYS, "SIGSYS", NULL }, { SIGFPE, "SIGFPE", divide_by_zero },
+	{ SIGILL, "SIGILL", no_instruction }, { SIGBUS, "SIGBUS", behind_the_end },
+};
+
+static void left_by_faults(void)
+{
+	int slot, fd = connect_out(&slot);
+
+	for (volatile unsigned i = 0; i < COUNT(faulty); i++) {
+		int sig = faulty[i].sig;
+
+		calls = 0;
+		signal(sig, leaves);
+		for (volatile int k = 0; k < 3; k++) {
+			if (!sigsetjmp(deep_back, 1))
+				raise(sig);
+			if (faulty[i].make && !sigsetjmp(deep_back, 1))
+				faulty[i].make();
+		}
+		say("%s: %s, handler left %d times", faulty[i].name,
+		    signal(sig, SIG_DFL) == leaves ? "ours" : "not ours", (int)calls);
+		send(fd, &"abcdefghijklmno"[3 * i], 3, 0);
+		say("peer has %ld", peer("recv %d 3", slot));
+		peer("send %d 3", slot);
+		GET(recv(fd, buf, 10, 0), buf);
+	}
+	close(fd);
+	say("peer sees the end: %ld", peer("take %d", slot));
+}
+
 /* ---- what a handler sees, when it has waited for the end of a call ---- */
 
 static volatile struct seen {
@@ -448,6 +513,7 @@ void t_handler(void)
 
 	old_ways();
 	faults();
+	left_by_faults();
 	flags_of_handlers();
 	nested(0);
 	nested(SA_NODEFER);
