@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # What happens at either end of a converted connection while a relay stands between: ends of file in both orders, resets by
 # the peer while the program reads, waits and writes, an end with bytes unread, bytes that a slow peer fetches when the program
-# has gone, and a relay that is killed. Nobody hangs, nothing that was written is lost but with the relay.
+# has gone, signals for the program's process group, and a relay that is killed. Nobody hangs, nothing that was written is
+# lost but with the relay.
 lab_need python3 pgrep
 lab_make af_packet
 lab_offloads off
@@ -15,19 +16,22 @@ run = {
     b"h": "cat >/dev/null; head -c 1000000 /dev/zero",
     b"w": "cat /dev/zero",
     b"u": "head -c 1 | cat >/dev/null",
+    b"g": "trap '' HUP INT QUIT TERM TSTP; echo $$; exec cat",	# a process group of its own
 }
 s = socket.create_server(("0.0.0.0", 7000), backlog=128)
 while True:
     c, a = s.accept()
     what = c.recv(1)
     if what and (what == b"l" or os.fork() == 0):
+        if what == b"g":
+            os.setpgid(0, 0)
         os.dup2(c.fileno(), 0)
         os.dup2(c.fileno(), 1)
         os.execvp("sh", ["sh", "-c", run[what]])
     c.close()
 END
 cat >"$LAB_TMP/client.py" <<'END'
-import socket, struct, subprocess, sys, time
+import os, signal, socket, struct, subprocess, sys, time
 ns = sys.argv[1]
 def connect(what, rcvbuf=0):
     c = socket.socket()
@@ -91,6 +95,19 @@ assert c.recv(1000, socket.MSG_WAITALL)
 c.shutdown(socket.SHUT_WR)
 assert c.recv(1000, socket.MSG_WAITALL)
 reset(c)
+gone("sh", "cat", "fastnet-relay")
+
+c = connect(b"g")	# what a terminal sends to the program's group is not the relay's
+group = int(c.makefile().readline())
+relays = [p for n, p in names() if n == "fastnet-relay"]
+assert relays, names()
+for p in relays:
+    assert os.getsid(p) == p and os.getsid(group) != p, (p, os.getsid(p), os.getsid(group))
+for sig in signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP:
+    os.killpg(group, sig)
+    echo(c)
+assert relays == [p for n, p in names() if n == "fastnet-relay"]
+c.close()
 gone("sh", "cat", "fastnet-relay")
 
 idle, busy = connect(b"e"), connect(b"w")	# the relay is killed
