@@ -7,7 +7,7 @@ lab_need python3
 lab_make af_packet
 lab_offloads off
 cat >"$LAB_TMP/server.py" <<'END'
-import ctypes, os, signal, socket, sys, threading
+import ctypes, os, signal, socket, sys, threading, time
 alone = sys.argv[1] if len(sys.argv) > 1 else None
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 data = bytes(i * 131 >> 3 & 255 for i in range(1 << 16)) * 32
@@ -44,7 +44,16 @@ while True:
     if alone:
         end(c, alone)
         break
-    if os.fork() == 0:
+    if way == "held":	# by the parent, while a child ends
+        t = time.monotonic()
+        if os.fork() == 0:
+            end(c, "_exit")
+        try:
+            os.wait()
+        except ChildProcessError:	# SIGCHLD is ignored: it waits all the same
+            pass
+        print("ended after %.3f s" % (time.monotonic() - t), flush=True)
+    elif os.fork() == 0:
         s.close()
         end(c, way)
         break
@@ -65,7 +74,7 @@ for way in sys.argv[1:]:
     assert got == data, "%s: %d of %d bytes" % (way, len(got), len(data))
     print(way)
 END
-for way in return _exit quick_exit raw execve; do
+for way in return exit _exit quick_exit raw thread execve; do
 	under_fastnet python3 "$LAB_TMP/server.py" $way
 	lab_await_port 8000 || fail "the server does not answer"
 	lab_exec_client timeout 60 python3 "$LAB_TMP/client.py" $way || fail "$way, alone"
@@ -88,5 +97,55 @@ for way in abort SIGTERM SIGKILL; do
 		before=$now
 	done
 done
+# A peer that does not read: who waits for it does so as long as FASTNET_EXIT_DRAIN_MS says (3 s unless it is set), and who
+# leaves it to a sibling does not.
+cat >"$LAB_TMP/silent.py" <<'END'
+import os, re, socket, sys, time
+data = bytes(i * 131 >> 3 & 255 for i in range(1 << 16)) * 32
+way, pid, log = sys.argv[1], sys.argv[2], sys.argv[3]
+c = socket.socket()
+c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+c.settimeout(10)
+c.connect(("10.9.0.2", 8000))
+t = time.monotonic()
+c.sendall(way.encode())
+def gone():
+    try:
+        return open("/proc/%s/stat" % pid).read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+if way == "held":
+    while not (said := re.search(r"ended after (\S+) s", open(log).read())):
+        assert time.monotonic() - t < 20
+        time.sleep(0.01)
+    took = float(said[1])
+    assert took < 2, took
+    got = b""
+    while d := c.recv(65536):
+        got += d
+    assert got == data, "%d of %d bytes" % (len(got), len(data))
+else:
+    while not gone():
+        assert time.monotonic() - t < 20
+        time.sleep(0.01)
+    took = time.monotonic() - t
+    assert 0.25 < took < 2, took
+print(way, "%.3f s" % took)
+END
+silent()
+{
+	lab_exec_client timeout 60 python3 "$LAB_TMP/silent.py" "$1" "$LAB_SERVER_PID" "$LAB_TMP/server.log"
+}
 kernel_has_no_connection 8000
 at_least "$LAB_SERVER_PID" tcp_passive_open 10
+lab_stop_server
+FASTNET_EXIT_DRAIN_MS=20000 under_fastnet python3 "$LAB_TMP/server.py"
+lab_await_port 8000 || fail "the server does not answer"
+silent held || fail "a member waits for a peer, though its parent has the socket"
+lab_stop_server
+for way in _exit return; do
+	FASTNET_EXIT_DRAIN_MS=300 under_fastnet python3 "$LAB_TMP/server.py" $way
+	lab_await_port 8000 || fail "the server does not answer"
+	silent $way || fail "$way waits for a peer that does not read, but not 300 ms"
+	wait "$LAB_SERVER_PID"
+done
