@@ -54,6 +54,9 @@ follows()
 		[ "$(thread "$LAB_SERVER_PID" server $field)" = "$(thread "$LAB_SERVER_PID" "$1" $field)" ] ||
 			fail "$steps: $1 has $field $(thread "$LAB_SERVER_PID" "$1" $field)"
 	done
+	# all signals but SIGKILL, SIGSTOP and the two that are libc's own: no handler of the program runs in it
+	[ "$1" != fastnet-keeper ] || [ "$(thread "$LAB_SERVER_PID" "$1" SigBlk)" = fffffffe7ffbfeff ] ||
+		fail "$steps: $1 blocks $(thread "$LAB_SERVER_PID" "$1" SigBlk)"
 }
 quit()
 {

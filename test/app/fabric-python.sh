@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # Client and server in one process and one thread, in a parent and its child either way round, in threads; a server that goes
-# and comes again; megabytes each way at once. What every program prints is what it prints on the kernel.
+# and comes again; megabytes each way at once. No process has a thread for it. What every program prints is what it prints on
+# the kernel.
 lab_need python3
 fabric_make
 cat >"$LAB_TMP/same.py" <<'END'
@@ -24,6 +25,7 @@ a, who = l.accept()
 say('same', who == c.getsockname(), a.getsockname() == c.getpeername(), c.getpeername() == l.getsockname())
 c.sendall(b'ping')
 say(a.recv(100))
+say('threads of this process', len(os.listdir('/proc/self/task')))
 a.sendall(b'pong' * 10000)
 n = 0
 while n < 40000:
@@ -111,7 +113,7 @@ else:
     for i in range(3):
         s = socket.create_connection(l.getsockname())
         s.sendall(b'hello %d' % i)
-        print(s.recv(100), flush=True)
+        print(s.recv(100), len(os.listdir('/proc/self/task')), flush=True)
         s.close()
 if pid == 0:
     os._exit(0)
@@ -129,7 +131,7 @@ done
 [ "$(reason_of FABRIC python3)" -ge 8 ] || fail "not through shared memory: $(cat "$LAB_TMP/fastnet.log")"
 
 cat >"$LAB_TMP/server.py" <<'END'
-import socket
+import os, socket
 l = socket.socket()
 l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 l.bind(('0.0.0.0', 7000))
@@ -138,13 +140,14 @@ print('ready', flush=True)
 while True:
     c, who = l.accept()
     d = c.recv(100)
+    assert len(os.listdir('/proc/self/task')) == 1, 'a thread that the program has not made'
     c.sendall(b'%d ' % who[1] + d)
     c.close()
     if d == b'end':
         break
 END
 cat >"$LAB_TMP/client.py" <<'END'
-import socket, sys
+import os, socket, sys
 for line in sys.stdin:
     try:
         s = socket.create_connection(('127.0.0.1', 7000))
@@ -154,6 +157,7 @@ for line in sys.stdin:
     me = s.getsockname()[1]
     s.sendall(line.strip().encode())
     port, said = s.recv(100).split()
+    assert len(os.listdir('/proc/self/task')) == 1, 'a thread that the program has not made'
     print(said.decode(), int(port) == me, flush=True)
     s.close()
 END
