@@ -161,6 +161,29 @@ diff - "$LAB_TMP/got" <<'END' || fail "sockets that become descriptor 0"
 0 FD_BASE
 3 INHERITED
 4 INHERITED
+# An option that no stack of ours serves, one that the kernel refuses (without a connection it has no such protocol), and
+# sockets that go to code that knows nothing of Fastnet before they are decided.
+subject '
+import ctypes, os, socket, struct
+all_of_it = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0xffff))	# BPF_RET
+program = struct.pack("HxxxxxxP", 1, ctypes.addressof(all_of_it))
+s, t, u, v = (socket.socket() for i in range(4))
+s.setsockopt(socket.SOL_SOCKET, 26, program)	# SO_ATTACH_FILTER
+try:
+    t.setsockopt(socket.IPPROTO_TCP, 31, b"no such")	# TCP_ULP
+except OSError:
+    pass
+os.dup2(u.fileno(), 0)
+pair = socket.socketpair()
+socket.send_fds(pair[0], [b"x"], [v.fileno()])
+for x in s, t, u, v:
+    x.connect_ex(("127.0.0.1", 1))'
+decisions type reason text >"$LAB_TMP/got"
+diff - "$LAB_TMP/got" <<'END' || fail "other decisions than expected"
+SOCK_STREAM OPTION kernel: option SO_ATTACH_FILTER
+SOCK_STREAM INHERITED kernel: shared with another program before it was decided
+SOCK_STREAM INHERITED kernel: shared with another program before it was decided
+SOCK_STREAM FABRIC_NOBODY kernel: address of this host, no Fastnet listener there
 END
 finish
 

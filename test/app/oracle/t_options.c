@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Every option: what it says and what it takes on fresh, connected and accepted sockets, and on datagram sockets. */
+#include <linux/filter.h>
 #include <netinet/udp.h>
 
 #include "oracle.h"
@@ -218,6 +219,39 @@ static void all_of(int fd, bool stream)
 		strings(fd);
 }
 
+/* What the kernel alone can do decides for it (reasons.sh says so too); what it refuses does not. */
+static void kernels_own(void)
+{
+	struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, 0xffff) }, nothing[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+	struct sock_fprog program = { 1, all }, drop = { 1, nothing }, none = { 0, all };
+	struct sockaddr_in lo = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), c;
+	socklen_t len = sizeof(lo);
+	char buf[8];
+
+	bind(l, (struct sockaddr *)&lo, len);
+	listen(l, 5);
+	getsockname(l, (struct sockaddr *)&lo, &len);
+	TRY(setsockopt(fd, IPPROTO_TCP, TCP_ULP, "no such", 7));
+	TRY(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &(int){ 0 }, sizeof(int)));
+	TRY(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &none, sizeof(none)));
+	TRY(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, 3));
+	TRY(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)));
+	TRY(connect(fd, (struct sockaddr *)&lo, sizeof(lo)));
+	c = accept(l, NULL, NULL);
+	TRY(send(c, "abc", 3, 0));
+	GET(recv(fd, buf, sizeof(buf), 0), buf);
+	TRY(setsockopt(fd, IPPROTO_TCP, TCP_ULP, "no such", 7));
+	TRY(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &drop, sizeof(drop)));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0, 50000 }, sizeof(struct timeval));
+	TRY(send(c, "def", 3, 0));
+	GET(recv(fd, buf, sizeof(buf), 0), buf);
+	TRY(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &(int){ 0 }, sizeof(int)));
+	close(fd);
+	close(c);
+	close(l);
+}
+
 void t_options(void)
 {
 	int slot, fd;
@@ -235,6 +269,8 @@ void t_options(void)
 		all_of(fd, true);
 		close(fd);
 	}
+	say("-- the kernel's own");
+	kernels_own();
 	say("-- datagrams");
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	TRY(bind(fd, (struct sockaddr *)&sin, sizeof(sin)));
