@@ -56,13 +56,14 @@ static long do_recv_peek(int fd, int other) { return recv(fd, buf, 10, MSG_PEEK)
 static long do_recvfrom(int fd, int other) { return recvfrom(fd, buf, 1, 0, NULL, NULL); }
 static long do_recvmsg(int fd, int other) { return recvmsg(fd, &msg, 0); }
 static long do_recvmmsg(int fd, int other) { return recvmmsg(fd, &mmsg, 1, 0, NULL); }
+static long do_preadv2(int fd, int other) { return preadv2(fd, &iov, 1, -1, 0); }
 static long do_splice_in(int fd, int other) { return splice(fd, NULL, other, NULL, 10, 0); }
 
 static const struct call reads[] = {
 	{ "read", do_read },		{ "readv", do_readv },	  { "recv", do_recv },
 	{ "recv waiting for all", do_recv_all },		  { "recv peeking", do_recv_peek },
 	{ "recvfrom", do_recvfrom },	{ "recvmsg", do_recvmsg }, { "recvmmsg", do_recvmmsg },
-	{ "splice", do_splice_in },
+	{ "preadv2", do_preadv2 },	{ "splice", do_splice_in },
 };
 
 static long do_write(int fd, int other) { return write(fd, buf, sizeof(buf)); }
@@ -71,6 +72,12 @@ static long do_send(int fd, int other) { return send(fd, buf, 1, 0); }
 static long do_sendto(int fd, int other) { return sendto(fd, buf, 1, 0, NULL, 0); }
 static long do_sendmsg(int fd, int other) { return sendmsg(fd, &msg, 0); }
 static long do_sendmmsg(int fd, int other) { return sendmmsg(fd, &mmsg, 1, 0); }
+
+static long do_pwritev2(int fd, int other) { return pwritev2(fd, &iov, 1, -1, 0); }
+
+/* Out of a pipe that has a byte. */
+static int full_pipe[2] = { -1, -1 };
+static long do_splice_out(int fd, int other) { return splice(full_pipe[0], NULL, fd, NULL, 1, 0); }
 
 static long do_sendfile(int fd, int other)
 {
@@ -81,7 +88,7 @@ static long do_sendfile(int fd, int other)
 
 static const struct call writes[] = {
 	{ "write", do_write },	   { "writev", do_writev },   { "send", do_send },	  { "sendto", do_sendto },
-	{ "sendmsg", do_sendmsg }, { "sendmmsg", do_sendmmsg },
+	{ "sendmsg", do_sendmsg }, { "sendmmsg", do_sendmmsg }, { "pwritev2", do_pwritev2 }, { "splice", do_splice_out },
 	{ "sendfile", do_sendfile },	/* the last: libc has no cancellation point there */
 };
 
@@ -433,6 +440,8 @@ static void table(int flags, bool timed, const char *what)
 
 void t_eintr(void)
 {
+	if (pipe2(full_pipe, O_CLOEXEC) || write(full_pipe[1], "x", 1) != 1)
+		say("no pipe");
 	for (int i = 0; i < 2; i++) {
 		int flags = i ? SA_RESTART : 0;
 
@@ -443,4 +452,6 @@ void t_eintr(void)
 		lingering(flags);
 	}
 	cancelling();
+	close(full_pipe[0]);
+	close(full_pipe[1]);
 }
