@@ -368,6 +368,14 @@ static void aio(int (*make)(int *))
 	GET(aio_return(&in), buf);
 	TRY(aio_return(&out));
 	say("peer got: %ld", peer("recv %d 4", slot));
+	peer("send %d 3", slot);
+	TRY(lio_listio(LIO_NOWAIT, both, 2, NULL));
+	GET(await_aio(&in), buf);
+	TRY(await_aio(&out));
+	say("peer got: %ld", peer("recv %d 4", slot));
+	TRY(aio_fsync(O_SYNC, &in));
+	TRY(await_aio(&in));
+	TRY(aio_fsync(O_NONBLOCK, &in));
 	in.aio_fildes = 9999;
 	TRY(aio_read(&in));
 	TRY(await_aio(&in));
