@@ -9,7 +9,6 @@
 
 /* f goes to the kernel for good, for that reason, which is recorded; fd is the number of the call. Without the lock. */
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
-
 /* The same for a reason that no decision has recorded; and because the stack could not take it, with that -errno. */
 void fn_decide_leave(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
 void fn_decide_not_taken(struct fn_file *f, int fd, int err);
