@@ -93,7 +93,7 @@ def line(c):
         assert d, "the connection ended"
         text += d
     return text
-worst = 0
+took = []
 for i in range(kills):
     c = connect(b"k")
     pid = int(line(c))
@@ -112,10 +112,13 @@ for i in range(kills):
             pass
     except ConnectionResetError:	# it had not read everything
         assert i % 2, "reset, though everything was read"
-    worst = max(worst, time.monotonic() - t)
+    took.append(time.monotonic() - t)
     c.close()
-assert worst < 1, "a death was noticed after %.3f s" % worst
-print("killed", kills, "noticed within %.0f ms" % (worst * 1000))
+took.sort()
+worst, median = took[-1], took[len(took) // 2]
+print("killed", kills, "noticed within %.0f ms, half of them within %.0f" % (worst * 1000, median * 1000))
+assert median < 0.2, "half of the deaths were noticed after %.3f s" % median
+assert worst < 1, "a death was noticed after %.3f s" % worst	# on a busy machine, too
 c = connect(b"x")
 assert line(c) == b"still here\n"
 t = time.monotonic()
