@@ -227,6 +227,8 @@ void fn_fabric_tick(uint64_t now)
 			fn_peer_bury(p);
 		if (p->number > 0 && p->state != FN_PEER_GONE && fn_shm_broken(fn_fabric.nic, p->number))
 			fn_peer_bury(p);
+		if (p->adrift && p->state == FN_PEER_GROUP && !fn_group_hung_up(p))
+			fn_peer_bury(p);
 		if (said_too_little(p, now)) {
 			fn_engine.st->stats.fabric_refused++;
 			fn_peer_bury(p);

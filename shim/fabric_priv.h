@@ -57,6 +57,7 @@ struct peer {
 	const struct fn_file *listener;	/* whom it offers them to; NULL: nobody any more */
 	int page_fd;			/* MET, of one that no board tells of, and of a group, to leave it again: internal; -1 */
 	unsigned tries;			/* group: how often that was done in the second after .since */
+	uint64_t adrift;		/* group: ns, since when nobody has it; 0: somebody has (fn_group_hung_up()) */
 	uint64_t notice;		/* on the listener's board; 0: none */
 	int inbox;			/* internal: where it hears from us; open as long as we may accept; -1 */
 	uint32_t us;			/* under which number we claim them: ours, or of the image from which we have the peer */
@@ -178,7 +179,7 @@ bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool
 int fn_group_known(struct fn_rendezvous *at);
 /* Offer ourselves to it by a socket that is connected to its rendezvous, and is closed: its number, or -errno. */
 int fn_group_meet(struct fn_rendezvous *at, int sock);
-/* Nobody has the inbox of that group any more. True: it has been left again, for somebody who listens. */
+/* Nobody has the inbox of that group any more. True: it has been left again for somebody who listens, or will be (.adrift). */
 bool fn_group_hung_up(struct peer *p);
 /* Somebody has come to that place of the rendezvous' table. False: there is no number to receive him by, he waits on. */
 bool fn_group_come(unsigned place);
@@ -188,7 +189,7 @@ void fn_group_read(unsigned place);
 void fn_group_deferred(uint64_t now);
 /* Boards on which another process may have kept us from seeing something; clients for whom there was no descriptor. */
 void fn_group_look_again(void);
-/* There are such: fn_fabric_tick() is to be called, though nothing else may happen. */
+/* There are such, or a group of ours is adrift: fn_fabric_tick() is to be called, though nothing else may happen. */
 bool fn_group_looks_again(void);
 /* Other images are to have that place's listener: whom we have met before it had a board is put up there. */
 void fn_group_post(unsigned place);

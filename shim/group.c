@@ -124,8 +124,10 @@ static int leave_again(struct peer *p)
 	}
 	while (p->tries++ < AGAIN_MAX && !fn_fabric.closed) {
 		sock = fn_rendezvous_connect(&at);
-		if (sock < 0)
+		if (sock < 0) {
+			p->tries--;
 			return sock;
+		}
 		ret = leave(p, sock);
 		fn_fd_internal_close(sock);
 		if (ret != -EPIPE && ret != -ECONNRESET)
@@ -134,10 +136,36 @@ static int leave_again(struct peer *p)
 	return ret;
 }
 
+/* That long at most, for it may have gone to a program that is not under the library. */
+#define ADRIFT_NS (2 * FN_NSEC)
+
+/* Whoever has got the listener from the one that had its name makes the name anew, when he finds that it has gone. */
+static bool listener_lives(const struct peer *p)
+{
+	struct fn_rendezvous at;
+	uint32_t ip4;
+	uint16_t port;
+
+	return fn_shm_offering_to(fn_fabric.nic, p->number, &ip4, &port) && !fn_rendezvous_find(ip4, port, &at) &&
+	       at.cookie == p->cookie;
+}
+
 bool fn_group_hung_up(struct peer *p)
 {
+	uint64_t now = fn_now();
+	int ret;
+
 	fn_known_forget();
-	return p->cookie && fn_shm_offering(fn_fabric.nic, p->number) && leave_again(p) == 0;
+	if (!p->cookie || !fn_shm_offering(fn_fabric.nic, p->number))
+		return false;
+	ret = leave_again(p);
+	if (ret == 0) {
+		p->adrift = 0;
+		return true;
+	}
+	p->adrift = p->adrift ? p->adrift : now;
+	/* else somebody has the name, and throws us out */
+	return ret == -ECONNREFUSED && p->tries < AGAIN_MAX && now - p->adrift < ADRIFT_NS && listener_lives(p);
 }
 
 static int offer(struct peer *p, const struct fn_rendezvous *at, int sock)
@@ -560,6 +588,9 @@ void fn_group_again(const struct peer *p)
 
 bool fn_group_looks_again(void)
 {
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		if (fn_peer_at(i)->adrift && fn_peer_at(i)->state == FN_PEER_GROUP)
+			return true;
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
 		if (fn_rendezvous_waiting(i) || (fn_rendezvous_board(i) && fn_board_doubts(fn_rendezvous_board(i))))
 			return true;

@@ -212,6 +212,8 @@ uint64_t fn_shm_deferred(const struct fn_nic *nic, int number, uint64_t defer);
 uint64_t fn_shm_accepting(const struct fn_nic *nic, int number);
 /* What we offer to that group, and nobody has claimed yet, or we have not seen it. */
 bool fn_shm_offering(const struct fn_nic *nic, int number);
+/* And the address to which one of them was made: network order, and host order. False: there is none. */
+bool fn_shm_offering_to(const struct fn_nic *nic, int number, uint32_t *ip4, uint16_t *port);
 /* Claim one under `id`, ours in that group, for fn_tcp_claim(). 0, -EAGAIN: there is none; -EPROTO: what was there is none. */
 int fn_shm_claim(struct fn_nic *nic, int number, uint64_t defer, uint32_t id, struct fn_offer *o);
 

@@ -537,6 +537,17 @@ bool fn_shm_offering(const struct fn_nic *nic, int number)
 	return group && group->mail && group->mail->count;
 }
 
+bool fn_shm_offering_to(const struct fn_nic *nic, int number, uint32_t *ip4, uint16_t *port)
+{
+	const struct mail *m = fn_shm_offering(nic, number) ? peer_at(shm_of(nic), (unsigned)number)->mail : NULL;
+
+	if (!m)
+		return false;
+	*ip4 = m->slot[m->used[0]].dst;
+	*port = fn_be16(m->slot[m->used[0]].dport);
+	return true;
+}
+
 uint64_t fn_shm_accepting(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);

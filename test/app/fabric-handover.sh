@@ -5,7 +5,7 @@
 lab_need python3 nginx ab curl
 fabric_make
 cat >"$LAB_TMP/images.py" <<'END'
-import array, os, select, socket, sys
+import array, os, select, signal, socket, sys, time
 
 def say(*what):
     print(*what, flush=True)
@@ -75,8 +75,8 @@ def by_child(order):
     os.read(order[2], 1)
     ended(child(execute, l, 'serve', 'new', 22))
 
-# It gives the listener away in a message to one who is nobody's child, and closes its own.
-def in_message(order):
+# It gives the listener away in a message to one who is nobody's child.
+def give_away(order, taker):
     l = listener()
     os.write(order[1], b'%6d' % l.getsockname()[1])
     served(l, b'old', 1)
@@ -84,10 +84,15 @@ def in_message(order):
     u = socket.socket(socket.AF_UNIX)
     u.bind(path)
     u.listen()
-    pid = os.posix_spawn(sys.executable, [sys.executable, sys.argv[0], 'take', path[1:]], os.environ)
+    pid = os.posix_spawn(sys.executable, [sys.executable, sys.argv[0], taker, path[1:]], os.environ)
     c, who = u.accept()
     os.read(order[2], 1)
     c.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [l.fileno()]))])
+    return l, c, pid
+
+# It closes its own when that one waits for clients.
+def in_message(order):
+    l, c, pid = give_away(order, 'take')
     while not readable(c):      # as a server does that goes on waiting
         readable(l)
     c.recv(1)
@@ -95,17 +100,33 @@ def in_message(order):
     c.sendall(b'y')
     ended(pid)
 
+# It is killed before it has answered what that one asks, who does something else then: for a while nobody is there.
+def killed(order):
+    l, c, pid = give_away(order, 'take_late')
+    c.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def readable(s):
     return bool(select.select([s], [], [], .05)[0])
 
-def take(name):
+def taken(name):
     u = socket.socket(socket.AF_UNIX)
     u.connect('\0' + name)
     _, anc, _, _ = u.recvmsg(1, socket.CMSG_SPACE(4))
-    l = socket.socket(fileno=array.array('i', anc[0][2])[0])
+    return u, socket.socket(fileno=array.array('i', anc[0][2])[0])
+
+def take(name):
+    u, l = taken(name)
     readable(l)
     u.sendall(b'y')
     u.recv(1)
+    served(l, b'new', 22)
+
+def take_late(name):
+    u, l = taken(name)
+    u.sendall(b'y')
+    u.recv(1)
+    time.sleep(.3)
     served(l, b'new', 22)
 
 # It gave the listener away before it listened: the kernel's connections are all that it will see. The other one listens
@@ -150,12 +171,12 @@ if sys.argv[1] == 'serve':
     if [v for v in os.environ if v.startswith('FASTNET_HANDOVER')]:
         say('the variable stays')
     served(socket.socket(fileno=int(sys.argv[4])), sys.argv[2].encode(), int(sys.argv[3]))
-elif sys.argv[1] == 'take':
-    take(sys.argv[2])
+elif sys.argv[1] in ('take', 'take_late'):
+    {'take': take, 'take_late': take_late}[sys.argv[1]](sys.argv[2])
 elif sys.argv[1] == 'sent_first':
     sent_first()
 else:
-    go({f.__name__: f for f in (in_place, by_child, in_message)}[sys.argv[1]])
+    go({f.__name__: f for f in (in_place, by_child, in_message, killed)}[sys.argv[1]])
 END
 both_ways()	# WAY
 {
@@ -166,7 +187,7 @@ both_ways()	# WAY
 		fail "$1: $(cat "$LAB_TMP/fabric")"
 	diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "$1 differs from the kernel: $(cat "$LAB_TMP/kernel")"
 }
-for way in in_place by_child in_message; do
+for way in in_place by_child in_message killed; do
 	both_ways $way
 	[ "$(wc -l <"$LAB_TMP/fabric")" = 4 ] || fail "$way said too little"
 	[ "$(reason_of FABRIC 'python3[.0-9]*')" = 23 ] || fail "$way: not through shared memory: $(cat "$LAB_TMP/fastnet.log")"
