@@ -154,7 +154,7 @@ static int each_right(const struct msghdr *msg, int (*fn)(int fd))
 
 static int convert_right(int fd)
 {
-	return fn_ours(fd) ? (int)fn_guarded(false, fn_convert_fd(fd)) : 0;
+	return fn_ours(fd) ? (int)fn_guarded(false, fn_convert_sent(fd)) : 0;
 }
 
 static int meet_right(int fd)

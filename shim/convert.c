@@ -19,6 +19,7 @@
 #include "shim/fdtable.h"
 #include "shim/listen.h"
 #include "shim/relay.h"
+#include "shim/rendezvous.h"
 #include "shim/sockfile.h"
 #include "shim/spare.h"
 #include "stack/tcp.h"
@@ -287,6 +288,21 @@ int fn_convert_fd(int fd)
 	struct fn_file *f = fn_fd_get(fd);
 	int ret = f ? fn_convert(f) : 0;
 
+	if (f)
+		fn_file_put(f);
+	return ret;
+}
+
+int fn_convert_sent(int fd)
+{
+	struct fn_file *f = fn_fd_get(fd);
+	int ret = f ? fn_convert(f) : 0;
+
+	if (f && f->kind == FN_FILE_LISTEN) {
+		fn_engine_lock();
+		fn_rendezvous_give(f);
+		fn_engine_unlock();
+	}
 	if (f)
 		fn_file_put(f);
 	return ret;

@@ -25,6 +25,8 @@ int fn_convert_for(struct fn_file *f, enum fn_reason why);
 
 /* The same for what fd stands for; 0 when it is the kernel's already. */
 int fn_convert_fd(int fd);
+/* The same for one that goes to another process in a message. */
+int fn_convert_sent(int fd);
 
 /*
  * What another program is about to inherit: connections whose number is not close-on-exec and was made inheritable on

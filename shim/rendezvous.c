@@ -417,6 +417,14 @@ void fn_rendezvous_shut(unsigned i)
 	p->file = NULL;
 }
 
+void fn_rendezvous_give(const struct fn_file *f)
+{
+	const struct place *p = place_of(f);
+
+	if (p && !p->watched && !p->datagrams)
+		fn_rendezvous_close(f);
+}
+
 void fn_rendezvous_pause(void)
 {
 	if (paused)

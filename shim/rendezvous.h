@@ -86,6 +86,11 @@ void fn_rendezvous_refuse(unsigned i);
 bool fn_rendezvous_refuses(unsigned i);
 /* The name of place i goes: a connection's until there are descriptors again, a datagram socket's for good. */
 void fn_rendezvous_shut(unsigned i);
+/*
+ * f goes to another program in a message. Who has accepted from it answers what that one asks for; who has not may do
+ * something else for good, and clients would wait for him: the name goes, and both have the kernel's connections.
+ */
+void fn_rendezvous_give(const struct fn_file *f);
 /* No name is ours any more; and again, those whose user we still are. */
 void fn_rendezvous_pause(void);
 /*

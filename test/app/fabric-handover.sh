@@ -155,6 +155,25 @@ def take_sent(u, r):
     u.sendall(b'y')
     say('sent_first', answers(held))
 
+# It sends away a listener from which it accepts nothing itself, and sleeps.
+def sent_idle():
+    l = listener()
+    u, theirs = socket.socketpair()
+    pid = os.posix_spawn(sys.executable, [sys.executable, sys.argv[0], 'take_sole', str(theirs.fileno())], os.environ,
+                         file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), theirs.fileno())])
+    theirs.close()
+    u.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [l.fileno()]))])
+    u.recv(1)
+    clients = child(lambda: say('sent_idle', answers(client(l.getsockname(), 20))))
+    say('sent_idle', ended(clients), ended(pid))
+
+def take_sole(fd):
+    u = socket.socket(fileno=fd)
+    _, anc, _, _ = u.recvmsg(1, socket.CMSG_SPACE(4))
+    l = socket.socket(fileno=array.array('i', anc[0][2])[0])
+    u.sendall(b'y')
+    served(l, b'taker', 20)
+
 def go(way):
     r, w = os.pipe()
     r2, w2 = os.pipe()
@@ -173,8 +192,10 @@ if sys.argv[1] == 'serve':
     served(socket.socket(fileno=int(sys.argv[4])), sys.argv[2].encode(), int(sys.argv[3]))
 elif sys.argv[1] in ('take', 'take_late'):
     {'take': take, 'take_late': take_late}[sys.argv[1]](sys.argv[2])
-elif sys.argv[1] == 'sent_first':
-    sent_first()
+elif sys.argv[1] == 'take_sole':
+    take_sole(int(sys.argv[2]))
+elif sys.argv[1] in ('sent_first', 'sent_idle'):
+    {'sent_first': sent_first, 'sent_idle': sent_idle}[sys.argv[1]]()
 else:
     go({f.__name__: f for f in (in_place, by_child, in_message, killed)}[sys.argv[1]])
 END
@@ -194,3 +215,5 @@ for way in in_place by_child in_message killed; do
 done
 both_ways sent_first
 [ "$(wc -l <"$LAB_TMP/fabric")" = 2 ] || fail "sent_first said too little"
+both_ways sent_idle
+[ "$(wc -l <"$LAB_TMP/fabric")" = 2 ] || fail "sent_idle said too little"

@@ -531,6 +531,11 @@ int fn_convert_fd(int fd)
 	return 0;
 }
 
+int fn_convert_sent(int fd)
+{
+	return fn_convert_fd(fd);
+}
+
 int fn_convert_inheritable(void)
 {
 	return 0;
