@@ -15,11 +15,14 @@ enum fn_letter_kind {
 	FN_LETTER_RING,		/* nothing but a wake-up */
 	FN_LETTER_ADOPT,	/* to the relay: it has .sk from now on, and couples it to the descriptor */
 	FN_LETTER_GIVE,		/* .sk is the relay's: whatever stood for it is the descriptor from now on */
+	FN_LETTER_HOLDER,	/* of peer .number, .life: the pidfd of an image, as .cookie says (holders.h) */
 };
 
 struct fn_letter {
 	unsigned kind;		/* enum fn_letter_kind */
 	struct fn_sock *sk;
+	uint32_t number, life;
+	uint64_t cookie;
 };
 
 /* A bell for `image` of fn_engine.shared; an internal descriptor or -errno. With the lock held. */

@@ -17,6 +17,7 @@
 #include "shim/epoll.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/listen.h"
 #include "shim/relay.h"
 #include "shim/rendezvous.h"
@@ -186,7 +187,10 @@ static int hand_over(struct fn_file *f, const struct pair *p)
 
 	if (relay < 0)
 		return relay;
+	sk->images |= 1ull << relay;
+	fn_fabric_held(sk);	/* he is there before we are not */
 	sk->images = 1ull << relay;
+	fn_fabric_held(sk);
 	sk->user = FN_RELAY_USER;
 	hand_over_urgent(sk, p->end);
 	fn_relay_move_in(sk, p->far, &eof);
@@ -370,7 +374,9 @@ void fn_convert_letters(void)
 	while (fn_bell_take(&l, &fd)) {
 		if (l.kind == FN_LETTER_GIVE && fd >= 0)
 			take_gift(l.sk, fd);
-		if (fd >= 0)
+		if (l.kind == FN_LETTER_HOLDER && fd >= 0)
+			fn_holder_letter(&l, fd);
+		else if (fd >= 0)
 			fn_sys_close(fd);
 	}
 }

@@ -15,6 +15,7 @@
 #include "shim/epoll.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/keeper.h"
 #include "shim/listen.h"
 #include "shim/port.h"
@@ -127,6 +128,8 @@ void fn_engine_give(struct fn_file *f, struct fn_sock *sk)
 	sk->user = f;
 	sk->images = fn_engine.mine;
 	f->sk = sk;
+	if (fn_unlikely(fn_engine.shares))
+		fn_fabric_held(sk);
 }
 
 #define SELF_ROUNDS 4	/* data, its acknowledgement, a window update or the reset of a closed end */
@@ -152,8 +155,13 @@ void fn_engine_drop(struct fn_file *f)
 	if (!sk)
 		return;
 	sk->images &= ~fn_engine.mine;
-	if (sk->images)
+	if (fn_unlikely(fn_engine.shares))
+		fn_fabric_held(sk);
+	if (sk->images) {	/* who has it still may have ended: nobody else is told of that any more */
+		if (sk->remote.peer)
+			fn_family_look();
 		return;
+	}
 	take_sent(sk);
 	fn_sock_close(sk);
 }
@@ -364,11 +372,13 @@ static void each_sock(void (*fn)(struct fn_sock *sk, uint64_t bit), uint64_t bit
 static void image_add(struct fn_sock *sk, uint64_t bit)
 {
 	sk->images |= bit;
+	fn_fabric_held(sk);
 }
 
 static void image_del(struct fn_sock *sk, uint64_t bit)
 {
 	sk->images &= ~bit;
+	fn_fabric_held(sk);
 }
 
 bool fn_engine_any_sock(void)
@@ -394,8 +404,8 @@ int fn_engine_fork_prepare(void)
 	child = fn_family_expect();
 	if (child < 0)
 		return -EAGAIN;
+	fn_fabric_image_born((unsigned)child);
 	each_sock(image_add, 1ull << child);
-	fn_fabric_image_born(1ull << child);
 	fn_bell_fork_prepare((unsigned)child);
 	return child;
 }

@@ -21,6 +21,7 @@
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/known.h"
 #include "shim/kroute.h"
 #include "shim/listen.h"
@@ -30,6 +31,7 @@
 #include "shim/wait.h"
 #include "stack/shm_page.h"
 
+#define HOLDER_MARK	0x80000
 #define KIN_MARK	0x40000
 #define BOARD_MARK	0x20000
 #define RENDEZVOUS_MARK	0x10000		/* marks below it are places in the table */
@@ -76,6 +78,11 @@ void fn_peer_watch(struct peer *p)
 		watch(p->told, (uint64_t)(p - fn_peer_at(0)));
 }
 
+void fn_fabric_watch_holder(int fd, unsigned i)
+{
+	watch(fd, HOLDER_MARK + i);
+}
+
 void fn_fabric_watch_all(void)
 {
 	if (!fn_fabric.nic)
@@ -85,6 +92,7 @@ void fn_fabric_watch_all(void)
 			fn_peer_watch(fn_peer_at(i));
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
 		fn_fabric_watch_place(i);
+	fn_holders_watch_all();
 }
 
 /* ---- memory ---- */
@@ -218,6 +226,7 @@ void fn_fabric_tick(uint64_t now)
 	fn_group_deferred(now);
 	fn_fabric_tick_images();
 	fn_dgram_tick();
+	fn_holders_tick();
 	fn_unsent_tick(now);
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
@@ -328,9 +337,14 @@ static bool got_message(struct peer *p, const struct fn_peer_msg *m, int fd)
 
 static int take_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)
 {
-	bool ok = p->state == FN_PEER_MET || p->state == FN_PEER_GROUP ? fn_group_message(p, m, fd, to_up) :
-									    got_message(p, m, *fd);
+	bool ok;
 
+	if (p->state == FN_PEER_MET || p->state == FN_PEER_GROUP)
+		ok = fn_group_message(p, m, fd, to_up);
+	else if (m->type == FN_PEER_HOLDER)
+		ok = fn_holder_come(p, m->cookie, fd);
+	else
+		ok = got_message(p, m, *fd);
 	return ok ? 1 : -EPROTO;
 }
 
@@ -398,7 +412,9 @@ void fn_fabric_event(uint64_t mark)
 
 	if (!fn_fabric.nic)
 		return;
-	if (what >= KIN_MARK)
+	if (what >= HOLDER_MARK)
+		fn_holder_event((unsigned)(what - HOLDER_MARK));
+	else if (what >= KIN_MARK)
 		fn_dgram_tick();
 	else if (what >= BOARD_MARK)
 		fn_group_read((unsigned)(what - BOARD_MARK));

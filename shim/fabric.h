@@ -86,9 +86,11 @@ void fn_fabric_fork_prepare(void);
 void fn_fabric_expect(void);
 /* Before the relay is to have a connection, or an exec: until somebody has accepted it, half a second at most. Without the lock. */
 void fn_fabric_settle(void);
-/* An image (a bit) is about to be copied from this one; it is gone, or has not come about. With the lock held. */
-void fn_fabric_image_born(uint64_t image);
+/* An image (its place) is about to be copied from this one; it (a bit) is gone, or has not come about. With the lock held. */
+void fn_fabric_image_born(unsigned image);
 void fn_fabric_image_gone(uint64_t image);
+/* Of a peer of the fabric's: not we, but an image has it that is not `image`. With the lock held. */
+bool fn_fabric_elsewhere(uint16_t number, uint64_t image);
 /* In the relay: it has peers, and accepts nothing from them. With the lock held. */
 void fn_fabric_relay(void);
 /* After fork, in parent and child. With the lock held. */

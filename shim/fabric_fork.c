@@ -6,6 +6,7 @@
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
+#include "shim/family.h"
 #include "shim/fdtable.h"
 #include "shim/known.h"
 #include "stack/shm_page.h"
@@ -57,10 +58,23 @@ static void keep_peers(void)
 	fn_fabric.id = 1 + fn_fabric.id % FN_PAGE_ID_MAX;
 }
 
-void fn_fabric_image_born(uint64_t image)
+void fn_fabric_image_born(unsigned image)
 {
-	if (fn_fabric.nic)
-		fn_shm_image_born(fn_fabric.nic, fn_engine.bit, image);
+	const struct fn_member *m = fn_engine.shared->member;
+
+	if (!fn_fabric.nic)
+		return;
+	fn_shm_image_life(fn_fabric.nic, fn_engine.image, m[fn_engine.image].serial);
+	fn_shm_image_life(fn_fabric.nic, image, m[image].serial);
+	fn_shm_image_born(fn_fabric.nic, fn_engine.bit, 1ull << image);
+}
+
+bool fn_fabric_elsewhere(uint16_t number, uint64_t image)
+{
+	uint64_t images = fn_fabric.nic ? fn_shm_images(fn_fabric.nic, number) : 0;
+
+	return images & ~image && !(images & fn_engine.bit) && !fn_shm_is_dead(fn_fabric.nic, number) &&
+	       !fn_shm_is_group(fn_fabric.nic, number);
 }
 
 void fn_fabric_image_gone(uint64_t image)

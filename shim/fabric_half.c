@@ -14,6 +14,7 @@
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 
 /* Linux 3.4, not in every libc header */
 #ifndef SO_PEEK_OFF
@@ -282,6 +283,7 @@ static bool have(struct peer *p, int number, int fd)
 	fn_peer_numbered(p, number);
 	p->state = FN_PEER_UP;
 	fn_peer_watch(p);
+	fn_fabric_held_with(number);
 	return true;
 }
 

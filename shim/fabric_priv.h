@@ -73,6 +73,7 @@ struct peer {
 	uint64_t look_ns;		/* how long it has to be silent before */
 	uint32_t entries;		/* fn_shm_heard() then */
 	bool more;			/* something was there for which there was no room */
+	bool looks_again;		/* holders.c: one of its images has ended, and not all could be done that is to be */
 	uint8_t looks;			/* so many in vain before it is believed that there is nothing */
 };
 
@@ -114,6 +115,7 @@ size_t fn_peer_copies_size(void);
 
 /* ---- fabric.c ---- */
 void fn_peer_watch(struct peer *p);
+void fn_fabric_watch_holder(int fd, unsigned i);
 /* Its channel is made: descriptor to be sent and closed, -errno. */
 int fn_peer_channel(struct peer *p);
 /* p, over whose socket nothing has been said, is to be a peer with a number: a channel is made and sent. -errno. */

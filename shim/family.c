@@ -3,14 +3,17 @@
 #include "shim/family.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "shim/bell.h"
 #include "shim/convert.h"
 #include "shim/engine.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/log.h"
 #include "shim/wait.h"
 
@@ -29,6 +32,7 @@ static struct {
 	int epfd;			/* internal: the others' pidfds, edge-triggered */
 	int pidfd[FN_IMAGES];		/* internal */
 	uint32_t serial[FN_IMAGES];	/* of the life that pidfd[] is about */
+	uint32_t child[FN_IMAGES];	/* the life that is a child of ours */
 	uint32_t changes;		/* .changes seen */
 	uint64_t looked;		/* ns */
 	uint64_t pace;			/* ns between two looks */
@@ -164,6 +168,7 @@ static void forget_watches(void)
 {
 	for (int i = 0; i < FN_IMAGES; i++)
 		unwatch(i);
+	memset(own.child, 0, sizeof(own.child));
 	fn_fd_internal_close(own.epfd);
 	own.epfd = -1;
 }
@@ -178,10 +183,49 @@ static void take_place(int image, int pid)
 	memset(&m->life, 0, sizeof(m->life));
 	m->leaving = false;
 	m->suspect = 0;
+	m->self = 0;
 	m->born = fn_now();
 	m->serial++;
 	m->pid = pid;
 	sh->changes++;
+}
+
+static uint64_t pid_namespace(void)
+{
+	/* calls that the fabric needs anyway: no filter of the program's is to meet others */
+	int fd = fn_engine.fabric ? (int)fn_sys(SYS_openat, AT_FDCWD, "/proc/self/ns/pid", O_RDONLY | O_CLOEXEC, 0) : -1;
+	struct stat st = { 0 };
+
+	if (fd < 0)
+		return 0;
+	if (fn_sys(SYS_fstat, fd, &st) < 0)
+		st.st_ino = 0;
+	fn_sys_close(fd);
+	return st.st_ino;
+}
+
+/* .self last: pairs with fn_family_pidfd() */
+static void name_self(struct fn_member *m)
+{
+	m->self_ns = pid_namespace();
+	__atomic_store_n(&m->self, (int32_t)fn_sys(SYS_getpid, 0), __ATOMIC_RELEASE);
+}
+
+/* .pid is what its parent calls it: elsewhere than in his namespace that may be the number of another process. */
+int fn_family_pidfd(unsigned image, bool *opened)
+{
+	const struct fn_shared *sh = fn_engine.shared;
+	const struct fn_member *m = &sh->member[image], *us = &sh->member[fn_engine.image];
+	int32_t pid = __atomic_load_n(&m->self, __ATOMIC_ACQUIRE);
+
+	if (own.child[image] == m->serial && own.pidfd[image] > 0 && own.serial[image] == m->serial)
+		return own.pidfd[image];
+	if (!pid || fn_thread_self()->keeper)
+		return -EAGAIN;
+	if (m != us && (!m->self_ns || m->self_ns != us->self_ns))
+		return -EXDEV;
+	*opened = true;
+	return (int)fn_sys(SYS_pidfd_open, pid, 0);
 }
 
 void fn_family_found(void)
@@ -195,6 +239,7 @@ void fn_family_found(void)
 	fn_engine.st->busy = NULL;
 	take_place((int)fn_engine.image, (int)fn_sys(SYS_getpid, 0));
 	fn_robust_lock(&sh->member[fn_engine.image].life);
+	name_self(&sh->member[fn_engine.image]);
 	own.pace = LOOK_NS;
 	fn_engine.shares = true;
 	/* for good: who waits for it comes to the shared one; pairs with the exchange in fn_engine_lock_slow() */
@@ -248,6 +293,9 @@ void fn_family_named(int image, int pid)
 	/* a child in another PID namespace calls itself otherwise: what its parent says counts, who watches it is out here */
 	while (said && said != pid && !atomic_compare_exchange_weak(&sh->member[image].pid, &said, pid))
 		;
+	if (said > 0 && said != pid)
+		unwatch(image);		/* another process, if one of our threads has been that quick */
+	own.child[image] = sh->member[image].serial;
 	sh->changes++;
 }
 
@@ -267,6 +315,7 @@ bool fn_family_join(int image)
 		fn_robust_unlock(&m->life);
 		return false;
 	}
+	name_self(m);
 	sh->changes++;
 	return true;
 }
@@ -396,6 +445,10 @@ static unsigned forget_in(struct fn_pool *pool, uint64_t bit)
 			continue;
 		n++;
 		sk->images &= ~bit;
+		/* its peers lose it, too: nobody else's end has to be seen for that. To one that others of us have only they can
+		 * send an end: until they do, what it can see says enough */
+		if (!fn_fabric_elsewhere(sk->remote.peer, bit))
+			fn_tcp_held(sk);
 		if (sk->images)
 			continue;
 		/* bytes that a relay had taken and not passed on are lost: no end that looks like one */
@@ -411,6 +464,7 @@ static fn_cold void bury(struct fn_shared *sh, int image)
 {
 	uint64_t bit = 1ull << image;
 
+	fn_holders_look();	/* of what it had with us all is taken that it has left, before it is closed */
 	fn_stack_forget_image(fn_engine.st, bit);
 	if (forget_in(&fn_engine.st->tcp_pool, bit) + forget_in(&fn_engine.st->udp_pool, bit))
 		fn_engine.st->stats.images_died++;

@@ -21,6 +21,8 @@ struct fn_member {
 	_Atomic(int32_t) pid;		/* 0: free; FN_MEMBER_BORN: forked, has not said anything yet */
 	_Atomic(bool) leaving;		/* is about to exec */
 	uint32_t serial;		/* counts the lives of this place */
+	int32_t self;			/* what it calls itself, and its PID namespace (an inode); 0: not said */
+	uint64_t self_ns;
 	uint64_t born;			/* ns: when the place was taken */
 	uint64_t suspect;		/* ns: .leaving and its lock lost since; 0: not */
 	struct fn_robust life;
@@ -35,6 +37,7 @@ struct fn_shared {
 	struct fn_robust lock;
 	uint32_t conversions;		/* of connections that more than one image held: see convert.h */
 	_Atomic(uint32_t) changes;	/* members that came, went, or are about to go */
+	uint32_t untold;		/* holders of connections that somebody could not announce (holders.h) */
 	bool relay;			/* FN_RELAY_IMAGE has the relay */
 	uint64_t asleep;		/* images (a bit each) that sleep and hear their bell */
 	uint64_t rung;			/* images with letters in their bell */
@@ -83,6 +86,8 @@ void fn_family_leaving(bool on);
 bool fn_family_somebody_leaves(void);
 /* Are there others? With the lock held. */
 bool fn_family_others(void);
+/* A pidfd of that image, to be closed if *opened; -EAGAIN: not now, or -errno. With the lock held. */
+int fn_family_pidfd(unsigned image, bool *opened);
 /* How many there are, we included; 0: the stack has never been shared. With the lock held. */
 unsigned fn_family_size(void);
 

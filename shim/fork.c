@@ -13,6 +13,7 @@
 #include "shim/engine.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/info.h"
 #include "shim/leave.h"
 #include "shim/keeper.h"
@@ -98,6 +99,7 @@ void fn_shim_fork_done(int pid)
 	fn_engine_lock();
 	if (pid > 0) {
 		fn_family_named(child_image, pid);
+		fn_fabric_held_again();
 		/* here and not when somebody happens to look: what it takes has the lowest free number for a moment */
 		fn_family_round(fn_now());
 	} else {

@@ -21,6 +21,7 @@
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/known.h"
 #include "shim/uid.h"
 #include "shim/wait.h"
@@ -253,7 +254,10 @@ void fn_group_introduce(void *ctx, int group)
 
 void fn_group_moved(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number)
 {
-	fn_tcp_peer_moved(fn_engine.st, local, remote, (uint16_t)number);
+	struct fn_sock *sk = fn_tcp_peer_moved(fn_engine.st, local, remote, (uint16_t)number);
+
+	if (sk)
+		fn_fabric_held(sk);
 }
 
 bool fn_group_back(void *ctx, int group, size_t from, size_t to)

@@ -7,6 +7,7 @@
  * inbox, with a socket; over that HELLO with the channel (both rings), and PAYLOAD with its payload memory. The first one's
  * answer is WELCOME, with its own or the reason why not. Payload memory is what all peers of our own user map,
  * or, for one of another user, memory that it alone gets; what a user is the kernel says.
+ * HOLDER is a pidfd of an image of the sender's, once both have met (holders.h).
  * Who has got the listener and not its name sends JOIN instead, and is answered JOINED (handover.h).
  */
 #ifndef FN_PEER_H
@@ -17,13 +18,13 @@
 #include "stack/compiler.h"
 
 /* Of the layout of ring and payload memory; processes of different versions meet in the kernel. */
-#define FN_PEER_VERSION	10
+#define FN_PEER_VERSION	11
 #define FN_PEER_MAGIC	0x66617374u
 #define FN_PEER_SLOTS	1024	/* of each ring: 64 KiB */
 #define FN_PEER_PAYLOAD_MAX	(1ul << 30)	/* address space that one peer may make us reserve */
 
 enum fn_peer_type { FN_PEER_HELLO = 1, FN_PEER_WELCOME, FN_PEER_PAYLOAD, FN_PEER_PAGE, FN_PEER_INBOX, FN_PEER_ATTACH,
-	FN_PEER_JOIN, FN_PEER_JOINED };
+	FN_PEER_JOIN, FN_PEER_JOINED, FN_PEER_HOLDER };
 
 struct fn_peer_msg {
 	uint32_t magic;
@@ -31,7 +32,8 @@ struct fn_peer_msg {
 	uint16_t type;		/* enum fn_peer_type */
 	int32_t status;		/* WELCOME: 0, or -errno: no */
 	uint32_t slots;		/* HELLO: of each ring */
-	uint64_t cookie;	/* PAGE, INBOX, JOIN: of the listener; ATTACH: under which number the sender claims */
+	uint64_t cookie;	/* PAGE, INBOX, JOIN: of the listener; ATTACH: under which number the sender claims; HOLDER: which
+				 * of the sender's images, and its life << 32 */
 };
 
 /* fd -1: none. 0, -errno. Never blocks. */

@@ -6,6 +6,7 @@
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/known.h"
 #include "shim/uid.h"
 #include "stack/shm_page.h"
@@ -84,6 +85,7 @@ void fn_peer_unmap_channel(struct peer *p)
 void fn_peer_hang_up(struct peer *p)
 {
 	fn_half_end(p);
+	fn_holders_forget(p);
 	fn_fd_internal_close(p->sock);
 	p->sock = -1;
 }

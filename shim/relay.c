@@ -17,6 +17,7 @@
 #include "shim/engine.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
+#include "shim/holders.h"
 #include "shim/keeper.h"
 #include "shim/port.h"
 #include "shim/relay_image.h"
@@ -125,6 +126,7 @@ static void conn_end(struct conn *c)
 {
 	fn_sys_close(c->fd);
 	c->sk->images = 0;
+	fn_fabric_held(c->sk);
 	fn_sock_close(c->sk);
 	*c->pprev = c->next;
 	if (c->next)
@@ -464,7 +466,7 @@ int fn_relay_need(void)
 	relay.opt = fn_relay_opt_open(fn_bell_key());
 	fn_family_expect_relay();
 	fn_fabric_expect();
-	fn_fabric_image_born(1ull << FN_RELAY_IMAGE);
+	fn_fabric_image_born(FN_RELAY_IMAGE);
 	pid = bell < 0 ? bell : make_process(bell);
 	fn_fd_internal_close(bell);
 	fn_fd_internal_close(relay.opt);

@@ -59,11 +59,13 @@ struct fn_note {
 #define FN_NOTE_FIN	1	/* the text is the last, and a FIN is behind it */
 #define FN_NOTE_URGENT	2	/* nobody takes it before it is sent: some of it is urgent */
 
-/* How far the program has read; see .reads. */
+/* How far the program has read, and which of our images have it; see .reads. */
 struct fn_read {
 	struct fn_ends ends;	/* .peer last when it is filled in, first when it is cleared */
 	_Atomic(uint32_t) seq;
-	uint32_t unused;
+	_Atomic(uint32_t) changes;	/* of .ends; odd: they are being changed */
+	_Atomic(uint64_t) images;	/* of us: those that hold it, or more; 0: that is not known. Whoever finds .changes the
+					 * same before and after has both of one connection */
 };
 
 /* Something of these that a dead peer has left (nic_shm.h, fn_tcp_left()); ends as ours. */
@@ -74,6 +76,7 @@ struct fn_left {
 	uint32_t at;		/* of fn_shm_unsent(): the buffer, and the text in it */
 	uint16_t len;
 	bool fin;
+	bool urgent;		/* to be asked: what some of is urgent as well */
 	struct fn_note note;
 	uint8_t where;		/* to be asked: enum fn_left_where */
 	uint32_t buf, bufs, entry, number;	/* nic_shm.h's; 0 at first */
@@ -110,6 +113,8 @@ struct fn_nic_ops {
 	struct fn_read *(*reads)(struct fn_nic *nic, uint16_t peer, uint32_t index);
 	/* Likewise: has whoever has the lock the memory in which that lies? */
 	bool (*has)(const struct fn_nic *nic, uint16_t peer);
+	/* Likewise: what is told of the images that hold a connection with it; 0: nothing. */
+	uint64_t (*holders)(const struct fn_nic *nic, uint16_t peer, uint64_t images);
 	/* Likewise: p, noted, is not sent yet; a copy where that peer finds it. False: none was needed, or there is no room. */
 	bool (*spill)(struct fn_nic *nic, uint16_t peer, struct fn_pkt *p);
 	/* That peer cannot be sent to by whoever has the lock; fn_tcp_peer_late() is called by one who can. NULL: never so. */

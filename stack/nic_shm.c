@@ -135,6 +135,8 @@ static fn_cold bool keep(struct shm *s, struct peer *peer, bool ours, uint8_t ar
 	s->backlogs += !peer->backlog_len++;
 	set_choked(s);
 	if (has_ring(s, peer)) {
+		if (peer->copies)
+			fn_shm_keeps_back(peer->copies, KEPT_FOR_NOW, true);
 		fn_ring_leave_behind(&peer->tx);
 		touch(s, peer);
 	}
@@ -191,6 +193,8 @@ static void backlog_flush(struct shm *s, struct peer *peer)
 		s->backlogs -= !--peer->backlog_len;
 		step_is(s, STEP_NONE);
 	}
+	if (peer->copies)
+		fn_shm_keeps_back(peer->copies, KEPT_FOR_NOW, false);
 	set_choked(s);
 }
 
@@ -703,6 +707,7 @@ static const struct fn_nic_ops shm_ops = {
 	.each = fn_shm_each,
 	.reclaim = fn_shm_reclaim,
 	.has = shm_has,
+	.holders = fn_shm_holders,
 	.spill = fn_shm_spill,
 	.absent = shm_absent,
 	.open = fn_shm_open,

@@ -23,6 +23,7 @@
 
 #define FN_SHM_PEERS	1024	/* numbers 1 … FN_SHM_PEERS-1 */
 #define FN_SHM_BUF	4096	/* bytes of a payload buffer, headroom included */
+#define FN_SHM_IMAGES	64	/* bits of fn_sock.images */
 #define FN_SHM_COPIES	(4u << 20)	/* the most payload memory that is one peer's alone */
 
 /* The link's next hop for a peer: an address of class E (RFC 1112 4), which no IP packet carries. */
@@ -115,10 +116,20 @@ uint64_t fn_shm_images(const struct fn_nic *nic, int number);
  * that are expected. Others, whom we are about to meet, and groups, stay the parent's.
  */
 void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child);
+/* Which of all images that have had bit `place` has it now: before anything is held by it. And whether peer `number` has been
+ * sent the means to see the end of that one. */
+void fn_shm_image_life(struct fn_nic *nic, unsigned place, uint32_t life);
+bool fn_shm_announced(const struct fn_nic *nic, int number, unsigned place);
+void fn_shm_announce(struct fn_nic *nic, int number, unsigned place);
 /* An image has nothing any more. */
 void fn_shm_image_gone(struct fn_nic *nic, uint64_t image);
+/* A number whose peer is dead, and will never be another: for connections whose far end has gone without it. 0: there is none. */
+int fn_shm_nobody(struct fn_nic *nic);
 /* The first peer from number `from` on that no image has, or will: it is to be declared dead, and forgotten; 0: none. */
 int fn_shm_orphan(const struct fn_nic *nic, int from);
+
+/* It is no process, but a group (below). */
+bool fn_shm_is_group(const struct fn_nic *nic, int number);
 
 /* The peer has written what cannot be. */
 bool fn_shm_broken(const struct fn_nic *nic, int number);
@@ -138,6 +149,21 @@ bool fn_shm_left(struct fn_nic *nic, int number, struct fn_left *left);
  */
 bool fn_shm_unsent(struct fn_nic *nic, int number, struct fn_left *left);
 struct fn_pkt *fn_shm_unsent_text(struct fn_nic *nic, int number, const struct fn_left *left);
+/*
+ * Of a peer that lives, and is several images: the next connection that only some of `gone` hold, or fewer, with its ends and
+ * how far it was read in .left; all zero at first. Afterwards, is that still so? And the life of that place, as it says.
+ */
+struct fn_held {
+	struct fn_left left;
+	uint64_t images;
+	uint32_t changes;
+	const struct fn_read *at;
+};
+bool fn_shm_held(struct fn_nic *nic, int number, uint64_t gone, struct fn_held *held);
+bool fn_shm_still_held(const struct fn_held *held);
+uint32_t fn_shm_life_there(struct fn_nic *nic, int number, unsigned place);
+/* Something that it has not sent lies where we do not see it. */
+bool fn_shm_keeps(struct fn_nic *nic, int number);
 /* Has it said that there is something, and does not wait in the library now, where it would be rung? And it is looked for. */
 bool fn_shm_behind(const struct fn_nic *nic, int number);
 void fn_shm_behind_seen(struct fn_nic *nic, int number);

@@ -13,6 +13,8 @@ static fn_cold bool back_more(struct shm *s)
 
 	if (s->backed == s->bufs || s->conf.grow(s->conf.ctx, (size_t)want * FN_SHM_BUF))
 		return false;
+	if (!s->backed)
+		fn_shm_publish_lives(s, s->payload);
 	s->backed = want;
 	return true;
 }

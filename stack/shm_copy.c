@@ -24,6 +24,8 @@ bool fn_shm_copies_init(struct shm *s, struct peer *peer, struct copies *old, vo
 	*c = (struct copies){ .mem = mem, .number = peer->number, .bufs = (uint32_t)fn_min(len / FN_SHM_BUF, (size_t)COPY_BUFS), .free = NONE,
 		.made = 1, .own = 1 };
 	c->backed = s->conf.grow_copies ? 0 : c->bufs;
+	if (c->backed)
+		fn_shm_publish_lives(s, c->mem);
 	peer->copies = c;
 	return true;
 }
@@ -38,6 +40,8 @@ static fn_cold bool back_more(struct shm *s, const struct peer *peer, struct cop
 	if (c->in_page ? s->conf.back && !s->conf.back(s->conf.ctx, peer->number, FN_PAGE_SPILL + from, FN_PAGE_SPILL + to) :
 			 s->conf.grow_copies(s->conf.ctx, peer->number, to))
 		return false;
+	if (!c->backed && !c->in_page)
+		fn_shm_publish_lives(s, c->mem);
 	c->backed = want;
 	return true;
 }
@@ -171,6 +175,8 @@ bool fn_shm_spill(struct fn_nic *nic, uint16_t number, struct fn_pkt *p)
 		b->spill = spill_to(s, peer, c);
 		b->spilt = c;
 	}
+	if (fn_unlikely(!b->spill))
+		fn_shm_keeps_back(c, KEPT_FOR_GOOD, true);
 	to = (struct fn_note *)(c->mem + (size_t)b->spill * FN_SHM_BUF);
 	have = *(volatile uint16_t *)&to->text.len;	/* in a page, others write as well */
 	if (!b->spill || (have == note->text.len && to->text.fin == note->text.fin))

@@ -11,7 +11,10 @@
 
 /* Buffer 0. */
 struct region_head {
-	_Atomic(uint32_t) made;	/* buffers below have been used */
+	_Atomic(uint32_t) made;		/* buffers below have been used */
+	_Atomic(uint32_t) keeps;	/* KEPT_*: there is text that is not here */
+	_Atomic(uint32_t) life[FN_SHM_IMAGES];
+	_Atomic(uint32_t) table[TABLES];	/* the buffers that are tables; 0: not made */
 };
 
 struct table {
@@ -19,6 +22,7 @@ struct table {
 	struct fn_read read[READS];
 };
 
+_Static_assert(sizeof(struct region_head) <= FN_SHM_BUF, "what is said of all is one buffer");
 _Static_assert(sizeof(struct table) <= FN_SHM_BUF, "a table is a buffer");
 _Static_assert(FN_SHM_PEERS < IS_READS, "no peer has that number");
 _Static_assert(sizeof(struct fn_note) + 14 + 20 + 60 <= FN_PKT_HEADROOM, "a note stands in front of all headers");
@@ -31,8 +35,48 @@ void fn_shm_publish_made(uint8_t *mem, uint32_t made)
 	atomic_store_explicit(&((struct region_head *)mem)->made, made, memory_order_relaxed);
 }
 
-static uint8_t *new_table(struct shm *s, struct peer *peer)
+void fn_shm_publish_lives(const struct shm *s, uint8_t *mem)
 {
+	struct region_head *head = (struct region_head *)mem;
+
+	/* before any connection says that it is held by one of them; pairs with fn_shm_life_there(), behind read_held() */
+	for (unsigned i = 0; i < FN_SHM_IMAGES; i++)
+		atomic_store_explicit(&head->life[i], s->life[i], memory_order_release);
+}
+
+void fn_shm_lives_changed(struct shm *s)
+{
+	if (s->backed)
+		fn_shm_publish_lives(s, s->payload);
+	for (uint32_t i = 1; i <= s->peers; i++) {
+		const struct peer *peer = peer_at(s, i);
+
+		if (peer && has_ring(s, peer) && peer->copies && peer->copies->backed)
+			fn_shm_publish_lives(s, peer->copies->mem);
+	}
+}
+
+void fn_shm_keeps_back(const struct copies *c, unsigned how, bool on)
+{
+	_Atomic(uint32_t) *keeps = &((struct region_head *)c->mem)->keeps;
+	uint32_t was = atomic_load_explicit(keeps, memory_order_relaxed), is = on ? was | how : was & ~how;
+
+	if (c->backed && is != was)		/* without memory nothing is there at all */
+		atomic_store_explicit(keeps, is, memory_order_release);
+}
+
+uint64_t fn_shm_holders(const struct fn_nic *nic, uint16_t number, uint64_t images)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, number);
+
+	/* who has it without the peer hands it on without being able to say so */
+	return s->family && peer && !(images & ~peer->images) ? images : 0;
+}
+
+static uint8_t *new_table(struct shm *s, struct peer *peer, uint32_t i)
+{
+	struct region_head *head = (struct region_head *)(peer->copies ? peer->copies->mem : s->payload);
 	struct fn_pkt *p;
 	uint8_t *mem;
 
@@ -46,6 +90,8 @@ static uint8_t *new_table(struct shm *s, struct peer *peer)
 	if (mem) {
 		memset(mem, 0, FN_SHM_BUF);
 		((struct table *)mem)->note.ends.peer = IS_READS;
+		/* pairs with fn_shm_held() */
+		atomic_store_explicit(&head->table[i], (uint32_t)((size_t)(mem - (uint8_t *)head) / FN_SHM_BUF), memory_order_release);
 	}
 	return mem;
 }
@@ -62,7 +108,7 @@ struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index
 		return NULL;
 	table = peer->copies ? &peer->copies->table[i] : &s->table[i];
 	if (!*table)
-		*table = new_table(s, peer);
+		*table = new_table(s, peer, i);
 	return *table ? &((struct table *)*table)->read[index % READS] : NULL;
 }
 
@@ -209,7 +255,8 @@ bool fn_shm_unsent(struct fn_nic *nic, int number, struct fn_left *left)
 		at = (struct place){ left->buf, note->off, note->text.len };
 		left->at = left->buf;
 		left->buf += fn_min(fn_max((uint32_t)note->units, 1u), left->bufs - left->buf);
-		if (note->ends.peer != left->number || note->text.fin & FN_NOTE_URGENT || !fn_shm_place_ok(left->bufs, &at))
+		if (note->ends.peer != left->number || (note->text.fin & FN_NOTE_URGENT && !left->urgent) ||
+		    !fn_shm_place_ok(left->bufs, &at))
 			continue;
 		set_ends(peer, left, &note->ends);
 		left->seq = note->seq;
@@ -232,6 +279,80 @@ struct fn_pkt *fn_shm_unsent_text(struct fn_nic *nic, int number, const struct f
 		return p;
 	fn_pkt_free(p);
 	return NULL;
+}
+
+/* ---- a peer's some of whose images live ---- */
+
+static bool read_held(struct fn_held *held, uint64_t gone)
+{
+	const struct fn_read *r = held->at;
+
+	held->changes = atomic_load_explicit(&r->changes, memory_order_acquire);
+	held->images = atomic_load_explicit(&r->images, memory_order_acquire);
+	if (fn_likely(!held->images || held->images & ~gone || held->changes & 1 || r->ends.peer != held->left.number))
+		return false;
+	held->left.note.ends = r->ends;
+	held->left.seq = atomic_load_explicit(&r->seq, memory_order_relaxed);
+	atomic_thread_fence(memory_order_acquire);
+	return fn_shm_still_held(held) && held->left.note.ends.peer == held->left.number;
+}
+
+bool fn_shm_still_held(const struct fn_held *held)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&held->at->images, memory_order_acquire) == held->images &&
+	       atomic_load_explicit(&held->at->changes, memory_order_relaxed) == held->changes;
+}
+
+/* .at: of the tables; .entry: in that one. */
+bool fn_shm_held(struct fn_nic *nic, int number, uint64_t gone, struct fn_held *held)
+{
+	struct fn_left *left = &held->left;
+	struct peer *peer;
+	const uint8_t *mem = unsent_memory(shm_of(nic), &peer, number, left);
+	const struct region_head *head = (const void *)mem;
+
+	if (!mem)
+		return false;
+	if (!left->buf)
+		begin(peer, left, mem);
+	for (; left->number && left->at < TABLES; left->at++, left->entry = 0) {
+		uint32_t table = atomic_load_explicit(&head->table[left->at], memory_order_acquire);
+
+		while (table && table < left->bufs && left->entry < READS) {
+			held->at = &((const struct table *)(mem + (size_t)table * FN_SHM_BUF))->read[left->entry++];
+			if (!read_held(held, gone))
+				continue;
+			set_ends(peer, left, &left->note.ends);
+			return true;
+		}
+	}
+	return false;
+}
+
+uint32_t fn_shm_life_there(struct fn_nic *nic, int number, unsigned place)
+{
+	const struct fn_left left = { .where = FN_LEFT_OURS };
+	struct peer *peer;
+	const uint8_t *mem = unsent_memory(shm_of(nic), &peer, number, &left);
+
+	return mem && place < FN_SHM_IMAGES ? atomic_load_explicit(&((const struct region_head *)mem)->life[place],
+								   memory_order_acquire) : 0;
+}
+
+bool fn_shm_keeps(struct fn_nic *nic, int number)
+{
+	uint32_t keeps = 0;
+
+	for (unsigned where = FN_LEFT_OURS; where <= FN_LEFT_PAGE; where++) {
+		const struct fn_left left = { .where = (uint8_t)where };
+		struct peer *peer;
+		const uint8_t *mem = unsent_memory(shm_of(nic), &peer, number, &left);
+
+		if (mem)
+			keeps |= atomic_load_explicit(&((const struct region_head *)mem)->keeps, memory_order_acquire);
+	}
+	return keeps;
 }
 
 bool fn_shm_behind(const struct fn_nic *nic, int number)

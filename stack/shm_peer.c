@@ -65,6 +65,24 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 	return number;
 }
 
+int fn_shm_nobody(struct fn_nic *nic)
+{
+	struct shm *s = shm_of(nic);
+	int number = s->nobody ? s->nobody : fn_shm_number(s);
+	struct peer *peer;
+
+	if (number < 0 || s->nobody)
+		return fn_max(number, 0);
+	peer = s->peer[number];
+	peer->images = ~0ull;
+	peer->life = ++s->lives;
+	peer->dead = true;
+	peer->used = true;
+	s->peers = fn_max(s->peers, (uint32_t)number);
+	s->nobody = (uint16_t)number;
+	return number;
+}
+
 void fn_shm_peer_expect(struct fn_nic *nic, int number, const void *payload)
 {
 	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
@@ -109,6 +127,8 @@ bool fn_shm_peer_have(struct fn_nic *nic, int number, const void *payload)
 		return false;
 	peer->wanted &= ~image_of(s);
 	if (all) {
+		if (peer->copies && peer->copies->backed)	/* of whoever was forked while it was another image's alone */
+			fn_shm_publish_lives(s, peer->copies->mem);
 		peer->images |= image_of(s);
 		peer->ready |= image_of(s);
 	} else {
@@ -240,10 +260,11 @@ void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child)
 {
 	struct shm *s = shm_of(nic);
 
+	s->family = true;
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		struct peer *peer = peer_at(s, i);
 
-		if (!peer || !((peer->images | peer->wanted) & parent))
+		if (!peer || i == s->nobody || !((peer->images | peer->wanted) & parent))
 			continue;
 		if (peer->wanted & parent)
 			peer->wanted |= child;
@@ -264,6 +285,33 @@ void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child)
 	}
 }
 
+void fn_shm_image_life(struct fn_nic *nic, unsigned place, uint32_t life)
+{
+	struct shm *s = shm_of(nic);
+
+	if (s->life[place] == life)
+		return;
+	s->life[place] = life;
+	fn_shm_lives_changed(s);
+}
+
+bool fn_shm_announced(const struct fn_nic *nic, int number, unsigned place)
+{
+	const struct shm *s = shm_of(nic);
+	const struct peer *peer = peer_at(s, (unsigned)number);
+
+	return peer && peer->announced[place] == s->life[place];
+}
+
+void fn_shm_announce(struct fn_nic *nic, int number, unsigned place)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+
+	if (peer)
+		peer->announced[place] = s->life[place];
+}
+
 void fn_shm_image_gone(struct fn_nic *nic, uint64_t image)
 {
 	struct shm *s = shm_of(nic);
@@ -271,7 +319,7 @@ void fn_shm_image_gone(struct fn_nic *nic, uint64_t image)
 	for (uint32_t i = 1; i <= s->peers; i++) {
 		struct peer *peer = peer_at(s, i);
 
-		if (!peer)
+		if (!peer || i == s->nobody)
 			continue;
 		peer->images &= ~image;
 		peer->ready &= ~image;
@@ -289,6 +337,13 @@ int fn_shm_orphan(const struct fn_nic *nic, int from)
 		if (peer_at(s, i) && !s->peer[i]->images && !s->peer[i]->wanted)
 			return (int)i;
 	return 0;
+}
+
+bool fn_shm_is_group(const struct fn_nic *nic, int number)
+{
+	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+
+	return peer && peer->mail;
 }
 
 bool fn_shm_broken(const struct fn_nic *nic, int number)

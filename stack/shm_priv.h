@@ -23,7 +23,7 @@ enum entry_type {
 #define BACKLOG		FN_NIC_TXQ
 #define BELL_WORDS	(FN_SHM_PEERS / 64)
 #define RX_MEM		(16 + FN_RING_ENTRY_MAX)
-#define TABLES		1024	/* of how far sockets have read, 169 each */
+#define TABLES		900	/* of how far sockets have read, 127 each; buffer 0 says where they are */
 #define COPY_BUFS	(FN_SHM_COPIES / FN_SHM_BUF)
 /*
  * A write of many bytes goes to buffers of so many units: a segment's descriptor, its place and its return are paid for once
@@ -184,6 +184,7 @@ struct peer {
 	struct kept *backlog;	/* BACKLOG of them, made when first needed */
 	uint32_t backlog_head;
 	struct step undone;	/* with .mend: what its ring will tell whether it has happened */
+	uint32_t announced[FN_SHM_IMAGES];	/* the lives of our images that it can see the end of */
 };
 
 struct shm {
@@ -201,6 +202,9 @@ struct shm {
 	uint32_t backlogs;	/* peers whose backlog is not empty */
 	uint32_t peers;		/* highest number in use */
 	uint32_t lives;		/* peers that have come */
+	uint32_t life[FN_SHM_IMAGES];	/* of our images: which of all that have had that bit */
+	bool family;		/* there has been more than one */
+	uint16_t nobody;	/* a peer that is always dead; 0: not made */
 	bool mends;		/* some peer is still to be put right (.mend) */
 	uint32_t turn;		/* the peer that is asked first */
 	uint32_t cpu;		/* ours, plus 1 */
@@ -363,6 +367,14 @@ fn_inline void step_add_rx(struct shm *s, struct rxbuf *r)
 /* ---- shm_left.c ---- */
 /* Buffers of `mem`, payload memory of ours, below `made` have been used. */
 void fn_shm_publish_made(uint8_t *mem, uint32_t made);
+/* There is memory behind the first buffer of `mem`: the lives of our images; and when one has changed, wherever we can. */
+void fn_shm_publish_lives(const struct shm *s, uint8_t *mem);
+void fn_shm_lives_changed(struct shm *s);
+/* The peer whose memory c is will not find there all that it has not got yet: for now, or for good. */
+enum { KEPT_FOR_NOW = 1, KEPT_FOR_GOOD = 2 };
+void fn_shm_keeps_back(const struct copies *c, unsigned how, bool on);
+/* fn_nic_ops.holders */
+uint64_t fn_shm_holders(const struct fn_nic *nic, uint16_t number, uint64_t images);
 /* fn_nic_ops.reads */
 struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index);
 

@@ -144,6 +144,10 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
 void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);
 /* Before that: something of what it has left behind. Takes .text. tcp_left.c. */
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
+/* Nothing of what has come, or was left, for the connection between these ends stands behind what has not. */
+bool fn_tcp_left_whole(struct fn_stack *st, const struct fn_left *left);
+/* The images that hold sk (fn_sock.images) have changed: who survives them is to know. Any kind of socket. tcp_left.c. */
+void fn_tcp_held(struct fn_sock *sk);
 /*
  * Text that a living peer has written and not sent (fn_shm_unsent()): how many bytes there are before it that have not come, 0
  * if it is next; -EAGAIN: its program is to read first; -ENOENT: nobody waits for it, or it is there. What is next comes in, with
@@ -156,8 +160,8 @@ void fn_tcp_written_taken(struct fn_stack *st);
 void fn_tcp_conn_gone(struct fn_sock *sk);
 /* Deadlines that were met while nothing could be sent to it (fn_nic_ops.absent) are kept now. */
 void fn_tcp_peer_late(struct fn_stack *st, uint16_t peer);
-/* A connection's far end is another number of the fabric's now. */
-void fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint16_t peer);
+/* A connection's far end is another number of the fabric's now: the connection; NULL: there is none, or nothing but its end. */
+struct fn_sock *fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint16_t peer);
 /* Does any connection still name it? Its number must not become another's before. */
 bool fn_tcp_peer_used(const struct fn_stack *st, uint16_t peer);
 

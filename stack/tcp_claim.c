@@ -120,20 +120,20 @@ int fn_tcp_claim(struct fn_sock *listener, struct fn_offer *o)
 	return 0;
 }
 
-void fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint16_t peer)
+struct fn_sock *fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const struct fn_ep *remote, uint16_t peer)
 {
 	struct fn_sock *sk = fn_demux_conn(st, fn_hash4(st, remote->ip4, local->ip4, remote->port, local->port), local, remote);
 	struct fn_path path;
 	struct fn_tcp *tp;
 
 	if (!sk)
-		return;
+		return NULL;
 	sk->remote.peer = peer;
 	if (sk->tcp_state == FN_TCP_TIME_WAIT || sk->tcp_state == FN_TCP_NEW_SYN_RCVD)
-		return;		/* its path is looked for each time */
+		return NULL;	/* its path is looked for each time */
 	tp = fn_tcp_sk(sk);
 	if (fn_path_to(st, &path, &sk->remote, sk->local.ip4, FN_IPPROTO_TCP))
-		return;
+		return NULL;
 	tp->path.next_hop = path.next_hop;
 	tp->path.neigh = path.neigh;
 	fn_tcp_notes_moved(tp);
@@ -141,4 +141,5 @@ void fn_tcp_peer_moved(struct fn_stack *st, const struct fn_ep *local, const str
 	if (tp->notes && tp->sndq.head)
 		fn_tcp_spill(tp);
 	fn_tcp_sync_mss(tp);	/* that process may take larger buffers than the page */
+	return sk;
 }

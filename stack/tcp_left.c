@@ -13,13 +13,39 @@
 
 /* ---- ours ---- */
 
+/* Only what is read while we live needs the count: pairs with read_held(). */
+static void change_ends(struct fn_read *r)
+{
+	atomic_store_explicit(&r->changes, atomic_load_explicit(&r->changes, memory_order_relaxed) | 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&r->images, 0, memory_order_relaxed);
+}
+
+static void ends_changed(struct fn_read *r)
+{
+	atomic_store_explicit(&r->changes, atomic_load_explicit(&r->changes, memory_order_relaxed) + 1, memory_order_release);
+}
+
 void fn_tcp_told_close(struct fn_tcp *tp)
 {
 	if (!tp->told)
 		return;
-	if (tp->path.nic->ops->has(tp->path.nic, tp->sk.remote.peer))
+	if (tp->path.nic->ops->has(tp->path.nic, tp->sk.remote.peer)) {
+		change_ends(tp->told);
 		tp->told->ends.peer = 0;
+		ends_changed(tp->told);
+	}
 	tp->told = NULL;
+}
+
+void fn_tcp_held(struct fn_sock *sk)
+{
+	const struct fn_tcp *tp = sk->kind == FN_SOCK_TCP ? fn_tcp_sk(sk) : NULL;
+	struct fn_nic *nic = tp && tp->told ? tp->path.nic : NULL;
+
+	if (nic && nic->ops->has(nic, sk->remote.peer))		/* pairs with read_held() */
+		atomic_store_explicit(&tp->told->images, nic->ops->holders(nic, sk->remote.peer, sk->images),
+				      memory_order_release);
 }
 
 void fn_tcp_told_open(struct fn_tcp *tp)
@@ -32,13 +58,16 @@ void fn_tcp_told_open(struct fn_tcp *tp)
 	r = tp->notes ? nic->ops->reads(nic, tp->sk.remote.peer, tp->sk.index) : NULL;
 	if (!r)
 		return;
+	change_ends(r);
 	r->ends.addrs = tp->rx_addrs;
 	r->ends.ports = tp->rx_ports;
 	atomic_store_explicit(&r->seq, tp->copied_seq, memory_order_relaxed);
 	/* as in fn_tcp_note() */
 	atomic_signal_fence(memory_order_release);
 	r->ends.peer = tp->sk.remote.peer;
+	ends_changed(r);
 	tp->told = r;
+	fn_tcp_held(&tp->sk);
 }
 
 static void moved(const struct fn_tcp *tp, const struct fn_pktq *q)
@@ -114,6 +143,14 @@ void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)
 	} else {
 		fn_pkt_free(left->text);
 	}
+}
+
+bool fn_tcp_left_whole(struct fn_stack *st, const struct fn_left *left)
+{
+	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
+	struct fn_sock *sk = fn_demux_conn(st, hash, &left->local, &left->remote);
+
+	return !sk || sk->tcp_state == FN_TCP_TIME_WAIT || sk->tcp_state == FN_TCP_NEW_SYN_RCVD || !fn_tcp_sk(sk)->oooq.head;
 }
 
 /* ---- a living peer's, who has written it and left it there ---- */

@@ -33,7 +33,7 @@ before=$(looks | sort -n | head -1)
 await settled "$before" || fail "what one client leaves behind grows"
 fabric_lying
 cat >"$LAB_TMP/liar.py" <<'END'
-import array, mmap, os, random, socket, struct, sys
+import array, mmap, os, random, select, socket, struct, sys
 from lying import *
 cookie, seeds = int(sys.argv[1], 16), range(int(sys.argv[2]))
 NAME = name_of(cookie)
@@ -161,6 +161,23 @@ def entry(r, pos):
     head = struct.pack('=IHBB', (pos * 2 + 1) & 0xffffffff, n, r.choice([1, 1, 1, 2, 77]), places)
     return (head + body).ljust((8 + len(body) + 63) // 64 * 64, b'\0'), (n + 8 + 63) // 64
 
+HOLDER, DEAD = 9, os.pidfd_open(gone := os.spawnlp(os.P_NOWAIT, 'true', 'true'))
+os.waitpid(gone, 0)
+epoll = select.epoll()
+THINGS = [DEAD, DEAD, os.pidfd_open(1), os.pidfd_open(os.getpid()), os.eventfd(1), os.memfd_create('x'), os.open('/dev/null', os.O_RDWR),
+    os.open('/proc/self/fdinfo', os.O_RDONLY), os.pipe()[1], epoll.fileno()]
+
+def holder(r, s, p):
+    """An image of ours that lives or not, and what it holds."""
+    place, life = r.choice([0, 1, 63, 64, 1 << 31]), r.randrange(3)
+    struct.pack_into('=IIIII', p, 0, 256, 0, 1, 1, 1)
+    struct.pack_into('=I', p, 8 + place % 64 * 4, life)
+    for i in range(20):
+        struct.pack_into('=I', p, 8 + 256 + i * 4, r.choice([0, 1, 2, 255, 256, 1 << 31]))
+        struct.pack_into('=4s4sHHHHIIQ', p, 4096 + 32 + i * 32, b'\x7f\0\0\1', b'\x7f\0\0\1', r.randrange(65536), 6379, r.randrange(9), 0,
+            r.randrange(1 << 32), r.randrange(3), r.choice([1, 2, 3, 1 << 63, r.randrange(1 << 64)]))
+    say(s, HOLDER, r.choice([[], [r.choice(THINGS)], [r.choice(THINGS)], r.sample(THINGS, 3)]), what=place | life << 32)
+
 def send(s):
     try:
         s.send(b'!')
@@ -185,6 +202,11 @@ for seed in seeds:
             c[at:at + 256] = r.randbytes(256)
         if r.random() < .2:
             slot(r, m)
+        if r.random() < .1:
+            try:
+                holder(r, sock, p)
+            except OSError:
+                break
         if r.random() < .1:
             at = r.randrange(SLOT_AT)
             m[at:at + 64] = r.randbytes(64)

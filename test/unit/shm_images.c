@@ -106,10 +106,10 @@ static void settle(void)
 	}
 }
 
-static void pair_up(struct fn_sock **a, struct fn_sock **b)
+static void pair_on(uint16_t port, struct fn_sock **a, struct fn_sock **b)
 {
 	struct fn_sock *l = fn_sock_open(B.st, FN_SOCK_TCP, &B);
-	struct fn_ep ep = { .ip4 = LOOPBACK, .port = PORT }, to = { .ip4 = LOOPBACK, .port = PORT, .peer = (uint16_t)A.peer };
+	struct fn_ep ep = { .ip4 = LOOPBACK, .port = port }, to = { .ip4 = LOOPBACK, .port = port, .peer = (uint16_t)A.peer };
 
 	cr_assert(!fn_sock_bind(l, &ep) && !fn_tcp_listen(l, 16));
 	*a = fn_sock_open(A.st, FN_SOCK_TCP, &A);
@@ -118,6 +118,11 @@ static void pair_up(struct fn_sock **a, struct fn_sock **b)
 	*b = fn_tcp_accept(l, &B);
 	cr_assert_not_null(*b);
 	fn_sock_close(l);
+}
+
+static void pair_up(struct fn_sock **a, struct fn_sock **b)
+{
+	pair_on(PORT, a, b);
 }
 
 static size_t drain(struct fn_sock *sk)
@@ -205,6 +210,101 @@ Test(shm_images, a_child_has_its_parents_peers)
 	cr_assert_eq(give(a, "still here", 10), 10);
 	settle();
 	cr_assert_eq(get(b, buf, sizeof(buf)), 10);
+}
+
+static bool held_by_none_but(uint64_t gone, struct fn_held *held)
+{
+	*held = (struct fn_held){ 0 };
+	return fn_shm_held(B.nic, B.peer, gone, held);
+}
+
+static void is_held_by(struct fn_sock *sk, uint64_t images)
+{
+	sk->images = images;
+	fn_tcp_held(sk);
+}
+
+/* B finds in A's memory which images of A hold a connection, and which of all that have had that place they are. */
+Test(shm_images, who_holds_a_connection_stands_where_its_far_end_looks)
+{
+	struct fn_held held, next;
+	struct fn_sock *a, *b;
+
+	pair_up(&a, &b);
+	is_held_by(a, 1);
+	cr_assert_not(held_by_none_but(~0ull, &held), "a process alone says nothing");
+	fn_shm_image_life(A.nic, 0, 7);
+	fn_shm_image_life(A.nic, 1, 9);
+	fn_shm_image_born(A.nic, 1, 2);
+	is_held_by(a, 3);
+	cr_assert_not(held_by_none_but(2, &held));
+	cr_assert(held_by_none_but(3, &held));
+	is_held_by(a, 2);
+	cr_assert_not(fn_shm_still_held(&held));
+	cr_assert_not(held_by_none_but(1, &held));
+	cr_assert(held_by_none_but(2, &held));
+	cr_assert_eq(held.left.local.port, b->local.port);
+	cr_assert_eq(held.left.remote.port, a->local.port);
+	cr_assert_eq(held.left.seq, ((struct fn_tcp *)a)->copied_seq);
+	cr_assert(fn_shm_still_held(&held));
+	next = held;
+	cr_assert_not(fn_shm_held(B.nic, B.peer, 2, &next), "there is one");
+	cr_assert_eq(fn_shm_life_there(B.nic, B.peer, 0), 7);
+	cr_assert_eq(fn_shm_life_there(B.nic, B.peer, 1), 9);
+	is_held_by(a, 0);
+	cr_assert_not(held_by_none_but(~0ull, &held), "closed: its stack goes on with it");
+}
+
+/* Image 3 has it without B: it can hand it on, and cannot say so. */
+Test(shm_images, nothing_is_said_of_who_has_a_connection_without_its_peer)
+{
+	struct fn_held held;
+	struct fn_sock *a, *b;
+
+	pair_up(&a, &b);
+	fn_shm_image_born(A.nic, 1, 2);
+	is_held_by(a, 4);
+	cr_assert_not(held_by_none_but(~0ull, &held));
+	is_held_by(a, 6);
+	cr_assert_not(held_by_none_but(~0ull, &held));
+	is_held_by(a, 2);
+	cr_assert(held_by_none_but(~0ull, &held));
+	fn_sock_close(a);
+	fn_sock_close(b);
+	settle();
+	cr_assert_not(fn_shm_still_held(&held));
+}
+
+/* One far end of two images dies: its connection is nobody's, and the other one with the same peer goes on. */
+Test(shm_images, a_connection_ends_without_its_peer)
+{
+	struct fn_sock *a, *b, *c, *d;
+	struct fn_held held;
+	char buf[10];
+	int nobody;
+
+	pair_up(&a, &b);
+	cr_assert_eq(give(b, "unread", 6), 6);
+	pair_on(PORT + 1, &c, &d);
+	fn_shm_image_born(A.nic, 1, 2);
+	is_held_by(a, 2);
+	is_held_by(c, 3);
+	cr_assert(held_by_none_but(2, &held));
+	cr_assert(fn_tcp_left_whole(B.st, &held.left));
+	fn_tcp_left(B.st, &held.left);
+	nobody = fn_shm_nobody(B.nic);
+	cr_assert_gt(nobody, 0);
+	cr_assert_neq(nobody, B.peer);
+	cr_assert_eq(fn_tcp_peer_moved(B.st, &held.left.local, &held.left.remote, (uint16_t)nobody), b);
+	fn_tcp_conn_gone(b);
+	cr_assert_eq(get(b, buf, sizeof(buf)), -ECONNRESET);
+	cr_assert_eq(give(d, "still", 5), 5);
+	settle();
+	cr_assert_eq(get(c, buf, sizeof(buf)), 5);
+	cr_assert_eq(fn_shm_nobody(B.nic), nobody);
+	fn_shm_image_gone(B.nic, 2);
+	cr_assert_eq(fn_shm_orphan(B.nic, 1), 0);
+	cr_assert(fn_shm_is_dead(B.nic, nobody));
 }
 
 /* Who does not listen any more, and hears the bell for an offer, tells these. */
