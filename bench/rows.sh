@@ -9,7 +9,7 @@ redis-1 redis-50 redis-1-p16 redis-50-p16 fdcost start"
 # On one host: these with a core for each program, and again as one: and busy:; then those that are measured once.
 LOCAL_ROWS="rr-64 udp-64 sockperf crr iperf3 stream-in stream-out nginx-return nginx-1k nginx-1k-cache nginx-ab
 redis-1 redis-50 redis-set-50 redis-50-p16 memcached-50"
-LOCAL_ONCE="rr-1k redis-1-p16 exec-rr exec-crr first hold-1k hold-100k fdcost start"
+LOCAL_ONCE="rr-1k redis-1-p16 exec-rr first hold-1k hold-100k fdcost start"
 
 row_list()
 {
@@ -50,7 +50,6 @@ row_title()
 	memcached-50) echo "memcached -t 1, 50, memcaslap" ;;
 	first) echo "fresh process, first connect" ;;
 	exec-rr) echo "socat EXEC:cat, 64 B" ;;
-	exec-crr) echo "socat EXEC:cat, connections" ;;
 	hold-1k) echo "1,000 idle connections" ;;
 	hold-100k) echo "100,000 idle connections" ;;
 	*) return 1 ;;
@@ -64,7 +63,7 @@ row_lacks()
 
 	case $1 in
 	sockperf | iperf3) tools=$1 ;;
-	exec-*) tools=socat ;;
+	exec-rr) tools=socat ;;
 	memcached-50) tools="memcached memcaslap" ;;
 	hold-100k) hold_limit "$1" || echo "RLIMIT_NOFILE is $(ulimit -Hn)" ;;
 	esac
@@ -96,7 +95,7 @@ row_figures()
 row_bytes()
 {
 	case $1 in
-	rr-64 | udp-64 | crr | sockperf | first | hold-* | exec-*) echo 128 ;;
+	rr-64 | udp-64 | crr | sockperf | first | hold-* | exec-rr) echo 128 ;;
 	rr-1k) echo 2048 ;;
 	stream-* | iperf3) echo 1 ;;
 	memcached-50) echo 30 ;;
@@ -150,7 +149,7 @@ row_start()	# row_start ROW SIDE
 	sockperf) side_start "$2" 7000 sockperf server --tcp -i 0.0.0.0 -p 7000 ;;
 	iperf3) side_start "$2" 5201 iperf3 --server ;;
 	# a process a connection, which executes a program that has it as 0 and 1
-	exec-*) side_start "$2" 7000 socat TCP-LISTEN:7000,fork,reuseaddr,backlog=4096 EXEC:cat ;;
+	exec-rr) side_start "$2" 7000 socat TCP-LISTEN:7000,fork,reuseaddr,backlog=4096 EXEC:cat ;;
 	memcached-50)
 		side_start "$2" 11211 memcached -u "$(id -un)" -l 0.0.0.0 -p 11211 -t 1 -c 4096 -m 256
 		;;
@@ -318,7 +317,7 @@ row_client()
 	first) client_first ;;
 	hold-1k) client_hold 1000 ;;
 	hold-100k) client_hold 100000 ;;
-	crr | exec-crr) on_client "$BUILD/bench/crr" "$LAB_SERVER_IP" 7000 32 "$SECONDS_EACH" ;;
+	crr) on_client "$BUILD/bench/crr" "$LAB_SERVER_IP" 7000 32 "$SECONDS_EACH" ;;
 	stream-*) on_client "$BUILD/bench/stream" "$LAB_SERVER_IP" 7000 "${1#stream-}" "$SECONDS_EACH" ;;
 	nginx-return) client_wrk hello ;;
 	nginx-1k) client_wrk 1k ;;
