@@ -161,6 +161,9 @@ diff - "$LAB_TMP/got" <<'END' || fail "sockets that become descriptor 0"
 0 FD_BASE
 3 INHERITED
 4 INHERITED
+END
+finish
+
 # An option that no stack of ours serves, one that the kernel refuses (without a connection it has no such protocol), and
 # sockets that go to code that knows nothing of Fastnet before they are decided.
 subject '
