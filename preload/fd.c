@@ -14,15 +14,21 @@ fn_inline bool internal(int fd)
 	return fn_unlikely(fd >= fn_fdtable.lowest) && fn_fd_is_internal(fd) && !fn_this_guard.bare;
 }
 
+/* A free number may have one for a moment (fn_keeper_hold()). */
+fn_inline bool may_be_made(int fd)
+{
+	return fn_unlikely(fn_fdtable.lowest == 0) && fd >= 0 && !fn_this_guard.bare;
+}
+
 /* Apart, so that close() of a kernel descriptor needs no frame. */
 static __attribute__((noinline)) int close_near(int fd)
 {
-	if (fn_ours(fd))
-		return (int)fn_errno(fn_guarded(true, fn_fd_close(fd)));
 	if (internal(fd) && fn_shim_inside())	/* a driver's own */
 		return fn_fd_internal_close(fd), 0;
 	if (internal(fd))
 		return (int)fn_errno(-EBADF);
+	if (fn_ours(fd) || may_be_made(fd))
+		return (int)fn_errno(fn_guarded(true, fn_fd_close(fd)));
 	return fn_real.close(fd);
 }
 
@@ -57,7 +63,7 @@ int fn_ours_dup(int fd)
 
 int fn_wrap_dup2(int from, int to)
 {
-	if (fn_unlikely(fn_ours(from) || fn_ours(to) || internal(to)))
+	if (fn_unlikely(fn_ours(from) || fn_ours(to) || internal(to) || may_be_made(to)))
 		return (int)fn_errno(fn_guarded(false, fn_fd_dup2(from, to, 0, false)));
 	return fn_real.dup2(from, to);
 }
@@ -65,7 +71,7 @@ fn_alias(__dup2, dup2);
 
 int fn_wrap_dup3(int from, int to, int flags)
 {
-	if (fn_unlikely(fn_ours(from) || fn_ours(to) || internal(to)))
+	if (fn_unlikely(fn_ours(from) || fn_ours(to) || internal(to) || may_be_made(to)))
 		return (int)fn_errno(fn_guarded(false, fn_fd_dup2(from, to, flags, true)));
 	return fn_real.dup3(from, to, flags);
 }

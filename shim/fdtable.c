@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "shim/convert.h"
+#include "shim/keeper.h"
 #include "shim/room.h"
 #include "shim/spare.h"
 
@@ -316,16 +317,19 @@ bool fn_fd_internal_lift(int number)
 int fn_fd_close(int fd)
 {
 	struct fn_file *f;
+	bool held;
 	int ret;
 
 	if (fn_fd_is_internal(fd))
 		return -EBADF;
+	held = fn_keeper_hold();
 	fn_lock_take(&fn_fdtable.lock);
 	f = fn_fd_remove(fd);
 	ret = f && fn_spare_keep(f, fd) ? 0 : FN_TO_KERNEL;
 	fn_lock_release(&fn_fdtable.lock);
 	if (ret == FN_TO_KERNEL)
 		ret = fn_sys_close(fd);
+	fn_keeper_let(held);
 	if (f)
 		fn_file_put(f);
 	return ret;
@@ -386,6 +390,7 @@ int fn_fd_dup(int fd)
 int fn_fd_dup2(int from, int to, int flags, bool is_dup3)
 {
 	struct fn_file *f, *old = NULL;
+	bool held;
 	int ret;
 
 	if (fn_fd_is_internal(from))
@@ -400,6 +405,7 @@ int fn_fd_dup2(int from, int to, int flags, bool is_dup3)
 		fn_file_put(f);
 		return ret;
 	}
+	held = fn_keeper_hold();
 	fn_lock_take(&fn_fdtable.lock);
 	ret = fn_fd_is_internal(to) ? internal_evict(to) : 0;
 	if (ret == 0 && fn_sys_fcntl(from, F_GETFD, 0) >= 0 && from != to && !(flags & ~O_CLOEXEC))
@@ -411,6 +417,7 @@ int fn_fd_dup2(int from, int to, int flags, bool is_dup3)
 	else
 		alias(ret, f && f->kind != FN_FILE_KERNEL ? f : NULL, flags & O_CLOEXEC);
 	fn_lock_release(&fn_fdtable.lock);
+	fn_keeper_let(held);
 	if (old)
 		fn_file_put(old);
 	if (f)
@@ -439,17 +446,14 @@ static int kernel_close_range(unsigned first, unsigned last, int flags)
 	return first > last ? 0 : (int)fn_sys(SYS_close_range, first, last, flags);
 }
 
-int fn_fd_close_range(unsigned first, unsigned last, int flags)
+/* All but internal ones. */
+static int close_kernels(unsigned first, unsigned last, int flags)
 {
 	unsigned from = first;
-	int ret;
 
-	if (first > last || (flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)))
-		return (int)fn_sys(SYS_close_range, first, last, flags);
-	if (flags & CLOSE_RANGE_CLOEXEC)	/* ours have that flag already */
-		return (int)fn_sys(SYS_close_range, first, last, flags);
-	close_entries(first, last);
 	for (unsigned fd = first; fd <= last && fd < INTERNAL_MAX && internal_count; fd++) {
+		int ret;
+
 		if (!fn_fd_is_internal((int)fd))
 			continue;
 		ret = fd > from ? kernel_close_range(from, fd - 1, flags) : 0;
@@ -460,18 +464,25 @@ int fn_fd_close_range(unsigned first, unsigned last, int flags)
 	return kernel_close_range(from, last, flags);
 }
 
+int fn_fd_close_range(unsigned first, unsigned last, int flags)
+{
+	bool held;
+	int ret;
+
+	if (first > last || (flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)))
+		return (int)fn_sys(SYS_close_range, first, last, flags);
+	if (flags & CLOSE_RANGE_CLOEXEC)	/* ours have that flag already */
+		return (int)fn_sys(SYS_close_range, first, last, flags);
+	close_entries(first, last);
+	held = fn_keeper_hold();
+	ret = close_kernels(first, last, flags);
+	fn_keeper_let(held);
+	return ret;
+}
+
 void fn_fd_close_program(void)
 {
-	unsigned from = 0;
-
-	for (unsigned fd = 0; fd < INTERNAL_MAX; fd++) {
-		if (!fn_fd_is_internal((int)fd))
-			continue;
-		if (fd > from)
-			kernel_close_range(from, fd - 1, 0);
-		from = fd + 1;
-	}
-	kernel_close_range(from, ~0u, 0);
+	close_kernels(0, ~0u, 0);
 }
 
 void fn_fd_closefrom(int first)

@@ -19,7 +19,7 @@ struct fn_fdtable {
 	unsigned size;				/* 0 until the first file of ours exists, then FN_FD_MAX */
 	_Atomic(unsigned) top;			/* no entry at or above it was ever set */
 	_Atomic(unsigned) near;			/* the program's numbers from here on: fn_room_look() */
-	_Atomic(int) lowest;			/* no internal descriptor was ever below */
+	_Atomic(int) lowest;			/* no internal descriptor was ever below, not for a moment */
 	struct fn_lock lock;			/* makes entry and descriptor change together; held over fork */
 };
 extern struct fn_fdtable fn_fdtable;

@@ -256,6 +256,21 @@ void fn_keeper_quit(void)
 	fn_engine.no_keeper = !keeper.forbidden;
 }
 
+bool fn_keeper_hold(void)
+{
+	/* other keepers leave to the program's threads what brings descriptors (fn_dual_check()) */
+	if (fn_likely(!keeper.running || !fn_engine.signals))
+		return false;
+	fn_lock_take(&keeper.gate);
+	return true;
+}
+
+void fn_keeper_let(bool held)
+{
+	if (fn_unlikely(held))
+		fn_lock_release(&keeper.gate);
+}
+
 void fn_keeper_wake(void)
 {
 	uint32_t parked = PARKED;

@@ -4,6 +4,8 @@
 #ifndef FN_KEEPER_H
 #define FN_KEEPER_H
 
+#include <stdbool.h>
+
 /* Start it if there is none in this image (with the lock held); stop it and wait for it (without the lock). */
 void fn_keeper_start(void);
 void fn_keeper_stop(void);
@@ -21,6 +23,12 @@ void fn_keeper_need(void);
 void fn_keeper_forbid(void);
 /* A thread's end takes system calls that a filter refuses: this one sleeps for good instead, and is not waited for. */
 void fn_keeper_stay(void);
+/*
+ * Around what closes numbers or puts something on them: one that is free has no descriptor of the keeper's meanwhile, not
+ * even for a moment (one that a peer has sent, say). Not with any lock held. fn_keeper_let() takes what the first has said.
+ */
+bool fn_keeper_hold(void);
+void fn_keeper_let(bool held);
 /* The keeper, if there is one, drives once, then makes a system call too, which concerns nobody but the calling thread.
  * Waits for it, without the lock. */
 void fn_keeper_repeat(long n, const long arg[5]);

@@ -75,6 +75,8 @@ for row in "inherit block" "listen_fds epoll" "message block"; do
 	kernel_has_no_connection 7000
 	pkill -P "$LAB_SERVER_PID"
 	lab_stop_server
+	# the one that was killed is not ours to wait for: the next row binds the same port
+	await sh -c "[ -z \"\$(ip netns exec $LAB_SERVER_NS ss -Hltn 'sport = :7000')\" ]" || fail "$row: the port stays held"
 done
 
 # A listener that has been accepted from blocks in the next program, as it did in this one.

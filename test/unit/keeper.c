@@ -166,3 +166,39 @@ Test(keeper, drives_where_files_send_signals)
 		sched_yield();
 	fn_keeper_stop();
 }
+
+static _Atomic(bool) holds;
+
+static void *hold(void *arg)
+{
+	bool held = fn_keeper_hold();
+
+	holds = true;
+	cr_assert(held);
+	fn_keeper_let(held);
+	return NULL;
+}
+
+/* A peer sends the keeper a descriptor, which has a free number of the program's for a moment: close() waits for its end. */
+Test(keeper, is_in_no_round_while_numbers_are_closed, .init = setup)
+{
+	unsigned before;
+	pthread_t t;
+	bool held;
+
+	cr_assert_not(fn_keeper_hold(), "no peer sends it any");
+	fn_engine.signals = true;
+	cr_assert_eq(pthread_create(&t, NULL, hold, NULL), 0);
+	for (int i = 0; i < 1000; i++)
+		sched_yield();
+	cr_assert_not(holds);
+	may_end = true;
+	pthread_join(t, NULL);
+	held = fn_keeper_hold();
+	before = rounds;
+	fn_sys_ppoll(NULL, 0, &(struct timespec){ .tv_nsec = 20 * FN_MSEC }, NULL);
+	cr_assert_eq(rounds, before);
+	fn_keeper_let(held);
+	fn_keeper_stop();
+	cr_assert_not(fn_keeper_hold());
+}

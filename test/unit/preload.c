@@ -531,6 +531,21 @@ Test(preload, close_knows_three_sorts_of_numbers)
 	cr_expect_eq(close(INT_MAX), -1);
 }
 
+Test(preload, closing_is_the_shims_where_a_number_may_be_taken_for_a_moment)
+{
+	int k = dup(peer);
+
+	d = double_returns(0);
+	double_lowest(0);
+	cr_expect_eq(close(k), 0);
+	expect("fd_close", k);
+	dup2(peer, k);
+	expect("fd_dup2", peer, k, 0, false);
+	dup3(peer, k, O_CLOEXEC);
+	expect("fd_dup2", peer, k, O_CLOEXEC, true);
+	double_lowest(192);
+}
+
 Test(preload, ranges_are_the_shims)
 {
 	d = double_returns(0);

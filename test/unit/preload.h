@@ -47,6 +47,8 @@ struct double_state {
 DOUBLE_API struct double_state *double_state(void);
 /* Forget everything that was recorded; results become one: `result`. */
 DOUBLE_API struct double_state *double_returns(long result);
+/* From that number on the library may have descriptors of its own. */
+DOUBLE_API void double_lowest(int fd);
 /* A socket's number with a file whose operations are the double's; the kernel's end of a pair is *peer (may be NULL). */
 DOUBLE_API int double_file(int *peer);
 /* A file that has no operation at all. */

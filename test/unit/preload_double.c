@@ -42,7 +42,7 @@ void fn_family_unlock(void)
 
 __thread struct fn_thread fn_this_thread;
 
-struct fn_fdtable fn_fdtable;
+struct fn_fdtable fn_fdtable = { .lowest = FN_FD_INTERNAL };
 bool fn_shim_active;
 struct fn_signal_ops fn_signal_ops;
 __thread struct fn_guard fn_this_guard;
@@ -50,6 +50,11 @@ __thread struct fn_guard fn_this_guard;
 struct double_state *double_state(void)
 {
 	return &state;
+}
+
+void double_lowest(int fd)
+{
+	fn_fdtable.lowest = fd;
 }
 
 struct double_state *double_returns(long result)

@@ -11,12 +11,15 @@
 #include "shim/dgram.h"
 #include "shim/epoll.h"
 #include "shim/fabric.h"
+#include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/kroute.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
 #include "tcp_fixture.h"
+
+struct fn_fdtable fn_fdtable;
 
 __thread struct fn_guard fn_this_guard;
 
