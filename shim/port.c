@@ -40,11 +40,6 @@ static const struct fn_plugin_ops *plugin;
 static bool changed;
 static bool lost;	/* DPDK runs in the parent, and its memory is the parent's */
 
-bool fn_ports_configured(void)
-{
-	return fn_config.nnics > 0;
-}
-
 bool fn_port_has_address(uint32_t ip4)
 {
 	for (unsigned i = 0; i < fn_config.nnics; i++)
@@ -196,14 +191,6 @@ int fn_ports_held_fd(void)
 		if (ports[i].holder && ports[i].wait >= 0)
 			return ports[i].wait;
 	return -1;
-}
-
-int fn_ports_holder(void)
-{
-	for (unsigned i = 0; i < fn_config.nnics; i++)
-		if (ports[i].holder)
-			return ports[i].holder;
-	return 0;
 }
 
 bool fn_ports_changed(void)

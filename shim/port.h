@@ -19,18 +19,16 @@ void fn_ports_still(void);
 /* Open every port that is held and attach it to st; returns how many are open. With the lock held. */
 int fn_ports_open(struct fn_stack *st);
 
-/* Is `ip4` (network order) the address of a configured port? Does some configured port's subnet hold it? */
+/* Is `ip4` (network order) the address of a configured port? */
 bool fn_port_has_address(uint32_t ip4);
-bool fn_ports_configured(void);
 
 /* Descriptors to ppoll for received packets, into fds; returns how many. *nap: some port has none, so that a sleeper must
  * look itself every millisecond. */
 unsigned fn_ports_wait_fds(struct pollfd *fds, unsigned max, bool *nap);
 #define FN_PORT_WAIT_FDS 32
 
-/* A port that another family holds: an internal descriptor that hangs up when it may be free, -1: none. PID, 0: none. */
+/* A port that another family holds: an internal descriptor that hangs up when it may be free, -1: none. */
 int fn_ports_held_fd(void);
-int fn_ports_holder(void);
 
 /* In a child of fork that shares the stack. */
 void fn_ports_child(void);

@@ -47,17 +47,6 @@ fn_inline struct fn_file *fn_fd_peek(int fd)
 	return atomic_load_explicit(&fn_fdtable.file[fd], memory_order_relaxed);
 }
 
-/*
- * Is fd an epoll set of which the kernel alone knows anything? What it says of events is right then, but it must not be
- * slept in: the set may get a member of ours meanwhile.
- */
-fn_inline bool fn_quick_plain_set(int fd)
-{
-	const struct fn_file *f = fn_fd_peek(fd);
-
-	return f && atomic_load_explicit(&f->plain_set, memory_order_relaxed);
-}
-
 fn_inline bool fn_quick_fits(const struct iovec *iov)
 {
 	return iov->iov_len - 1 < FN_RW_MAX && iov->iov_base;

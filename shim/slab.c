@@ -10,15 +10,13 @@ struct fn_lock fn_slab_lock;
 static bool grow(struct fn_slab *s)
 {
 	size_t size = (size_t)s->obj_size * FN_SLAB_CHUNK;
-	uint32_t n = s->made / FN_SLAB_CHUNK;
 	uint8_t *mem;
 
-	if (n == FN_SLAB_CHUNKS)
+	if (s->made == FN_SLAB_CHUNKS * FN_SLAB_CHUNK)
 		return false;
 	mem = (uint8_t *)fn_sys(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if ((unsigned long)mem > -4096ul)
 		return false;
-	s->chunk[n] = mem;
 	for (unsigned i = FN_SLAB_CHUNK; i-- > 0;) {
 		*(void **)(mem + (size_t)i * s->obj_size) = s->free;
 		s->free = mem + (size_t)i * s->obj_size;

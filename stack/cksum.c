@@ -5,8 +5,6 @@
 #include "cksum.h"
 #include "pkt.h"
 
-#define COPY_PIECE	4096	/* copied, then summed while it is in the first-level cache */
-
 #ifdef __x86_64__
 static inline uint64_t add_block(uint64_t sum, const uint8_t *p)
 {
@@ -65,22 +63,6 @@ uint64_t fn_cksum_add(uint64_t sum, const void *data, size_t len)
 		sum = fn_cksum_join(sum, v);
 	}
 	return len ? add_tail(sum, p, len) : sum;
-}
-
-uint64_t fn_cksum_copy(uint64_t sum, void *dst, const void *src, size_t len)
-{
-	uint8_t *d = dst;
-	const uint8_t *s = src;
-
-	while (len > COPY_PIECE) {
-		memcpy(d, s, COPY_PIECE);
-		sum = fn_cksum_add(sum, d, COPY_PIECE);
-		d += COPY_PIECE;
-		s += COPY_PIECE;
-		len -= COPY_PIECE;
-	}
-	memcpy(d, s, len);
-	return fn_cksum_add(sum, d, len);
 }
 
 uint64_t fn_cksum_pkt(const struct fn_pkt *p, uint32_t off)

@@ -10,9 +10,6 @@ struct fn_pkt;
 /* Add len bytes at p to sum; every call but the last has an even len. */
 uint64_t fn_cksum_add(uint64_t sum, const void *p, size_t len);
 
-/* Copy len bytes and add them, in one pass. */
-uint64_t fn_cksum_copy(uint64_t sum, void *dst, const void *src, size_t len);
-
 /* Fold to 16 bits and complement: what is stored in a header (already in network order in memory). */
 fn_inline uint16_t fn_cksum_fold(uint64_t sum)
 {

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The table of congestion controls, what they share (slow start), and Reno (RFC 5681). */
-#include <errno.h>
-#include <string.h>
-
 #include "tcp.h"
 
 static const struct fn_cc_ops *const table[] = {
@@ -13,14 +10,6 @@ static const struct fn_cc_ops *const table[] = {
 const struct fn_cc_ops *fn_cc(const struct fn_tcp *tp)
 {
 	return table[tp->cc_id];
-}
-
-int fn_cc_by_name(const char *name)
-{
-	for (unsigned i = 0; i < fn_array_size(table); i++)
-		if (!strcmp(table[i]->name, name))
-			return (int)i;
-	return -ENOENT;
 }
 
 const char *fn_cc_name(unsigned id)

@@ -50,8 +50,7 @@ struct fn_cc_ops {
 
 /* The table's entry; ids are enum fn_cc_id. */
 const struct fn_cc_ops *fn_cc(const struct fn_tcp *tp);
-/* The id for a name, or -ENOENT; and back. */
-int fn_cc_by_name(const char *name);
+/* NULL: no such id. */
 const char *fn_cc_name(unsigned id);
 
 /* Slow start (RFC 5681 3.1 with L = 2 segments, RFC 3465); returns bytes left over for avoidance. */

@@ -55,20 +55,6 @@ Test(cksum, carries_are_not_lost)
 	cr_assert_eq(fn_cksum_fold(fn_cksum_add(UINT64_MAX - 1, buf, 8)), plain(buf, 8) ^ 1);
 }
 
-Test(cksum, copy_copies_and_sums)
-{
-	static uint8_t src[70000], dst[70002];
-	static const size_t lens[] = {0, 1, 7, 63, 64, 65, 1460, 4096, 4097, 9001, 65535};
-
-	fill(src, sizeof(src), 2);
-	for (unsigned i = 0; i < fn_array_size(lens); i++) {
-		memset(dst, 0xaa, sizeof(dst));
-		cr_assert_eq(fn_cksum_fold(fn_cksum_copy(0, dst + 1, src + 3, lens[i])), plain(src + 3, lens[i]));
-		cr_assert_arr_eq(dst + 1, src + 3, lens[i]);
-		cr_assert_eq(dst[lens[i] + 1], 0xaa);
-	}
-}
-
 Test(cksum, a_chain_sums_like_one_buffer)
 {
 	static uint8_t buf[1000];
