@@ -302,8 +302,6 @@ struct fn_verdict fn_policy_decide(const struct fn_policy *p)
 	rule = find_rule(p);
 	if (rule && rule->verdict == FN_RULE_KERNEL)
 		return kernel(FN_REASON_RULE, rule->line ? rule->line : FN_REASON_ENV_RULE | rule->number);
-	if (p->option)
-		return kernel(FN_REASON_OPTION, p->option);
 	if (!p->conf->nnics && !has_fabric(p))
 		return kernel(FN_REASON_NO_PORT, 0);
 	if (!to_ip4(p, p->addr, &ip4))

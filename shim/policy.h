@@ -37,7 +37,6 @@ struct fn_policy {
 	void *ctx;
 	enum fn_policy_verb verb;
 	int family, type, protocol;	/* as given to socket(); flags in type are ignored */
-	uint32_t option;		/* FN_REASON_OPTION() of one that only the kernel serves; 0: none */
 	bool v6only;			/* IPV6_V6ONLY */
 	const uint8_t *addr;		/* of connect or listen, network order: 4 bytes for AF_INET, 16 for AF_INET6 */
 	uint16_t port;			/* host order */

@@ -221,13 +221,6 @@ Test(policy, ipv6_sockets)
 	expect("::", FN_REASON_IP6, 0);
 }
 
-Test(policy, option_decides_for_the_kernel)
-{
-	configure(ETH0);
-	rec.option = FN_REASON_OPTION(SOL_SOCKET, SO_MARK);
-	expect("10.9.0.7", FN_REASON_OPTION, FN_REASON_OPTION(SOL_SOCKET, SO_MARK));
-}
-
 /* ---- rules ---- */
 
 Test(policy, first_rule_wins)
