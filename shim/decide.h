@@ -19,8 +19,7 @@ int fn_decide_datagrams(struct fn_file *f, int fd);
 /* Does the stack reach `to` for the datagram socket f (else the kernel's side does)? */
 bool fn_udp_route(struct fn_file *f, const struct fn_ep *to);
 
-/* A verdict for the kernel; and that on a socket which the stack could not take, with its -errno or what its port lacks. */
-struct fn_verdict fn_verdict_kernel(enum fn_reason reason, uint32_t arg);
+/* That on a socket which the stack could not take: its -errno, or what its port lacks. */
 struct fn_verdict fn_verdict_not_taken(int err);
 
 /* getsockname() of the kernel's socket. */

@@ -12,11 +12,6 @@
 #define SOCK_TYPE_MASK 0xf
 #endif
 
-static struct fn_verdict kernel(enum fn_reason reason, uint32_t arg)
-{
-	return (struct fn_verdict){ .reason = reason, .arg = arg, .kernel = true, .nic = FN_POLICY_NO_NIC };
-}
-
 /* ---- what is supported at all ---- */
 
 /* 0 for what the stack does not do. */
@@ -144,9 +139,9 @@ static struct fn_verdict use_nic(const struct fn_policy *p, unsigned i, enum fn_
 	int state = p->ops->port(p->ctx, i);
 
 	if (state > 0)
-		return kernel(FN_REASON_PORT_HELD, (uint32_t)state);
+		return fn_verdict_kernel(FN_REASON_PORT_HELD, (uint32_t)state);
 	if (state < 0)
-		return kernel(FN_REASON_PORT_FAILED, (uint32_t)-state);
+		return fn_verdict_kernel(FN_REASON_PORT_FAILED, (uint32_t)-state);
 	return (struct fn_verdict){ .reason = reason, .arg = i, .stack = true, .nic = (uint8_t)i, .ip4 = ip4 };
 }
 
@@ -197,9 +192,9 @@ static struct fn_verdict use_fabric(const struct fn_policy *p, uint32_t ip4)
 	int peer = p->ops->fabric ? p->ops->fabric(p->ctx, ip4, p->port) : 0;
 
 	if (peer < 0)
-		return kernel(FN_REASON_FABRIC_FAILED, (uint32_t)-peer);
+		return fn_verdict_kernel(FN_REASON_FABRIC_FAILED, (uint32_t)-peer);
 	if (!peer)
-		return kernel(FN_REASON_FABRIC_NOBODY, 0);
+		return fn_verdict_kernel(FN_REASON_FABRIC_NOBODY, 0);
 	return (struct fn_verdict){ .reason = FN_REASON_FABRIC, .stack = true, .nic = FN_POLICY_NO_NIC, .ip4 = ip4,
 				    .peer = (uint16_t)peer };
 }
@@ -216,7 +211,7 @@ static struct fn_verdict listen_fabric(uint32_t ip4)
  * when none is. */
 static struct fn_verdict listen_any(const struct fn_policy *p)
 {
-	struct fn_verdict first = kernel(FN_REASON_NO_PORT, 0);
+	struct fn_verdict first = fn_verdict_kernel(FN_REASON_NO_PORT, 0);
 
 	for (unsigned i = 0; i < p->conf->nnics; i++) {
 		struct fn_verdict v = use_nic(p, i, FN_REASON_WILDCARD, 0);
@@ -243,10 +238,10 @@ static struct fn_verdict decide_listen(const struct fn_policy *p, uint32_t ip4)
 	if (nic >= 0)
 		return use_nic(p, (unsigned)nic, FN_REASON_PORT, ip4);
 	if (is_multicast(ip4))
-		return kernel(FN_REASON_MULTICAST, 0);
+		return fn_verdict_kernel(FN_REASON_MULTICAST, 0);
 	if (is_loopback(ip4) || p->ops->is_host(p->ctx, ip4))
-		return has_fabric(p) ? listen_fabric(ip4) : kernel(FN_REASON_LOCAL, 0);
-	return kernel(FN_REASON_NOT_A_PORT, 0);
+		return has_fabric(p) ? listen_fabric(ip4) : fn_verdict_kernel(FN_REASON_LOCAL, 0);
+	return fn_verdict_kernel(FN_REASON_NOT_A_PORT, 0);
 }
 
 /* ---- connect ---- */
@@ -260,9 +255,9 @@ static struct fn_verdict decide_remote(const struct fn_policy *p, uint32_t ip4, 
 		return use_nic(p, (unsigned)nic, FN_REASON_PORT, ip4);
 	nic = nic_with_gateway(p->conf, only);
 	if (nic < 0)
-		return kernel(FN_REASON_NO_ROUTE, 0);
+		return fn_verdict_kernel(FN_REASON_NO_ROUTE, 0);
 	if (only < 0 && !forced && p->ops->has_route(p->ctx, ip4))
-		return kernel(FN_REASON_KERNEL_ROUTE, 0);
+		return fn_verdict_kernel(FN_REASON_KERNEL_ROUTE, 0);
 	return use_nic(p, (unsigned)nic, FN_REASON_GATEWAY, ip4);
 }
 
@@ -272,21 +267,21 @@ static struct fn_verdict decide_connect(const struct fn_policy *p, uint32_t ip4,
 	int only = -1, self;
 
 	if (p->bound && !to_ip4(p, p->bound, &bound))
-		return kernel(FN_REASON_BOUND_ELSEWHERE, 0);
+		return fn_verdict_kernel(FN_REASON_BOUND_ELSEWHERE, 0);
 	if (bound) {
 		only = nic_of_addr(p->conf, bound);
 		if (only < 0 && !(p->type == SOCK_DGRAM && has_fabric(p)))
-			return kernel(FN_REASON_BOUND_ELSEWHERE, 0);
+			return fn_verdict_kernel(FN_REASON_BOUND_ELSEWHERE, 0);
 	}
 	if (is_multicast(ip4))
-		return kernel(FN_REASON_MULTICAST, 0);
+		return fn_verdict_kernel(FN_REASON_MULTICAST, 0);
 	/* step 3; connecting to the wildcard address means this host (Linux: ip_route_output's loopback) */
 	self = nic_of_addr(p->conf, ip4);
 	if (self >= 0)
 		return use_nic(p, (unsigned)self, FN_REASON_SELF, ip4);
 	if (!ip4 || is_loopback(ip4) || p->ops->is_host(p->ctx, ip4))
-		return ip4 && has_fabric(p) ? use_fabric(p, ip4) : kernel(FN_REASON_LOCAL, 0);
-	return p->conf->nnics ? decide_remote(p, ip4, only, forced) : kernel(FN_REASON_NO_PORT, 0);
+		return ip4 && has_fabric(p) ? use_fabric(p, ip4) : fn_verdict_kernel(FN_REASON_LOCAL, 0);
+	return p->conf->nnics ? decide_remote(p, ip4, only, forced) : fn_verdict_kernel(FN_REASON_NO_PORT, 0);
 }
 
 struct fn_verdict fn_policy_decide(const struct fn_policy *p)
@@ -298,13 +293,13 @@ struct fn_verdict fn_policy_decide(const struct fn_policy *p)
 	/* rules speak of TCP and UDP only, so what is neither may be told first */
 	reason = fn_policy_socket(p->family, p->type, p->protocol, &arg);
 	if (reason != FN_REASON_UNDECIDED)
-		return kernel(reason, arg);
+		return fn_verdict_kernel(reason, arg);
 	rule = find_rule(p);
 	if (rule && rule->verdict == FN_RULE_KERNEL)
-		return kernel(FN_REASON_RULE, rule->line ? rule->line : FN_REASON_ENV_RULE | rule->number);
+		return fn_verdict_kernel(FN_REASON_RULE, rule->line ? rule->line : FN_REASON_ENV_RULE | rule->number);
 	if (!p->conf->nnics && !has_fabric(p))
-		return kernel(FN_REASON_NO_PORT, 0);
+		return fn_verdict_kernel(FN_REASON_NO_PORT, 0);
 	if (!to_ip4(p, p->addr, &ip4))
-		return kernel(FN_REASON_IP6, 0);
+		return fn_verdict_kernel(FN_REASON_IP6, 0);
 	return p->verb == FN_POLICY_LISTEN ? decide_listen(p, ip4) : decide_connect(p, ip4, rule != NULL);
 }

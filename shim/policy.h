@@ -55,6 +55,11 @@ struct fn_verdict {
 	uint32_t ip4;			/* the address to use on the stack, network order (a mapped one is unwrapped); 0: any */
 };
 
+fn_inline struct fn_verdict fn_verdict_kernel(enum fn_reason reason, uint32_t arg)
+{
+	return (struct fn_verdict){ .reason = reason, .arg = arg, .kernel = true, .nic = FN_POLICY_NO_NIC };
+}
+
 struct fn_verdict fn_policy_decide(const struct fn_policy *p);
 
 /*

@@ -45,11 +45,6 @@ static int connect_port(void *ctx, unsigned i)
 	       started ? -ENETDOWN : -ENOMEM;
 }
 
-struct fn_verdict fn_verdict_kernel(enum fn_reason reason, uint32_t arg)
-{
-	return (struct fn_verdict){ .reason = reason, .arg = arg, .kernel = true, .nic = FN_POLICY_NO_NIC };
-}
-
 struct fn_verdict fn_verdict_not_taken(int err)
 {
 	if (err == -ENOBUFS)
