@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The policy is asked about a socket, and what has come of it is recorded for tools. Knows what the policy must be told:
- * the socket's own name, the host's addresses and routes, the state of the ports; changes nothing of the socket's.
+ * the socket's own name, the host's addresses and routes, the state of the ports; changes nothing of the socket's but its
+ * reason.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,9 +12,7 @@
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fabric.h"
-#include "shim/info.h"
 #include "shim/kroute.h"
-#include "shim/port.h"
 #include "shim/shim.h"
 #include "shim/sys.h"
 #include "shim/uid.h"
@@ -89,7 +88,7 @@ static void record(struct fn_info_decision *d, const struct fn_verdict *v)
 	fn_info_decision(d);
 }
 
-/* Address and port inside a sockaddr of the socket's family; false: another family or too short. */
+/* Address and port inside a sockaddr, whose length has been looked at; false: neither of IPv4 nor of IPv6. */
 static bool take_addr(const struct sockaddr *sa, const uint8_t **addr, uint16_t *port)
 {
 	if (sa->sa_family == AF_INET6) {
