@@ -140,12 +140,14 @@ unsigned fn_stack_draining(const struct fn_stack *st);
  * end as its kernel would end them, with end of file, or a reset where it left bytes unread. tcp_gone.c.
  */
 void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
-/* It may have lost what was on its way to it, or to us: all that is not acknowledged is sent again. tcp_gone.c. */
-void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);
+/* The same for one connection, of a process that has ended before. */
+void fn_tcp_conn_gone(struct fn_sock *sk);
 /* Before that: something of what it has left behind. Takes .text. tcp_left.c. */
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
 /* Nothing of what has come, or was left, for the connection between these ends stands behind what has not. */
 bool fn_tcp_left_whole(struct fn_stack *st, const struct fn_left *left);
+/* A process may have lost what was on its way to it, or to us: all that is not acknowledged is sent again. tcp_gone.c. */
+void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);
 /* The images that hold sk (fn_sock.images) have changed: who survives them is to know. Any kind of socket. tcp_left.c. */
 void fn_tcp_held(struct fn_sock *sk);
 /*
@@ -156,8 +158,6 @@ void fn_tcp_held(struct fn_sock *sk);
 int64_t fn_tcp_wants(struct fn_stack *st, const struct fn_left *left);
 bool fn_tcp_take_written(struct fn_stack *st, const struct fn_left *left);
 void fn_tcp_written_taken(struct fn_stack *st);
-/* The same for one connection, of a process that has ended before. */
-void fn_tcp_conn_gone(struct fn_sock *sk);
 /* Deadlines that were met while nothing could be sent to it (fn_nic_ops.absent) are kept now. */
 void fn_tcp_peer_late(struct fn_stack *st, uint16_t peer);
 /* A connection's far end is another number of the fabric's now: the connection; NULL: there is none, or nothing but its end. */

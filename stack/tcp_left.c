@@ -95,6 +95,15 @@ void fn_tcp_spill(struct fn_tcp *tp)
 
 /* ---- a dead peer's ---- */
 
+/* The connection between those ends; NULL: there is none, or nothing but its end or its beginning. */
+static struct fn_tcp *tcp_of(struct fn_stack *st, const struct fn_left *left)
+{
+	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
+	struct fn_sock *sk = fn_demux_conn(st, hash, &left->local, &left->remote);
+
+	return sk && sk->tcp_state != FN_TCP_TIME_WAIT && sk->tcp_state != FN_TCP_NEW_SYN_RCVD ? fn_tcp_sk(sk) : NULL;
+}
+
 /* Whatever window and buffer were: it has been sent, and its memory is bounded by what the sender had. */
 static void take_text(struct fn_tcp *tp, struct fn_pkt *p, uint32_t seq)
 {
@@ -131,9 +140,7 @@ static bool read_all(const struct fn_tcp *tp, uint32_t seq)
 
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)
 {
-	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
-	struct fn_sock *sk = fn_demux_conn(st, hash, &left->local, &left->remote);
-	struct fn_tcp *tp = sk && sk->tcp_state != FN_TCP_TIME_WAIT && sk->tcp_state != FN_TCP_NEW_SYN_RCVD ? fn_tcp_sk(sk) : NULL;
+	struct fn_tcp *tp = tcp_of(st, left);
 
 	if (!left->text) {
 		if (tp)
@@ -147,21 +154,19 @@ void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)
 
 bool fn_tcp_left_whole(struct fn_stack *st, const struct fn_left *left)
 {
-	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
-	struct fn_sock *sk = fn_demux_conn(st, hash, &left->local, &left->remote);
+	const struct fn_tcp *tp = tcp_of(st, left);
 
-	return !sk || sk->tcp_state == FN_TCP_TIME_WAIT || sk->tcp_state == FN_TCP_NEW_SYN_RCVD || !fn_tcp_sk(sk)->oooq.head;
+	return !tp || !tp->oooq.head;
 }
 
 /* ---- a living peer's, who has written it and left it there ---- */
 
 static struct fn_tcp *conn_of(struct fn_stack *st, const struct fn_left *left)
 {
-	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
-	struct fn_sock *sk = fn_demux_conn(st, hash, &left->local, &left->remote);
-	struct fn_tcp *tp = sk && RECEIVES >> sk->tcp_state & 1 ? fn_tcp_sk(sk) : NULL;
+	struct fn_tcp *tp = tcp_of(st, left);
 
-	return tp && !tp->dead && !tp->fin_rcvd && !tp->urg_data && !(sk->shut & FN_SHUT_RD) ? tp : NULL;
+	return tp && RECEIVES >> tp->sk.tcp_state & 1 && !tp->dead && !tp->fin_rcvd && !tp->urg_data &&
+	       !(tp->sk.shut & FN_SHUT_RD) ? tp : NULL;
 }
 
 int64_t fn_tcp_wants(struct fn_stack *st, const struct fn_left *left)
