@@ -287,29 +287,31 @@ int fn_convert(struct fn_file *f)
 	return fn_convert_for(f, FN_REASON_INHERITED);
 }
 
-int fn_convert_fd(int fd)
+static int convert_fd(int fd, bool sent)
 {
 	struct fn_file *f = fn_fd_get(fd);
-	int ret = f ? fn_convert(f) : 0;
+	int ret;
 
-	if (f)
-		fn_file_put(f);
-	return ret;
-}
-
-int fn_convert_sent(int fd)
-{
-	struct fn_file *f = fn_fd_get(fd);
-	int ret = f ? fn_convert(f) : 0;
-
-	if (f && f->kind == FN_FILE_LISTEN) {
+	if (!f)
+		return 0;
+	ret = fn_convert(f);
+	if (sent && f->kind == FN_FILE_LISTEN) {
 		fn_engine_lock();
 		fn_rendezvous_give(f);
 		fn_engine_unlock();
 	}
-	if (f)
-		fn_file_put(f);
+	fn_file_put(f);
 	return ret;
+}
+
+int fn_convert_fd(int fd)
+{
+	return convert_fd(fd, false);
+}
+
+int fn_convert_sent(int fd)
+{
+	return convert_fd(fd, true);
 }
 
 int fn_convert_inheritable(void)
