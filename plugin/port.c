@@ -19,7 +19,7 @@
 #include "plugin/dpdk.h"
 
 #define RING_DEFAULT	1024	/* descriptors a queue where the device has no preference */
-#define RING_SHARE	2	/* of the buffers, that receive rings may take: half */
+#define RING_SHARE	2	/* receive rings take one in so many of the buffers at most */
 #define XDP_FILL	2048u	/* buffers a queue of net_af_xdp gives to the kernel (ETH_AF_XDP_DFLT_NUM_DESCS) */
 #define POOL_CACHE	RTE_MEMPOOL_CACHE_MAX_SIZE
 #define RSS_KEY_LEN	40
@@ -149,7 +149,7 @@ static int populate(struct opening *o)
 	return rc > 0 ? rc : -rte_errno;
 }
 
-/* With no more than its fill rings take, net_af_xdp does not start, or receives nothing: as many again are for us. */
+/* With no more than its fill rings take net_af_xdp does not start, or receives nothing: as many again are ours. */
 static int enough_buffers(struct opening *o)
 {
 	uint32_t least = o->port->driver == DRIVER_AF_XDP ? 2 * XDP_FILL * o->port->nb_rxq - 1 : 0;
@@ -169,7 +169,7 @@ static int make_pool(struct opening *o)
 	static unsigned serial;
 	struct dpdk_port *port = o->port;
 	uint32_t n = o->dev.buffers;
-	/* rte_mempool wants half as many more as the cache has: 512 buffers are told to be enough (fastnet.conf(5)) */
+	/* rte_mempool wants half as many again as the cache holds, and fastnet.conf(5) allows 512 */
 	uint32_t cache = fn_min((uint32_t)POOL_CACHE, n / 2);
 	uint32_t room = fn_max(o->dev.room, dpdk_devargs_room(&o->dev, port->frame_max));
 	struct rte_pktmbuf_pool_private priv = { .mbuf_priv_size = FN_PKT_PRIV_SIZE };

@@ -305,7 +305,7 @@ int fn_own_files(void)
 	return ret < 0 ? fn_together((int)fn_errno(ret)) : 0;
 }
 
-/* What the kernel refuses to several threads, it does (check_unshare_flags() in kernel/fork.c). */
+/* Refusing flags that are not for several threads is left to the kernel (check_unshare_flags() in kernel/fork.c). */
 static bool own_files(int flags)
 {
 	return flags & CLONE_FILES && !(flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWUSER));

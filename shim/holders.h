@@ -17,23 +17,27 @@
 
 struct peer;
 
-/* The images that hold sk, a socket of any kind, have changed: its far end is to know. After that. */
+/* The images that hold sk, a socket of any kind, have just changed: its far end is to know. */
 void fn_fabric_held(struct fn_sock *sk);
-/* The same of each connection with peer `number`, which one more image of ours has, 0: whatever peer; and of all, if some could
- * not be told. */
+/* The same of each connection with peer `number` (0: with any), which one more image of ours has now. */
 void fn_fabric_held_with(int number);
+/* The same of all connections, if some image of ours could not be announced when it was tried last. */
 void fn_fabric_held_again(void);
 
-/* p has sent word of an image of its own: *fd is taken. False: it cannot be. And so has another of ours; takes fd. */
+/* p has sent word of an image of its own: *fd is taken. False: that cannot be such a message. */
 bool fn_holder_come(struct peer *p, uint64_t cookie, int *fd);
+/* Such word has come to another image of ours, which hands it on. Takes fd. */
 void fn_holder_letter(const struct fn_letter *l, int fd);
-/* What is known of p's. */
+/* All that has come from p is forgotten. */
 void fn_holders_forget(const struct peer *p);
 
-/* An event of pidfd i (fn_fabric_watch_holder()); and whoever has ended counts as such from now on, seen or not. */
+/* An event of pidfd i (fn_fabric_watch_holder()). */
 void fn_holder_event(unsigned i);
+/* Each pidfd is looked at, without waiting for its event. */
 void fn_holders_look(void);
+/* What could not be done is tried again: announcing ours, ending connections of those that have ended. */
 void fn_holders_tick(void);
+/* In an image whose epoll set is new. */
 void fn_holders_watch_all(void);
 
 #endif

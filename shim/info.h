@@ -16,7 +16,7 @@
 #define FN_INFO_MAGIC		0x4f464e4954534146ull	/* "FASTINFO" */
 #define FN_INFO_DECISIONS	256
 
-/* One decision (design: who serves a socket). */
+/* One decision of who serves a socket. */
 struct fn_info_decision {
 	uint64_t seq;		/* 1 and up, in order; 0: being written */
 	uint64_t time;		/* CLOCK_REALTIME, ns */

@@ -13,7 +13,6 @@
 #include "shim/cork.h"
 #include "shim/decide.h"
 #include "shim/engine.h"
-#include "shim/epoll.h"
 #include "shim/fabric.h"
 #include "shim/fdtable.h"
 #include "shim/info.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who serves a socket. The steps are design's "Who serves a socket", one function a step; see policy.h. */
+/* Who serves a socket, one function a step; see policy.h. */
 #include "shim/policy.h"
 #include "stack/nic.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who serves a socket: a pure function from a record to verdict and reason (design: rules, what is supported at all, local
+ * Who serves a socket: a pure function from a record to verdict and reason (rules, what is supported at all, local
  * destinations, a port's subnet, its gateway, else the kernel). Knows addresses and rules; no fd, no packet, no system
  * call: what only the kernel knows it asks through the record.
  */

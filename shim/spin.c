@@ -8,7 +8,7 @@
 
 #include "shim/engine.h"
 
-#define FN_SPIN_START	50000	/* ns: the design's first guess */
+#define FN_SPIN_START	50000	/* ns: the first guess, twice what a sleep and a wake-up cost */
 #define FN_SPIN_MAX	200000
 #define YIELD_LONG	1000000		/* ns: a third of a slice (base_slice_ns is 2.8 ms), more than a peer's batch takes */
 #define NO_YIELD	1000000000ull	/* ns without, after a long one: 0.3 % of them are lost to others' slices */

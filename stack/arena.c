@@ -3,7 +3,7 @@
 #include "arena.h"
 
 #define ALIGN		64
-#define GROW_STEP	(256u << 10)	/* 64 pages: 0.2 ms of posix_fallocate at a time (design §2) */
+#define GROW_STEP	(256u << 10)	/* 64 pages: 0.2 ms of posix_fallocate at a time */
 
 static size_t round_up(size_t n, size_t to)
 {

@@ -67,7 +67,7 @@ struct fn_shm_pair {
 	size_t copies_len;	/* maps fn_shm_conf.payload */
 };
 
-/* In the arena; no address, no route: its paths are opened by peer (fn_path_peer()). NULL: no memory. */
+/* In the arena; no address, no route: its paths are opened by peer (fn_path_to()). NULL: no memory. */
 struct fn_nic *fn_shm_create(struct fn_arena *a, const struct fn_shm_conf *conf);
 
 /* A new peer; its number, or -ENOSPC, -ENOMEM, -EINVAL. The memory must stay until fn_shm_peer_del() has returned true. */
