@@ -75,6 +75,13 @@ def by_child(order):
     os.read(order[2], 1)
     ended(child(execute, l, 'serve', 'new', 22))
 
+def send_away(u, l):
+    u.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [l.fileno()]))])
+
+def received(u):
+    _, anc, _, _ = u.recvmsg(1, socket.CMSG_SPACE(4))
+    return socket.socket(fileno=array.array('i', anc[0][2])[0])
+
 # It gives the listener away in a message to one who is nobody's child.
 def give_away(order, taker):
     l = listener()
@@ -87,7 +94,7 @@ def give_away(order, taker):
     pid = os.posix_spawn(sys.executable, [sys.executable, sys.argv[0], taker, path[1:]], os.environ)
     c, who = u.accept()
     os.read(order[2], 1)
-    c.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [l.fileno()]))])
+    send_away(c, l)
     return l, c, pid
 
 # It closes its own when that one waits for clients.
@@ -112,8 +119,7 @@ def readable(s):
 def taken(name):
     u = socket.socket(socket.AF_UNIX)
     u.connect('\0' + name)
-    _, anc, _, _ = u.recvmsg(1, socket.CMSG_SPACE(4))
-    return u, socket.socket(fileno=array.array('i', anc[0][2])[0])
+    return u, received(u)
 
 def take(name):
     u, l = taken(name)
@@ -136,7 +142,7 @@ def sent_first():
     l.bind(('127.0.0.1', 0))
     (u, theirs), (r, w) = socket.socketpair(), os.pipe()
     pid = child(take_sent, theirs, r)
-    u.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [l.fileno()]))])
+    send_away(u, l)
     l.listen(100)
     os.write(w, b'x')
     u.recv(1)
@@ -146,8 +152,7 @@ def sent_first():
 
 def take_sent(u, r):
     os.read(r, 1)               # until it listens
-    _, anc, _, _ = u.recvmsg(1, socket.CMSG_SPACE(4))
-    l = socket.socket(fileno=array.array('i', anc[0][2])[0])
+    l = received(u)
     l.listen(100)
     held = client(l.getsockname(), 20)
     served(l, b'taker', 1)
@@ -162,15 +167,14 @@ def sent_idle():
     pid = os.posix_spawn(sys.executable, [sys.executable, sys.argv[0], 'take_sole', str(theirs.fileno())], os.environ,
                          file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), theirs.fileno())])
     theirs.close()
-    u.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [l.fileno()]))])
+    send_away(u, l)
     u.recv(1)
     clients = child(lambda: say('sent_idle', answers(client(l.getsockname(), 20))))
     say('sent_idle', ended(clients), ended(pid))
 
 def take_sole(fd):
     u = socket.socket(fileno=fd)
-    _, anc, _, _ = u.recvmsg(1, socket.CMSG_SPACE(4))
-    l = socket.socket(fileno=array.array('i', anc[0][2])[0])
+    l = received(u)
     u.sendall(b'y')
     served(l, b'taker', 20)
 

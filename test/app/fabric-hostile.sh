@@ -164,18 +164,18 @@ def entry(r, pos):
 HOLDER, DEAD = 9, os.pidfd_open(gone := os.spawnlp(os.P_NOWAIT, 'true', 'true'))
 os.waitpid(gone, 0)
 epoll = select.epoll()
-THINGS = [DEAD, DEAD, os.pidfd_open(1), os.pidfd_open(os.getpid()), os.eventfd(1), os.memfd_create('x'), os.open('/dev/null', os.O_RDWR),
-    os.open('/proc/self/fdinfo', os.O_RDONLY), os.pipe()[1], epoll.fileno()]
+THINGS = [DEAD, DEAD, os.pidfd_open(1), os.pidfd_open(os.getpid()), os.eventfd(1), os.memfd_create('x'),
+    os.open('/dev/null', os.O_RDWR), os.open('/proc/self/fdinfo', os.O_RDONLY), os.pipe()[1], epoll.fileno()]
 
 def holder(r, s, p):
-    """An image of ours that lives or not, and what it holds."""
+    """An image of ours that lives or not, and what it holds (shm_left.c: struct region_head, struct table)."""
     place, life = r.choice([0, 1, 63, 64, 1 << 31]), r.randrange(3)
     struct.pack_into('=IIIII', p, 0, 256, 0, 1, 1, 1)
     struct.pack_into('=I', p, 8 + place % 64 * 4, life)
     for i in range(20):
         struct.pack_into('=I', p, 8 + 256 + i * 4, r.choice([0, 1, 2, 255, 256, 1 << 31]))
-        struct.pack_into('=4s4sHHHHIIQ', p, 4096 + 32 + i * 32, b'\x7f\0\0\1', b'\x7f\0\0\1', r.randrange(65536), 6379, r.randrange(9), 0,
-            r.randrange(1 << 32), r.randrange(3), r.choice([1, 2, 3, 1 << 63, r.randrange(1 << 64)]))
+        struct.pack_into('=4s4sHHHHIIQ', p, 4096 + 32 + i * 32, b'\x7f\0\0\1', b'\x7f\0\0\1', r.randrange(65536), 6379,
+            r.randrange(9), 0, r.randrange(1 << 32), r.randrange(3), r.choice([1, 2, 3, 1 << 63, r.randrange(1 << 64)]))
     say(s, HOLDER, r.choice([[], [r.choice(THINGS)], [r.choice(THINGS)], r.sample(THINGS, 3)]), what=place | life << 32)
 
 def send(s):

@@ -88,8 +88,11 @@ else
 fi
 
 # the last ones, of 4 and 300
-ports() { sed -n 's/.* fd 5 tcp connect 0\.0\.0\.0:\([0-9]*\) .*/\1/p'; }
-span() { tr -s ' \t' ' ' <"$work/out" | ports | sort -n >"$work/ports"; echo "$(wc -l <"$work/ports") $(head -n 1 "$work/ports") $(tail -n 1 "$work/ports")"; }
+span()	# how many connects, the lowest port, the highest
+{
+	tr -s ' \t' ' ' <"$work/out" | sed -n 's/.* fd 5 tcp connect 0\.0\.0\.0:\([0-9]*\) .*/\1/p' | sort -n >"$work/ports"
+	echo "$(wc -l <"$work/ports") $(head -n 1 "$work/ports") $(tail -n 1 "$work/ports")"
+}
 start many
 run "$STAT" "$pid"
 check "the last 20 decisions" [ "$(span)" = "20 1280 1299" ]

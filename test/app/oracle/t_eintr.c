@@ -76,8 +76,8 @@ static long do_sendmmsg(int fd, int other) { return sendmmsg(fd, &mmsg, 1, 0); }
 static long do_pwritev2(int fd, int other) { return pwritev2(fd, &iov, 1, -1, 0); }
 
 /* Out of a pipe that has a byte. */
-static int full_pipe[2] = { -1, -1 };
-static long do_splice_out(int fd, int other) { return splice(full_pipe[0], NULL, fd, NULL, 1, 0); }
+static int byte_pipe[2] = { -1, -1 };
+static long do_splice_out(int fd, int other) { return splice(byte_pipe[0], NULL, fd, NULL, 1, 0); }
 
 static long do_sendfile(int fd, int other)
 {
@@ -440,7 +440,7 @@ static void table(int flags, bool timed, const char *what)
 
 void t_eintr(void)
 {
-	if (pipe2(full_pipe, O_CLOEXEC) || write(full_pipe[1], "x", 1) != 1)
+	if (pipe2(byte_pipe, O_CLOEXEC) || write(byte_pipe[1], "x", 1) != 1)
 		say("no pipe");
 	for (int i = 0; i < 2; i++) {
 		int flags = i ? SA_RESTART : 0;
@@ -452,6 +452,6 @@ void t_eintr(void)
 		lingering(flags);
 	}
 	cancelling();
-	close(full_pipe[0]);
-	close(full_pipe[1]);
+	close(byte_pipe[0]);
+	close(byte_pipe[1]);
 }
