@@ -68,11 +68,14 @@ int fn_shm_peer_add(struct fn_nic *nic, const struct fn_shm_pair *pair)
 int fn_shm_nobody(struct fn_nic *nic)
 {
 	struct shm *s = shm_of(nic);
-	int number = s->nobody ? s->nobody : fn_shm_number(s);
 	struct peer *peer;
+	int number;
 
-	if (number < 0 || s->nobody)
-		return fn_max(number, 0);
+	if (s->nobody)
+		return s->nobody;
+	number = fn_shm_number(s);
+	if (number < 0)
+		return 0;
 	peer = s->peer[number];
 	peer->images = ~0ull;
 	peer->life = ++s->lives;
