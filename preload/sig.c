@@ -7,9 +7,9 @@
  *
  * No lock: a handler may call sigaction(), and the trampoline reads one word. SIG_DFL and SIG_IGN go straight to the
  * kernel and leave the table alone. A table a process, copied by fork as the kernel copies its own; exec resets both.
- * Faults are not deferred: nobody waits in one, and Java and Go live on them. SIGSEGV and SIGBUS pass by the trampoline too,
- * which sees to it that a bad pointer given to one of our calls is EFAULT (shim/fault.c), and calls the program's handler
- * for all others; where the program has none, shim/crash.c's reports them. rt_sigaction by a system call of the program's own
+ * Faults are not deferred: nobody waits in one, and Java and Go live on them. But one that somebody has sent is no fault; so
+ * for their signals the kernel always has SA_SIGINFO, which tells. The trampoline also sees to it that a bad pointer given to
+ * one of our calls is EFAULT (shim/fault.c); where the program has no handler, shim/crash.c's reports a SIGSEGV or SIGBUS. rt_sigaction by a system call of the program's own
  * (Go) is not seen: such a handler runs at once, in the midst of a call of ours too.
  */
 #include <stdatomic.h>
@@ -30,15 +30,15 @@ typedef void info_handler(int sig, siginfo_t *info, void *context);
  */
 enum { PLAIN, INFO };
 static _Atomic(uintptr_t) handlers[NSIG][2];
-/* One bit a signal: its handler was set with SA_RESTART, with SA_RESETHAND. */
-static _Atomic(uint64_t) restarts, oneshots;
+/* One bit a signal: its handler was set with SA_RESTART, with SA_RESETHAND; siginterrupt() is on. */
+static _Atomic(uint64_t) restarts, oneshots, interrupts;
 
 #define BIT(sig)	(1ULL << ((sig) & 63))
 /* Raised by bad pointers. */
 #define POINTERS	(BIT(SIGSEGV) | BIT(SIGBUS))
-/* Other faults; what cannot be caught; and 32, 33, which are libc's own and EINVAL to everybody else. */
-#define NOT_OURS	(BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS) | \
-			 BIT(SIGKILL) | BIT(SIGSTOP) | BIT(32) | BIT(33))
+#define FAULTS		(POINTERS | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS))
+/* What cannot be caught; and 32, 33, which are libc's own and EINVAL to everybody else. */
+#define NOT_OURS	(BIT(SIGKILL) | BIT(SIGSTOP) | BIT(32) | BIT(33))
 
 static bool is_set(_Atomic(uint64_t) *bits, int sig)
 {
@@ -53,6 +53,8 @@ static void set_bit(_Atomic(uint64_t) *bits, int sig, bool on)
 		atomic_fetch_and_explicit(bits, ~BIT(sig), memory_order_relaxed);
 }
 
+static void known_trampoline(int sig, siginfo_t *info, void *context);
+
 /* As the kernel does before it calls the handler: the disposition changes, flags and mask stay. */
 static fn_cold void reset_handler(int sig)
 {
@@ -60,25 +62,32 @@ static fn_cold void reset_handler(int sig)
 
 	if (fn_real.sigaction(sig, NULL, &now))
 		return;
+	if (now.sa_sigaction == known_trampoline)
+		now.sa_flags &= ~SA_SIGINFO;
 	now.sa_handler = SIG_DFL;
 	now.sa_flags |= (int)SA_RESETHAND;
 	fn_real.sigaction(sig, &now, NULL);
 }
 
-static fn_cold void handle_bare(int form, int sig, siginfo_t *info, void *context);
+static fn_cold void handle_bare(int form, bool known, int sig, siginfo_t *info, void *context);
 
-fn_inline void trampoline(int form, int sig, siginfo_t *info, void *context)
+/* True: nothing to do for the program's handler, or not now. info NULL: not known. */
+static fn_cold bool handled(int sig, siginfo_t *info, void *context)
+{
+	return fn_fault_mended(sig, info, context) || (info && info->si_code <= 0 && fn_shim_sent_fault(sig, info, context));
+}
+
+/* known: the kernel has SA_SIGINFO, whatever the form; without it, it leaves the siginfo as the stack was. */
+fn_inline void trampoline(int form, bool known, int sig, siginfo_t *info, void *context)
 {
 	struct fn_file *plain;
 	uintptr_t handler;
 
 	if (fn_unlikely(fn_this_guard.bare)) {
-		handle_bare(form, sig, info, context);
+		handle_bare(form, known, sig, info, context);
 		return;
 	}
-	/* in the plain form the kernel leaves the siginfo as the stack was */
-	if (fn_unlikely(POINTERS & BIT(sig)) ? fn_fault_mended(sig, form == INFO ? info : NULL, context) :
-					       fn_shim_signal(sig, info, context))
+	if (fn_unlikely(FAULTS & BIT(sig)) ? handled(sig, known ? info : NULL, context) : fn_shim_signal(sig, info, context))
 		return;
 	/* pairs with the exchange in table_set() */
 	handler = atomic_load_explicit(&handlers[sig][form], memory_order_acquire);
@@ -95,26 +104,32 @@ fn_inline void trampoline(int form, int sig, siginfo_t *info, void *context)
 /* The kernel passes three arguments in both forms, and the handler that wants one ignores two. */
 static void plain_trampoline(int sig, siginfo_t *info, void *context)
 {
-	trampoline(PLAIN, sig, info, context);
+	trampoline(PLAIN, false, sig, info, context);
+}
+
+/* For faults. */
+static void known_trampoline(int sig, siginfo_t *info, void *context)
+{
+	trampoline(PLAIN, true, sig, info, context);
 }
 
 static void info_trampoline(int sig, siginfo_t *info, void *context)
 {
-	trampoline(INFO, sig, info, context);
+	trampoline(INFO, true, sig, info, context);
 }
 
 /*
  * Around a vfork. In the child, which shares the table: a handler runs as it is, and only the kernel is told that it was the
  * last time. In its parent, shortly before or after: as always.
  */
-static fn_cold void handle_bare(int form, int sig, siginfo_t *info, void *context)
+static fn_cold void handle_bare(int form, bool known, int sig, siginfo_t *info, void *context)
 {
 	struct fn_guard *g = &fn_this_guard;
 	uint8_t bare = g->bare;
 
 	if (fn_sys(SYS_getpid, 0) == g->bare_pid) {
 		g->bare = 0;
-		trampoline(form, sig, info, context);
+		trampoline(form, known, sig, info, context);
 		g->bare = bare;
 		return;
 	}
@@ -132,7 +147,7 @@ static bool concerned(int sig)
 static bool is_function(uintptr_t h)
 {
 	return h > (uintptr_t)SIG_HOLD && h != (uintptr_t)SIG_ERR && h != (uintptr_t)plain_trampoline &&
-	       h != (uintptr_t)info_trampoline;
+	       h != (uintptr_t)known_trampoline && h != (uintptr_t)info_trampoline;
 }
 
 /* What stood in the table when a call began. */
@@ -159,17 +174,25 @@ static void table_set(int sig, int form, uintptr_t handler)
 /* The program's own handler for what the kernel said. */
 static uintptr_t reveal(const struct before *b, uintptr_t h)
 {
-	if (h == (uintptr_t)plain_trampoline)
+	if (h == (uintptr_t)plain_trampoline || h == (uintptr_t)known_trampoline)
 		return b->handler[PLAIN];
 	return h == (uintptr_t)info_trampoline ? b->handler[INFO] : h;
 }
 
-/* The same, where the table has not changed since; sig is one that the kernel knows. */
-static uintptr_t now_revealed(int sig, uintptr_t h)
+/* The flags that go with it, when the kernel has those and `h`. */
+static unsigned long reveal_flags(const struct before *b, uintptr_t h, unsigned long flags)
 {
-	struct before now = table_get(sig);
+	if (h == (uintptr_t)known_trampoline)
+		flags &= ~(unsigned long)SA_SIGINFO;
+	return b->oneshot && reveal(b, h) != h ? flags | SA_RESETHAND : flags;
+}
 
-	return reveal(&now, h);
+static void reveal_action(const struct before *b, struct sigaction *old)
+{
+	uintptr_t was = (uintptr_t)old->sa_handler;
+
+	old->sa_handler = (fn_sighandler *)reveal(b, was);
+	old->sa_flags = (int)reveal_flags(b, was, (unsigned)old->sa_flags);
 }
 
 bool fn_sig_restart(int sig)
@@ -189,22 +212,30 @@ bool fn_sig_unseen(uintptr_t handler)
 	return is_function(handler) && !fn_crash_handles(handler);
 }
 
-/* The table gets a handler with its flags; the trampoline for it. The kernel is not to reset it. */
-static uintptr_t table_take(int sig, uintptr_t handler, unsigned long flags)
+/* The table gets a handler with its flags; the trampoline for it, and the flags for the kernel, which is not to reset it. */
+static uintptr_t table_take(int sig, uintptr_t handler, unsigned long *flags)
 {
-	int form = flags & SA_SIGINFO ? INFO : PLAIN;
+	int form = *flags & SA_SIGINFO ? INFO : PLAIN;
 
 	table_set(sig, form, handler);
-	set_bit(&restarts, sig, flags & SA_RESTART);
-	set_bit(&oneshots, sig, flags & SA_RESETHAND);
-	return (uintptr_t)(form == INFO ? info_trampoline : plain_trampoline);
+	set_bit(&restarts, sig, *flags & SA_RESTART);
+	set_bit(&oneshots, sig, *flags & SA_RESETHAND);
+	*flags &= ~(unsigned long)SA_RESETHAND;
+	if (form == INFO)
+		return (uintptr_t)info_trampoline;
+	if (!(FAULTS & BIT(sig)))
+		return (uintptr_t)plain_trampoline;
+	*flags |= SA_SIGINFO;
+	return (uintptr_t)known_trampoline;
 }
 
 /* `act` as the kernel gets it: behind the trampoline. */
 static void install(int sig, struct sigaction *act)
 {
-	act->sa_handler = (fn_sighandler *)table_take(sig, (uintptr_t)act->sa_handler, (unsigned)act->sa_flags);
-	act->sa_flags &= ~(int)SA_RESETHAND;
+	unsigned long flags = (unsigned)act->sa_flags;
+
+	act->sa_handler = (fn_sighandler *)table_take(sig, (uintptr_t)act->sa_handler, &flags);
+	act->sa_flags = (int)flags;
 }
 
 /* The default action of a fault is taken by shim/crash.c, once that is there: the program sees the default. */
@@ -223,13 +254,14 @@ int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *ol
 {
 	struct before before;
 	struct sigaction ours;
-	uintptr_t was;
 	int ret;
 
 	if (!concerned(sig)) {
 		ret = fn_real.sigaction(sig, act, old);
-		if (!ret && old)	/* what a child that shares our memory reads */
-			old->sa_handler = (fn_sighandler *)now_revealed(sig, (uintptr_t)old->sa_handler);
+		if (!ret && old) {	/* what a child that shares our memory reads */
+			before = table_get(sig);
+			reveal_action(&before, old);
+		}
 		hide_crash(old, ret);
 		return ret;
 	}
@@ -240,13 +272,9 @@ int fn_wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *ol
 		act = &ours;
 	}
 	ret = fn_real.sigaction(sig, act, old);
-	if (!ret && old) {
-		was = (uintptr_t)old->sa_handler;
-		old->sa_handler = (fn_sighandler *)reveal(&before, was);
-		if (before.oneshot && (uintptr_t)old->sa_handler != was)
-			old->sa_flags |= (int)SA_RESETHAND;
-		hide_crash(old, ret);
-	}
+	if (!ret && old)
+		reveal_action(&before, old);
+	hide_crash(old, ret);
 	return ret;
 }
 fn_alias(__sigaction, sigaction);
@@ -262,8 +290,7 @@ static void reveal_raw(const struct before *b, struct fn_kernel_action *old)
 	uintptr_t was = old->handler;
 
 	old->handler = reveal(b, was);
-	if (b->oneshot && old->handler != was)
-		old->flags |= SA_RESETHAND;
+	old->flags = reveal_flags(b, was, old->flags);
 	if (fn_crash_handles(old->handler))
 		*old = (struct fn_kernel_action){ 0 };
 }
@@ -288,10 +315,8 @@ long fn_sig_raw(int sig, const struct fn_kernel_action *act, struct fn_kernel_ac
 	if (act && fn_user_get(&set, act, sizeof(set)))
 		return fn_errno(-EFAULT);
 	before = table_get(sig);
-	if (act && is_function(set.handler)) {
-		set.handler = table_take(sig, set.handler, set.flags);
-		set.flags &= ~(unsigned long)SA_RESETHAND;
-	}
+	if (act && is_function(set.handler))
+		set.handler = table_take(sig, set.handler, &set.flags);
 	ret = act && is_default(sig, (fn_sighandler *)set.handler) ? raw_default(sig, &was) :
 								      rt_sigaction(sig, act ? &set : NULL, &was);
 	if (ret < 0)
@@ -318,8 +343,10 @@ static fn_sighandler *set_handler(fn_sighandler *(*next)(int, fn_sighandler *), 
 
 	if (!concerned(sig)) {
 		old = next(sig, handler);
-		if (old != SIG_ERR)
-			old = (fn_sighandler *)now_revealed(sig, (uintptr_t)old);
+		if (old != SIG_ERR) {
+			before = table_get(sig);
+			old = (fn_sighandler *)reveal(&before, (uintptr_t)old);
+		}
 		return fn_crash_handles((uintptr_t)old) ? SIG_DFL : old;
 	}
 	if (is_default(sig, handler)) {
@@ -339,9 +366,20 @@ static fn_sighandler *set_handler(fn_sighandler *(*next)(int, fn_sighandler *), 
 	return fn_crash_handles((uintptr_t)old) ? SIG_DFL : old;
 }
 
+/* For a fault, as libc does it but for SA_SIGINFO, which install() adds (signal/../bsd_signal). */
+static fn_sighandler *set_fault(int sig, fn_sighandler *handler)
+{
+	struct sigaction act = { .sa_handler = handler, .sa_flags = is_set(&interrupts, sig) ? 0 : SA_RESTART }, old;
+
+	sigaddset(&act.sa_mask, sig);
+	return fn_wrap_sigaction(sig, &act, &old) ? SIG_ERR : old.sa_handler;
+}
+
 fn_sighandler *fn_wrap_signal(int sig, fn_sighandler *handler)
 {
-	return set_handler(fn_real.signal, sig, handler);
+	bool fault = concerned(sig) && FAULTS & BIT(sig) && is_function((uintptr_t)handler);
+
+	return fault ? set_fault(sig, handler) : set_handler(fn_real.signal, sig, handler);
 }
 fn_alias(bsd_signal, signal);
 fn_alias(ssignal, signal);
@@ -366,6 +404,8 @@ int fn_wrap_siginterrupt(int sig, int interrupt)
 {
 	int ret = fn_real.siginterrupt(sig, interrupt);
 
+	if (!ret && sig > 0 && sig < NSIG)
+		set_bit(&interrupts, sig, interrupt);
 	if (!ret && concerned(sig))
 		ask_restart(sig);
 	return ret;

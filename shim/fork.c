@@ -127,6 +127,7 @@ void fn_shim_fork_child(void)
 	prepared = false;
 	fn_lock_release(&fn_slab_lock);
 	fn_threads_fork_child();
+	fn_guard_fork_child();
 	fn_lock_release(&fn_fdtable.lock);
 	/* a shared lock is the parent's to release; without a shared stack the child's is a new one */
 	fn_engine_fork_child(child_image);

@@ -93,6 +93,8 @@ void fn_shim_thread_exit_raw(int status);
 /* A handler of the program is about to run, as the kernel called it. True: not now; the signal comes again when the call
  * in progress is left. Async-signal-safe. */
 bool fn_shim_signal(int sig, siginfo_t *info, void *context);
+/* The same for the signal of a fault that is none: somebody has sent it. */
+bool fn_shim_sent_fault(int sig, const siginfo_t *info, void *context);
 /* pthread_cancel() has marked that thread (a pthread_t): it leaves the wait it may be in. */
 void fn_shim_cancelled(unsigned long thread);
 

@@ -2,8 +2,9 @@
 /*
  * Signals and cancellation, at the edges of the library. A handler that is about to run in the midst of a call of ours is
  * put off: the signal goes back to the thread's queue with its siginfo, and the context that the kernel will restore
- * blocks all but faults. When the call is left the old mask is set, and the kernel delivers the signal as if it had come
- * just then. Async-signal-safe throughout; makes system calls only when a signal or a cancellation is about.
+ * blocks all but faults (one of those that somebody has sent is kept here). When the call is left the old mask is set, and
+ * the kernel delivers the signal as if it had come just then. Async-signal-safe throughout; makes system calls only when a
+ * signal or a cancellation is about.
  */
 #include "shim/signal.h"
 
@@ -77,6 +78,56 @@ bool fn_shim_signal(int sig, siginfo_t *info, void *context)
 	return true;
 }
 
+/* ---- faults that were sent ---- */
+
+/* They cannot be blocked meanwhile: a true one would end the process. Once each, as they are pending in the kernel. */
+static const int faults[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS };
+static __thread struct {
+	_Atomic(unsigned) which;	/* bits of .info */
+	siginfo_t info[fn_array_size(faults)];
+} sent;
+
+bool fn_shim_sent_fault(int sig, const siginfo_t *info, void *context)
+{
+	struct fn_guard *g = &fn_this_guard;
+	const ucontext_t *uc = context;
+	uint64_t mask, all = ~NEVER_BLOCKED;
+	unsigned i = 0;
+
+	if (fn_likely(!g->depth))
+		return false;
+	while (faults[i] != sig)
+		i++;
+	set_mask(all);
+	memcpy(&mask, &uc->uc_sigmask, sizeof(mask));
+	/* after one that was put back all are blocked, and the mask is known */
+	if (!pending(FN_PEND_SIGNAL) || mask != all) {
+		memcpy(&g->mask, &mask, sizeof(g->mask));
+		g->restart = fn_signal_ops.restarts && fn_signal_ops.restarts(sig);
+	}
+	if (!(sent.which & 1u << i))
+		sent.info[i] = *info;
+	sent.which |= 1u << i;
+	note(FN_PEND_SIGNAL);
+	fn_thread_self()->sleep = (struct timespec){ 0, 0 };
+	return true;
+}
+
+/* Into the queue, when nothing of ours is in progress and their handlers may run. */
+static fn_cold void queue_sent(void)
+{
+	set_mask(~0ull);
+	for (unsigned i = 0; i < fn_array_size(faults); i++)
+		if (sent.which & 1u << i)
+			put_back(faults[i], &sent.info[i]);
+	sent.which = 0;
+}
+
+void fn_guard_fork_child(void)
+{
+	sent.which = 0;
+}
+
 void fn_guard_mask_later(const sigset_t *saved)
 {
 	struct fn_guard *g = &fn_this_guard;
@@ -127,6 +178,8 @@ static void deliver(void)
 
 	g->masked = false;
 	unnote(FN_PEND_SIGNAL);
+	if (fn_unlikely(sent.which))
+		queue_sent();
 	set_mask(mask);
 	if (masked)
 		set_mask(after);

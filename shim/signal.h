@@ -112,6 +112,9 @@ void fn_guard_mask_back(const sigset_t *saved);
  * call that begins anew after handlers with SA_RESTART end? True if any such handler lacks it: which it was nobody tells. */
 bool fn_guard_unseen_ends(void);
 
+/* In a forked child: what was put off is the parent's. */
+void fn_guard_fork_child(void);
+
 /* ---- threads (thread.c) ---- */
 /* The calling thread is known from now on, until it ends; a bell that it gets is closed then. */
 void fn_thread_register(void);

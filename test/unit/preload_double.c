@@ -511,6 +511,11 @@ bool fn_shim_signal(int sig, siginfo_t *info, void *context)
 	return false;
 }
 
+bool fn_shim_sent_fault(int sig, const siginfo_t *info, void *context)
+{
+	return fn_shim_signal(sig, (siginfo_t *)info, context);
+}
+
 void fn_shim_cancelled(unsigned long thread)
 {
 	call("cancelled", 1, L(thread));

@@ -28,6 +28,11 @@ static void other(int sig)
 	got_sig = -sig;
 }
 
+static void leaves_with_told(int sig)
+{
+	_exit((int)d->signals);
+}
+
 static void info(int sig, siginfo_t *si, void *context)
 {
 	got_sig = sig;
@@ -138,16 +143,54 @@ Test(preload_sig, a_failed_change_leaves_the_handler)
 	cr_expect_eq(signal(SIGKILL, plain), SIG_ERR);
 }
 
-Test(preload_sig, faults_are_not_asked_about)
+/* The double says of none that it is one of the library's own (shim/fault.c). */
+Test(preload_sig, faults_run_at_once_and_what_is_sent_is_asked_about)
 {
+	volatile int zero = 0;
+	pid_t pid;
+	int status;
+
 	set(SIGFPE, plain, 0);
-	cr_expect_eq(kernel_handler(SIGFPE), (uintptr_t)plain);
-	/* bad pointers may be an argument of one of our calls (shim/fault.c, which the double says they are not) */
-	set(SIGSEGV, plain, 0);
-	cr_expect_neq(kernel_handler(SIGSEGV), (uintptr_t)plain, "the kernel has the trampoline");
+	cr_expect_neq(kernel_handler(SIGFPE), (uintptr_t)plain, "the kernel has the trampoline");
+	raise(SIGFPE);
+	cr_expect_eq(got_sig, SIGFPE);
+	cr_expect_eq(told_before, 1);
+	cr_expect_eq(d->last_signal, SIGFPE);
+	pid = fork();
+	if (!pid) {
+		signal(SIGFPE, leaves_with_told);
+		zero = 7 / zero;
+		_exit(9);
+	}
+	waitpid(pid, &status, 0);
+	cr_expect_eq(WEXITSTATUS(status), 1, "the fault itself was not asked about");
+}
+
+Test(preload_sig, flags_of_fault_handlers_are_the_programs)
+{
+	struct sigaction old;
+
+	for (int k = 0; k < 2; k++) {
+		set(SIGSEGV, plain, k ? (int)SA_RESETHAND : SA_RESTART);
+		cr_assert_eq(sigaction(SIGSEGV, NULL, &old), 0);
+		cr_expect_eq(old.sa_handler, plain);
+		cr_expect_eq(old.sa_flags & (SA_SIGINFO | (int)SA_RESETHAND | SA_RESTART), k ? (int)SA_RESETHAND : SA_RESTART);
+	}
 	raise(SIGSEGV);
 	cr_expect_eq(got_sig, SIGSEGV);
-	cr_expect_eq(d->signals, 0);
+	cr_assert_eq(sigaction(SIGSEGV, NULL, &old), 0);
+	cr_expect_eq(old.sa_handler, SIG_DFL);
+	cr_expect_eq(old.sa_flags & SA_SIGINFO, 0);
+	cr_expect_eq(signal(SIGTRAP, plain), SIG_DFL);
+	cr_assert_eq(sigaction(SIGTRAP, NULL, &old), 0);
+	cr_expect_eq(old.sa_flags & (SA_SIGINFO | SA_RESTART), SA_RESTART);
+	cr_expect(sigismember(&old.sa_mask, SIGTRAP));
+	cr_expect_eq(siginterrupt(SIGTRAP, 1), 0);
+	cr_expect_eq(signal(SIGTRAP, other), plain);
+	cr_assert_eq(sigaction(SIGTRAP, NULL, &old), 0);
+	cr_expect_eq(old.sa_flags & SA_RESTART, 0, "as siginterrupt() wants it");
+	raise(SIGTRAP);
+	cr_expect_eq(got_sig, -SIGTRAP);
 }
 
 Test(preload_sig, inert_means_untouched)

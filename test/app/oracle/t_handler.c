@@ -20,11 +20,12 @@ static sigjmp_buf back, deep_back;
 
 static void first(int sig) { calls++; }
 static void second(int sig) { calls++; }
+static void leaves(int sig);
 
 static const char *name_of_handler(void (*handler)(int))
 {
 	return handler == SIG_DFL ? "SIG_DFL" : handler == SIG_IGN ? "SIG_IGN" : handler == SIG_ERR ? "SIG_ERR" :
-	       handler == SIG_HOLD ? "SIG_HOLD" : handler == first ? "first" : handler == second ? "second" : "somebody's";
+	       handler == SIG_HOLD ? "SIG_HOLD" : handler == leaves ? "leaves" : handler == first ? "first" : handler == second ? "second" : "somebody's";
 }
 
 /* What sigaction() says of sig. */
@@ -170,10 +171,7 @@ static void behind_the_end(void)
 static void break_point(void) { __asm__ volatile("int3"); }
 static void no_instruction(void) { __asm__ volatile("ud2"); }
 
-/*
- * What a processor may raise, made so and by raise(): the handler is left each time. Not while the thread is in a call of the
- * library, where handlers of these signals run at once (README, Limits).
- */
+/* What a processor may raise, made so and by raise(): the handler is left each time. */
 static const struct {
 	int sig;
 	const char *name;
@@ -247,22 +245,23 @@ static pid_t signaller(int sig, int value, bool queued)
 	_exit(0);
 }
 
-static void waits_for(int fd, int flags, const char *what)
+static void waits_for(int fd, int sig, int flags, const char *what)
 {
 	struct sigaction act = { .sa_sigaction = look, .sa_flags = SA_SIGINFO | flags };
 	pid_t pid;
 
 	sigaddset(&act.sa_mask, SIGUSR2);
-	sigaction(SIGUSR1, &act, NULL);
+	sigaction(sig, &act, NULL);
 	memset((void *)&seen, 0, sizeof(seen));
 	calls = 0;
-	pid = signaller(SIGUSR1, 77, true);
+	pid = signaller(sig, 77, true);
 	TRY(recv(fd, buf, 1, 0));
 	waitpid(pid, NULL, 0);
 	say("%s: %d calls, code %d, value %d, from us %d, SIGUSR2 blocked %d, before %d, itself blocked %d, on its stack %d",
 	    what, (int)calls, seen.code, seen.value, seen.own_pid, seen.blocked, seen.context_blocked, seen.itself_blocked,
 	    seen.on_stack);
-	is_set(what, SIGUSR1);
+	is_set(what, sig);
+	signal(sig, SIG_DFL);
 }
 
 static void flags_of_handlers(void)
@@ -272,15 +271,48 @@ static void flags_of_handlers(void)
 
 	stack.ss_sp = alt_stack = malloc(stack.ss_size);
 	sigaltstack(&stack, &old);
-	waits_for(fd, 0, "plain");
-	waits_for(fd, SA_NODEFER, "SA_NODEFER");
-	waits_for(fd, SA_ONSTACK, "SA_ONSTACK");
-	waits_for(fd, (int)SA_RESETHAND, "SA_RESETHAND");
-	waits_for(fd, (int)SA_RESETHAND | SA_NODEFER | SA_ONSTACK, "all three");
-	signal(SIGUSR1, SIG_DFL);
+	waits_for(fd, SIGUSR1, 0, "plain");
+	waits_for(fd, SIGUSR1, SA_NODEFER, "SA_NODEFER");
+	waits_for(fd, SIGUSR1, SA_ONSTACK, "SA_ONSTACK");
+	waits_for(fd, SIGUSR1, (int)SA_RESETHAND, "SA_RESETHAND");
+	waits_for(fd, SIGUSR1, (int)SA_RESETHAND | SA_NODEFER | SA_ONSTACK, "all three");
+	waits_for(fd, SIGTRAP, 0, "SIGTRAP");
+	waits_for(fd, SIGSEGV, SA_ONSTACK, "SIGSEGV, SA_ONSTACK");
+	waits_for(fd, SIGFPE, (int)SA_RESETHAND, "SIGFPE, SA_RESETHAND");
 	sigaltstack(&old, NULL);
 	free(alt_stack);
 	close(fd);
+}
+
+/* The signal of a fault that somebody sends waits for the end of the call, as every other: its handler may leave for good. */
+static void left_by_sent_faults(void)
+{
+	static const int sigs[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS };
+	int slot, fd = connect_out(&slot);
+
+	for (volatile unsigned i = 0; i < COUNT(sigs); i++)
+		for (volatile int k = 0; k < 4; k++) {
+			pid_t pid;
+
+			if (k < 2)
+				sigaction(sigs[i], &(struct sigaction){ .sa_handler = leaves, .sa_flags = k ? SA_RESTART : 0 }, NULL);
+			else
+				signal(sigs[i], leaves);
+			is_set("to be left", sigs[i]);
+			calls = 0;
+			pid = signaller(sigs[i], 0, k == 3);
+			if (!sigsetjmp(deep_back, 1))
+				recv(fd, buf, 1, 0);
+			waitpid(pid, NULL, 0);
+			say("signal %d, sent and left: %d", sigs[i], (int)calls);
+			signal(sigs[i], SIG_DFL);
+			send(fd, &"abcd"[k], 1, 0);
+			say("peer has %ld", peer("recv %d 1", slot));
+		}
+	peer("send %d 3", slot);
+	GET(recv(fd, buf, 10, 0), buf);
+	close(fd);
+	say("peer sees the end: %ld", peer("take %d", slot));
 }
 
 static void again(int sig)
@@ -514,6 +546,7 @@ void t_handler(void)
 	old_ways();
 	faults();
 	left_by_faults();
+	left_by_sent_faults();
 	flags_of_handlers();
 	nested(0);
 	nested(SA_NODEFER);
