@@ -643,7 +643,24 @@ static bool is_neighbours(const struct fn_file *f, const struct fn_ep *to)
 	return !sk;
 }
 
-bool fn_udp_route(struct fn_file *f, const struct fn_ep *to)
+/* Has the kernel a better way there than a port's gateway, and may the socket take it? As fn_policy_decide() has it. */
+static bool kernels_way(struct fn_file *f, int fd, const struct fn_ep *to)
+{
+	struct sockaddr_storage ss;
+	struct fn_info_decision d;
+
+	uint32_t own = f->sk->local.ip4;
+
+	/* the kernel has not got a port's address to send from */
+	if ((own && fn_stack_is_local(fn_engine.st, own)) || !fn_kroute_specific(to->ip4))
+		return false;
+	if (!fn_config.nrules)
+		return true;
+	fn_addr_make(f->domain, to, &ss);
+	return fn_decide_ask(f, fd, FN_POLICY_CONNECT, (struct sockaddr *)&ss, &d).kernel;
+}
+
+bool fn_udp_route(struct fn_file *f, int fd, const struct fn_ep *to)
 {
 	struct fn_path path;
 
@@ -655,7 +672,7 @@ bool fn_udp_route(struct fn_file *f, const struct fn_ep *to)
 	for (unsigned i = 0; i < fn_config.nnics; i++)
 		if (!((to->ip4 ^ fn_config.nics[i].ip4) & fn_config.nics[i].ip4_mask))
 			return true;
-	if (fn_kroute_is_host(to->ip4) || fn_kroute_specific(to->ip4))
+	if (fn_kroute_is_host(to->ip4) || kernels_way(f, fd, to))
 		return false;
 	return fn_path_init(fn_engine.st, &path, to->ip4, 0, IPPROTO_UDP) == 0;
 }

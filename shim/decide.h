@@ -19,7 +19,7 @@ void fn_decide_not_taken(struct fn_file *f, int fd, int err);
 int fn_decide_datagrams(struct fn_file *f, int fd);
 
 /* Does the stack reach `to` for the datagram socket f (else the kernel's side does)? */
-bool fn_udp_route(struct fn_file *f, const struct fn_ep *to);
+bool fn_udp_route(struct fn_file *f, int fd, const struct fn_ep *to);
 
 /*
  * connect(2) on what was a listener: the socket is undecided once more, and goes where the policy says, its registrations

@@ -406,7 +406,7 @@ static ssize_t udp_send(struct fn_file *f, int fd, const struct iovec *iov, int 
 }
 
 /* Destination and side: 0 the stack, 1 the kernel, or -errno. */
-static int choose_side(struct fn_file *f, const struct msghdr *msg, struct tx *tx, struct fn_ep *to)
+static int choose_side(struct fn_file *f, int fd, const struct msghdr *msg, struct tx *tx, struct fn_ep *to)
 {
 	int kind;
 
@@ -419,7 +419,7 @@ static int choose_side(struct fn_file *f, const struct msghdr *msg, struct tx *t
 		return f->side == FN_SIDE_KERNEL;
 	if (kind == FN_ADDR_IP4 && !to->port)
 		return -EINVAL;
-	if (kind == FN_ADDR_IP6 || !fn_udp_route(f, to))
+	if (kind == FN_ADDR_IP6 || !fn_udp_route(f, fd, to))
 		return 1;
 	tx->to = to;
 	return 0;
@@ -441,7 +441,7 @@ static ssize_t udp_sendmsg(struct fn_file *f, int fd, const struct msghdr *msg, 
 	/* what has begun goes on, wherever this call would send to */
 	if (f->cork && f->cork->pending)
 		return send_corked(f, fd, &tx, (size_t)total, false);
-	side = choose_side(f, msg, &tx, &to);
+	side = choose_side(f, fd, msg, &tx, &to);
 	if (side < 0)
 		return side;
 	if (side)
@@ -513,7 +513,7 @@ static int udp_connect(struct fn_file *f, int fd, const struct sockaddr *addr, s
 	dissolve(f, fd, kind == FN_ADDR_UNSPEC);
 	if (kind == FN_ADDR_UNSPEC)
 		return 0;
-	if (kind == FN_ADDR_IP4 && fn_udp_route(f, &to))
+	if (kind == FN_ADDR_IP4 && fn_udp_route(f, fd, &to))
 		return connect_stack(f, &to);
 	return connect_kernel(f, fd, addr, len);
 }

@@ -80,5 +80,6 @@ ip -n "$LAB_SERVER_NS" route add 10.66.0.0/24 via 10.7.0.1
 spec=$LAB_SPEC
 goes "the kernel's route is better" KERNEL_ROUTE 10.7.0.2 "" "tcp udp"
 goes "bound to the port's address" GATEWAY "$LAB_SERVER_IP" "$LAB_SERVER_IP" tcp
-goes "the rule says so" GATEWAY "$LAB_SERVER_IP" "" tcp FASTNET_RULES="accelerate address=10.66.0.0/16"
+goes "bound to the port's address" PORT "$LAB_SERVER_IP" "$LAB_SERVER_IP" udp
+goes "the rule says so" GATEWAY "$LAB_SERVER_IP" "" "tcp udp" FASTNET_RULES="accelerate address=10.66.0.0/16"
 goes "bound to the kernel's address" BOUND_ELSEWHERE 10.7.0.2 10.7.0.2 tcp

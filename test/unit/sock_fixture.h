@@ -11,15 +11,12 @@
 #include "shim/dgram.h"
 #include "shim/epoll.h"
 #include "shim/fabric.h"
-#include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/kroute.h"
 #include "shim/msg.h"
 #include "shim/sockfile.h"
 #include "shim/wait.h"
 #include "tcp_fixture.h"
-
-struct fn_fdtable fn_fdtable;
 
 __thread struct fn_guard fn_this_guard;
 
@@ -173,7 +170,7 @@ void fn_watch_add(struct fn_file *f, struct fn_watch *w) { }
 void fn_watch_del(struct fn_watch *w) { }
 void fn_epoll_release(struct fn_file *f) { }
 void fn_dual_del(struct fn_file *f) { f->dual = false; }
-bool fn_udp_route(struct fn_file *f, const struct fn_ep *to) { return stack_reaches; }
+bool fn_udp_route(struct fn_file *f, int fd, const struct fn_ep *to) { return stack_reaches; }
 bool fn_kroute_is_host(uint32_t ip4) { return false; }
 int fn_fd_number(const struct fn_file *f, int fd);
 int fn_fd_number(const struct fn_file *f, int fd) { return fd; }
