@@ -16,7 +16,6 @@
 
 #include "shim/dgram.h"
 #include "shim/engine.h"
-#include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/sys.h"
 
@@ -116,7 +115,6 @@ static void link_watch(struct fn_file *f)
 	/* with the fabric alone nobody else takes in what comes while the program makes no calls on sockets */
 	if (want && fn_config.fabric) {
 		fn_engine.signals = true;
-		fn_fdtable.lowest = 0;	/* peers send the keeper descriptors, which have the lowest free number for a moment */
 		fn_keeper_start();
 	}
 }

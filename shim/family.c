@@ -379,12 +379,12 @@ bool fn_family_others(void)
 
 /* ---- death ---- */
 
-static bool has_ended(int pidfd)
+bool fn_family_ended(int pidfd)
 {
 	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
 	struct timespec zero = { 0, 0 };
 
-	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0;
+	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 && pfd.revents & POLLIN;
 }
 
 /* Is it too early to say? */
@@ -403,14 +403,14 @@ static bool process_ended(int image, const struct fn_member *m, uint64_t now)
 	int fd;
 
 	if (own.pidfd[image] > 0 && own.serial[image] == m->serial)
-		return has_ended(own.pidfd[image]);
+		return fn_family_ended(own.pidfd[image]);
 	/* the program's next call, or another image, can tell without the keeper's taking a number: they come first */
 	if (fn_thread_self()->keeper && is_doubtful(image, m, now))
 		return false;
 	fd = (int)fn_sys(SYS_pidfd_open, m->pid, 0);
 	if (fd < 0)
 		return fn_sys(SYS_kill, m->pid, 0) == -ESRCH;
-	ended = has_ended(fd);
+	ended = fn_family_ended(fd);
 	fn_sys_close(fd);
 	return ended;
 }

@@ -88,6 +88,8 @@ bool fn_family_somebody_leaves(void);
 bool fn_family_others(void);
 /* A pidfd of that image, to be closed if *opened; -EAGAIN: not now, or -errno. With the lock held. */
 int fn_family_pidfd(unsigned image, bool *opened);
+/* Has the process of that pidfd ended? No number of a pidfd is no answer: false. */
+bool fn_family_ended(int pidfd);
 /* How many there are, we included; 0: the stack has never been shared. With the lock held. */
 unsigned fn_family_size(void);
 

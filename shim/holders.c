@@ -3,7 +3,6 @@
 #include "shim/holders.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -157,14 +156,6 @@ static bool is_pidfd(int fd)
 	return fn_read_text(path, info, sizeof(info)) && strstr(info, "\nPid:\t");
 }
 
-static bool has_ended(int pidfd)
-{
-	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
-	struct timespec zero = { 0, 0 };
-
-	return fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0;
-}
-
 /* Takes fd. */
 static void take(struct peer *p, unsigned place, uint32_t life, int fd)
 {
@@ -302,7 +293,7 @@ void fn_holder_event(unsigned i)
 	struct holder *h = &holders[i];
 	struct peer *p = i < top ? h->peer : NULL;
 
-	if (!p || h->fd < 0 || !has_ended(h->fd))
+	if (!p || h->fd < 0 || !fn_family_ended(h->fd))
 		return;
 	fn_fd_internal_close(h->fd);
 	h->fd = -1;

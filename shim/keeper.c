@@ -14,6 +14,7 @@
 
 #include "shim/engine.h"
 #include "shim/fabric.h"
+#include "shim/fdtable.h"
 #include "shim/last.h"
 #include "shim/port.h"
 #include "shim/shim.h"
@@ -215,6 +216,7 @@ void fn_keeper_start(void)
 	if (keeper.running || keeper.forbidden)
 		return;
 	keeper.word = TICKING;
+	fn_fdtable.lowest = 0;	/* what it opens (a peer's, a log) has the lowest free number for a moment */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	keeper.running = pthread_create(&keeper.thread, NULL, keeper_main, (void *)(uintptr_t)keeper.quits) == 0;
@@ -258,8 +260,7 @@ void fn_keeper_quit(void)
 
 bool fn_keeper_hold(void)
 {
-	/* other keepers leave to the program's threads what brings descriptors (fn_dual_check()) */
-	if (fn_likely(!keeper.running || !fn_engine.signals))
+	if (fn_likely(!keeper.running))
 		return false;
 	fn_lock_take(&keeper.gate);
 	return true;

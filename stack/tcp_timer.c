@@ -284,8 +284,8 @@ static void keep_probe(struct fn_tcp *tp, uint64_t silent)
 	uint64_t again = FN_TCP_PROBE_RETRY;
 
 	if (user ? silent >= user && tp->probes_out : tp->probes_out >= max) {
-		fn_tcp_send_bare(tp, FN_TCP_RST | FN_TCP_ACK, tp->snd_nxt);
-		tp->sk.st->stats.tcp_rst_out++;
+		if (!fn_tcp_send_bare(tp, FN_TCP_RST | FN_TCP_ACK, tp->snd_nxt))
+			tp->sk.st->stats.tcp_rst_out++;
 		give_up(tp);
 		return;
 	}
