@@ -101,15 +101,23 @@ void fn_wrap__exit(int status)
 fn_alias(_Exit, _exit);
 
 /* pthread_atfork does the work; its handlers do not learn the child's number. */
-pid_t fn_wrap_fork(void)
+static pid_t forked(pid_t pid)
 {
-	pid_t pid = fn_real.fork();
-
 	if (fn_active() && pid)
 		fn_guarded_void(fn_shim_fork_done(pid));
 	return pid;
 }
+
+pid_t fn_wrap_fork(void)
+{
+	return forked(fn_real.fork());
+}
 fn_alias(__fork, fork);
+
+pid_t fn_wrap_forkpty(int *master, char *name, const struct termios *term, const struct winsize *size)
+{
+	return forked(fn_real.forkpty(master, name, term, size));
+}
 
 /* fork() without the pthread_atfork handlers, so ours are called here. */
 pid_t fn_wrap__Fork(void)
@@ -120,8 +128,7 @@ pid_t fn_wrap__Fork(void)
 	pid = fn_real._Fork();
 	if (pid) {
 		fn_fork_parent();
-		if (fn_active())
-			fn_guarded_void(fn_shim_fork_done(pid));
+		forked(pid);
 	} else {
 		fn_fork_child();
 	}
@@ -162,7 +169,7 @@ int fn_wrap_waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
 	int ret = fn_real.waitid(type, id, info, options);
 
-	reaped(!ret);
+	reaped(ret == 0 ? 1 : 0);
 	return ret;
 }
 

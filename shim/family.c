@@ -21,10 +21,10 @@
 #define LOOK_NS		(50 * FN_MSEC)
 /* Somebody is about to exec: looked at after this time and then at twice the last one, up to LOOK_NS. */
 #define EXEC_NS		FN_MSEC
-/* The keeper opens a pidfd of one that nobody else has found dead by then: a child of forkpty(), whose parent does not know
- * its PID; a zombie whose parent is elsewhere. */
+/* The keeper opens a pidfd of one that nobody else has found dead by then: one whose PID was not known; a
+ * zombie whose parent is elsewhere. */
 #define DOUBT_NS	(100 * FN_MSEC)
-/* A child of daemon() or forkpty() (a fork() tells its number) that has not joined after this time died on its way. */
+/* A child of daemon() (a fork() tells its number) that has not joined after this time died on its way. */
 #define BORN_NS		(5000 * FN_MSEC)
 
 /* What is this image's own. */
@@ -208,7 +208,7 @@ static uint64_t pid_namespace(void)
 static void name_self(struct fn_member *m)
 {
 	m->self_ns = pid_namespace();
-	__atomic_store_n(&m->self, (int32_t)fn_sys(SYS_getpid, 0), __ATOMIC_RELEASE);
+	atomic_store_explicit(&m->self, (int32_t)fn_sys(SYS_getpid, 0), memory_order_release);
 }
 
 /* .pid is what its parent calls it: elsewhere than in his namespace that may be the number of another process. */
@@ -216,7 +216,7 @@ int fn_family_pidfd(unsigned image, bool *opened)
 {
 	const struct fn_shared *sh = fn_engine.shared;
 	const struct fn_member *m = &sh->member[image], *us = &sh->member[fn_engine.image];
-	int32_t pid = __atomic_load_n(&m->self, __ATOMIC_ACQUIRE);
+	int32_t pid = atomic_load_explicit(&m->self, memory_order_acquire);
 
 	if (own.child[image] == m->serial && own.pidfd[image] > 0 && own.serial[image] == m->serial)
 		return own.pidfd[image];

@@ -21,7 +21,7 @@ struct fn_member {
 	_Atomic(int32_t) pid;		/* 0: free; FN_MEMBER_BORN: forked, has not said anything yet */
 	_Atomic(bool) leaving;		/* is about to exec */
 	uint32_t serial;		/* counts the lives of this place */
-	int32_t self;			/* what it calls itself, and its PID namespace (an inode); 0: not said */
+	_Atomic(int32_t) self;		/* what it calls itself, and its PID namespace (an inode); 0: not said */
 	uint64_t self_ns;
 	uint64_t born;			/* ns: when the place was taken */
 	uint64_t suspect;		/* ns: .leaving and its lock lost since; 0: not */
