@@ -243,7 +243,7 @@ static bool name_kept(int fd, const struct fn_ep *ep)
 
 int fn_decide_datagrams(struct fn_file *f, int fd)
 {
-	return fn_engine_start() && (fn_engine.ports || fn_dgram_fabric()) ? become(f, fd, FN_FILE_UDP, FN_SOCK_UDP) : -ENETDOWN;
+	return fn_engine_start(true) && (fn_engine.ports || fn_dgram_fabric()) ? become(f, fd, FN_FILE_UDP, FN_SOCK_UDP) : -ENETDOWN;
 }
 
 /* Its stack side is opened now, or, of the fabric, when it is waited on. */

@@ -348,7 +348,7 @@ int fn_dgram_start(struct fn_file *f, int fd)
 
 	if (f->kind != FN_FILE_SOCKET)
 		return f->kind == FN_FILE_UDP ? 0 : -EALREADY;	/* the kernel's since */
-	ret = fn_engine_start() && fn_fabric.nic && may_ask() ? fn_decide_datagrams(f, fd) : -ENETDOWN;
+	ret = fn_engine_start(false) && fn_fabric.nic && may_ask() ? fn_decide_datagrams(f, fd) : -ENETDOWN;
 	if (ret < 0 && ret != -EALREADY)
 		return ret;
 	begin_reading(f);

@@ -71,9 +71,9 @@ fn_inline uint64_t fn_clock(void)
 /* Lock page and table of files: before the first file of ours. -ENOMEM. */
 int fn_engine_init(void);
 
-/* Make the stack and open the ports if that has not happened; false: not possible now (the reason is recorded). Called
- * without the lock. */
-bool fn_engine_start(void);
+/* Make the stack, and with `ports` open those, if that has not happened; false: not possible now (the reason is recorded).
+ * What the fabric alone serves must not take a port from another process. Called without the lock. */
+bool fn_engine_start(bool ports);
 
 /* In a child that does not share it: unmap the stack, close what belongs to its ports. */
 void fn_engine_lose_stack(void);

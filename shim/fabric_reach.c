@@ -97,7 +97,7 @@ int fn_fabric_meet(struct fn_rendezvous *at, int (*over)(struct fn_rendezvous *a
 		fn_fd_internal_close(sock);
 		return -EMFILE;
 	}
-	if (!fn_engine_start() || !fn_fabric.nic) {
+	if (!fn_engine_start(false) || !fn_fabric.nic) {
 		fn_fd_internal_close(sock);
 		return -ENOMEM;
 	}

@@ -135,13 +135,30 @@ static int open_stack_side(struct fn_file *f, int fd)
 	return ret < 0 ? ret : fn_tcp_listen(f->sk, f->backlog);
 }
 
+/* May its clients come through a port? */
+static bool is_for_ports(const struct fn_file *f)
+{
+	return f->reason != FN_REASON_FABRIC_LISTEN;
+}
+
+bool fn_listen_for_ports(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
+		const struct fn_file *f = fn_fdtable.file[fd];
+
+		if (f && f->kind == FN_FILE_LISTEN && is_for_ports(f))
+			return true;
+	}
+	return false;
+}
+
 void fn_listen_attach(struct fn_file *f, int fd)
 {
 	struct fn_sock *sk;
 	int ret;
 
 	f->waited = true;
-	if (f->sk || f->ended || !fn_engine_start())
+	if (f->sk || f->ended || !fn_engine_start(is_for_ports(f)))
 		return;
 	fn_engine_lock();
 	sk = f->sk ? NULL : fn_sock_open(fn_engine.st, FN_SOCK_TCP, f);
@@ -179,17 +196,17 @@ static bool one_of_several(int fd)
 static void attach(struct fn_file *f, int fd)
 {
 	if (!f->waited && one_of_several(fd))
-		fn_engine_start();
+		fn_engine_start(is_for_ports(f));
 	else
 		fn_listen_attach(f, fd);
 }
 
-static void attach_all(bool waited_only)
+static void attach_all(bool waited_only, bool for_ports_only)
 {
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
 		struct fn_file *f = fn_fd_get((int)fd);
 
-		if (f && f->kind == FN_FILE_LISTEN && (f->waited || !waited_only))
+		if (f && f->kind == FN_FILE_LISTEN && (f->waited || !waited_only) && (is_for_ports(f) || !for_ports_only))
 			attach(f, (int)fd);
 		if (f)
 			fn_file_put(f);
@@ -198,13 +215,14 @@ static void attach_all(bool waited_only)
 
 void fn_listen_attach_all(void)
 {
-	attach_all(false);
+	attach_all(false, true);
 }
 
 void fn_listen_retry(void)
 {
-	fn_engine_start();	/* one that serves the fabric may get its port only now */
-	attach_all(true);
+	if (fn_listen_for_ports())
+		fn_engine_start(true);	/* one that serves the fabric may get its port only now */
+	attach_all(true, false);
 }
 
 /* ---- accept ---- */

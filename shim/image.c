@@ -215,10 +215,10 @@ static void open_ports(struct fn_stack *st)
 	fn_thread_self()->inside = false;
 }
 
-static bool start_locked(void)
+static bool start_locked(bool ports)
 {
 	struct fn_stack *st;
-	int held = fn_ports_hold();
+	int held = ports ? fn_ports_hold() : 0;
 	bool fabric;
 
 	if (!held && !fn_config.fabric)
@@ -259,12 +259,12 @@ static void open_late(void)
 		fn_thread_ring(fn_engine.watcher);
 }
 
-bool fn_engine_start(void)
+bool fn_engine_start(bool ports)
 {
 	uint64_t now;
 	bool ok;
 
-	if (fn_engine.st && fn_engine.ports == (int)fn_config.nnics)
+	if (fn_engine.st && (!ports || fn_engine.ports == (int)fn_config.nnics))
 		return true;
 	if (!fn_shim_active || fn_engine.barred || fn_engine_init() < 0)
 		return fn_engine.st != NULL;
@@ -275,13 +275,14 @@ bool fn_engine_start(void)
 	if (!ok && succeeded && !fn_config.nnics)
 		retry_at = 0;
 	if (fn_shim_active && (now >= retry_at || fn_ports_changed())) {
-		retry_at = now + RETRY_NS;
 		fn_crash_backtraces();
 		keep_log();
 		if (ok)
 			open_late();
 		else
-			ok = start_locked();
+			ok = start_locked(ports);
+		if (ports || !ok)
+			retry_at = now + RETRY_NS;
 		succeeded = ok;
 	}
 	fn_engine_unlock();

@@ -12,9 +12,11 @@ extern _Atomic(unsigned) fn_listen_epoch;
 /* Open f's stack side if it can be had; fd is its number. Called without the lock. */
 void fn_listen_attach(struct fn_file *f, int fd);
 
+/* Has the image a listener whose clients may come through a port, not over the fabric alone? */
+bool fn_listen_for_ports(void);
 /*
- * All listeners of the image whose ports are configured (before privileges go); for those with SO_REUSEPORT that nothing
- * has waited on yet only the ports are opened. Without the lock.
+ * All such listeners (before privileges go); for those with SO_REUSEPORT that nothing has waited on yet only the ports are
+ * opened. Without the lock.
  */
 void fn_listen_attach_all(void);
 

@@ -30,17 +30,9 @@
 
 static unsigned refused;	/* groups of seccomp.def, by all filters so far */
 
-static bool has_listeners(void)
-{
-	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
-		if (fn_fdtable.file[fd] && fn_fdtable.file[fd]->kind == FN_FILE_LISTEN)
-			return true;
-	return false;
-}
-
 static bool wants_port(void)
 {
-	return fn_config.early_open || has_listeners();
+	return fn_config.early_open || fn_listen_for_ports();
 }
 
 /* Ports want them; the fabric does not. */
@@ -49,7 +41,7 @@ void fn_shim_privileges(void)
 	if (!fn_ports_to_come())
 		return;
 	if (fn_config.early_open)
-		fn_engine_start();
+		fn_engine_start(true);
 	if (fn_fdtable.size)
 		fn_listen_attach_all();
 	if (!fn_engine.ports && wants_port()) {

@@ -34,7 +34,7 @@ static int listen_port(void *ctx, unsigned i)
 
 static int connect_port(void *ctx, unsigned i)
 {
-	bool started = fn_engine_start();
+	bool started = fn_engine_start(true);
 
 	if (started && fastnet_info.port[i].state == FN_INFO_PORT_OPEN)
 		return 0;
