@@ -51,6 +51,8 @@ static void last_segment(struct fn_tcp *tp)
 	fn_pkt_pull(p, FN_IP4_LEN);
 	th = (struct fn_tcp_hdr *)p->data;
 	*th = (struct fn_tcp_hdr){ .off = FN_TCP_LEN << 2, .flags = flags, .win = 0xffff };
+	/* it counts, whatever came last: what waits for a window is to be sent, and answered */
+	tp->snd_wl1 = tp->rcv_nxt;
 	p->peer = tp->sk.remote.peer;
 	p->time = tp->sk.st->now;
 	seg = (struct fn_tcp_seg){ .th = th, .seq = tp->rcv_nxt, .ack = tp->snd_nxt, .win = 0xffff, .flags = flags,
