@@ -394,16 +394,17 @@ void fn_fabric_shut(void)
 /* Page and inbox are there. The rendezvous' socket has done its work: a pair of our own takes its place. */
 static bool attach(struct peer *p)
 {
+	size_t room = (size_t)atomic_load(&p->page->memory) * 4096;
 	int end[2], on = 1, told, ret;
 
-	if (fn_peer_pair(end) < 0)
+	if (!room || room > FN_PEER_PAYLOAD_MAX || fn_peer_pair(end) < 0)
 		return false;
 	fn_sys_setsockopt(end[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	fn_fd_internal_close(p->sock);
 	p->sock = end[0];
 	fn_fd_internal_track(&p->sock);
 	p->state = FN_PEER_GREETED;
-	p->room_size = (size_t)atomic_load(&p->page->memory) * 4096;
+	p->room_size = room;
 	/* whoever reads of us finds the rest in the socket that comes with it */
 	ret = fn_peer_greet(p);
 	p->us = fn_fabric.id;

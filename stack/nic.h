@@ -110,8 +110,8 @@ struct fn_nic_ops {
 	/* The destination of p (its Ethernet header at .l2) takes nothing now; asked while nic->choked. NULL: never so. */
 	bool (*full)(const struct fn_nic *nic, const struct fn_pkt *p);
 	/* FN_NIC_NOTES: where socket `index` tells that peer's survivors how far its program has read. NULL: nowhere. */
-	struct fn_read *(*reads)(struct fn_nic *nic, uint16_t peer, uint32_t index);
-	/* Likewise: has whoever has the lock the memory in which that lies? */
+	struct fn_read *(*reads)(struct fn_nic *nic, uint16_t peer, uint32_t index, bool *apart);
+	/* Likewise, of such as are *apart: has whoever has the lock the memory in which that lies? */
 	bool (*has)(const struct fn_nic *nic, uint16_t peer);
 	/* Likewise: what is told of the images that hold a connection with it; 0: nothing. */
 	uint64_t (*holders)(const struct fn_nic *nic, uint16_t peer, uint64_t images);

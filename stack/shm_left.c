@@ -96,7 +96,7 @@ static uint8_t *new_table(struct shm *s, struct peer *peer, uint32_t i)
 	return mem;
 }
 
-struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index)
+struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index, bool *apart)
 {
 	struct shm *s = shm_of(nic);
 	struct peer *peer = peer_at(s, number);
@@ -106,7 +106,8 @@ struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index
 	fn_shm_mend(s);
 	if (!peer || peer->dead || peer->mail || !is_here(s, peer) || i >= TABLES)
 		return NULL;
-	table = peer->copies ? &peer->copies->table[i] : &s->table[i];
+	*apart = peer->copies;
+	table = *apart ? &peer->copies->table[i] : &s->table[i];
 	if (!*table)
 		*table = new_table(s, peer, i);
 	return *table ? &((struct table *)*table)->read[index % READS] : NULL;

@@ -376,7 +376,7 @@ void fn_shm_keeps_back(const struct copies *c, unsigned how, bool on);
 /* fn_nic_ops.holders */
 uint64_t fn_shm_holders(const struct fn_nic *nic, uint16_t number, uint64_t images);
 /* fn_nic_ops.reads */
-struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index);
+struct fn_read *fn_shm_reads(struct fn_nic *nic, uint16_t number, uint32_t index, bool *apart);
 
 /* ---- shm_buf.c: fn_nic_ops.alloc, .alloc_large, .takes_large ---- */
 struct fn_pkt *fn_shm_alloc(struct fn_nic *nic);

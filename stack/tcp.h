@@ -210,6 +210,7 @@ struct fn_tcp {
 	uint32_t head_ip_sum, head_tcp_sum;	/* sums of what .head holds; TCP's with the pseudo header's constant part */
 	uint64_t probes_stamp;		/* ns: when the unanswered probes began; 0: none */
 	struct fn_read *told;		/* where it stands how far the program has read; NULL: nowhere */
+	bool told_apart;		/* in memory that not every image need have: .has is asked first */
 	struct fn_tcp *listener;	/* until ESTABLISHED: who asked for it (a passive open) */
 	struct fn_tcp *accept_next;
 	union {
@@ -348,6 +349,11 @@ uint8_t fn_tcp_pick_wscale(const struct fn_tcp *tp);
 void fn_tcp_late_close(struct fn_tcp *tp);
 
 /* ---- tcp_left.c: what the two ends of a connection tell who survives them ---- */
+/* What is told lies where whoever runs can write. */
+fn_inline bool fn_tcp_told_here(const struct fn_tcp *tp)
+{
+	return tp->told && fn_likely(!tp->told_apart || tp->path.nic->ops->has(tp->path.nic, tp->sk.remote.peer));
+}
 /* It is told from now on how far the program reads, as the far end's number says; at the start, and when that changes. */
 void fn_tcp_told_open(struct fn_tcp *tp);
 void fn_tcp_told_close(struct fn_tcp *tp);
@@ -359,7 +365,7 @@ void fn_tcp_spill(struct fn_tcp *tp);
 void fn_tcp_found(struct fn_tcp *tp, uint32_t ack);
 fn_inline void fn_tcp_tell_read(struct fn_tcp *tp)
 {
-	if (fn_likely(tp->told != NULL))	/* pairs with fn_shm_left(), after our end */
+	if (fn_likely(fn_tcp_told_here(tp)))	/* pairs with fn_shm_left(), after our end */
 		atomic_store_explicit(&tp->told->seq, tp->copied_seq, memory_order_relaxed);
 }
 /* The text of p, whose .seq and .data are its first byte's, is there. */

@@ -28,9 +28,7 @@ static void ends_changed(struct fn_read *r)
 
 void fn_tcp_told_close(struct fn_tcp *tp)
 {
-	if (!tp->told)
-		return;
-	if (tp->path.nic->ops->has(tp->path.nic, tp->sk.remote.peer)) {
+	if (fn_tcp_told_here(tp)) {
 		change_ends(tp->told);
 		tp->told->ends.peer = 0;
 		ends_changed(tp->told);
@@ -41,9 +39,9 @@ void fn_tcp_told_close(struct fn_tcp *tp)
 void fn_tcp_held(struct fn_sock *sk)
 {
 	const struct fn_tcp *tp = sk->kind == FN_SOCK_TCP ? fn_tcp_sk(sk) : NULL;
-	struct fn_nic *nic = tp && tp->told ? tp->path.nic : NULL;
+	const struct fn_nic *nic = tp ? tp->path.nic : NULL;
 
-	if (nic && nic->ops->has(nic, sk->remote.peer))		/* pairs with read_held() */
+	if (tp && fn_tcp_told_here(tp))		/* pairs with read_held() */
 		atomic_store_explicit(&tp->told->images, nic->ops->holders(nic, sk->remote.peer, sk->images),
 				      memory_order_release);
 }
@@ -55,7 +53,7 @@ void fn_tcp_told_open(struct fn_tcp *tp)
 
 	fn_tcp_told_close(tp);
 	tp->notes = tp->lossless && nic->caps & FN_NIC_NOTES && tp->head_len;
-	r = tp->notes ? nic->ops->reads(nic, tp->sk.remote.peer, tp->sk.index) : NULL;
+	r = tp->notes ? nic->ops->reads(nic, tp->sk.remote.peer, tp->sk.index, &tp->told_apart) : NULL;
 	if (!r)
 		return;
 	change_ends(r);

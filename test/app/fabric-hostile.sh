@@ -77,7 +77,12 @@ def close(fds):
     for fd in fds:
         os.close(fd)
 
-page = lambda: memory(PAGE_SIZE, FIXED)
+def page(pages=256):
+    """pages: of its maker's payload memory, as he says."""
+    fd, m = memory(PAGE_SIZE, FIXED)
+    struct.pack_into('=I', m, 8, pages)
+    return fd, m
+
 payload = lambda: memory(1 << 20, FIXED | FUTURE)
 
 def offer():
@@ -101,7 +106,7 @@ def offer():
     return s, mine, m, sock, ring
 
 refused = 0
-for how in range(11):
+for how in range(13):
     s, (mine, theirs), (fd, m) = meet(), pair(), page()
     if how == 0: say(mine, PAGE, [fd], version=VERSION + 1)
     if how == 1: say(mine, PAGE)
@@ -113,8 +118,13 @@ for how in range(11):
     if how == 8: say(mine, PAGE, [fd], magic=1)
     if how == 9: say(s, PAGE, [fd])
     if how == 10: say(s, INBOX, [fd])
+    if how == 11: say(mine, PAGE, [page(0)[0]])
+    if how == 12: say(mine, PAGE, [page((1 << 18) + 1)[0]])
     if how not in (6, 7, 9, 10): say(s, INBOX, [theirs.fileno()])
     assert hear(s)[0] is None, how
+    if how in (11, 12):
+        theirs.close()
+        assert hear(mine)[0] is None, how
     refused += 1
 for how in range(4):
     s, mine, m, sock, ring = offer()
@@ -227,7 +237,7 @@ END
 lies=200
 [ -z "$LONG" ] || lies=2000
 said=$(lab_exec_client timeout 100 python3 "$LAB_TMP/liar.py" "$(cookie_of 6379)" $lies) || fail "the liar: $said"
-[ "$said" = "lied 15" ] || fail "the liar says $said"
+[ "$said" = "lied 17" ] || fail "the liar says $said"
 await settled "$before" || fail "held before: $before, after the liar: $(held)"
 
 # Another user's processes take no more than their share of places, whatever they do with them.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A stack that two process images share, each with peers that the other has not got: image 1 has B. While image 2 runs, B's
- * memory is not there, so that whoever touches it dies.
+ * memory is not there, so that whoever touches it dies; and what is for B alone, who may be another user's, is not either.
  */
 #include <criterion/criterion.h>
 #include <sys/mman.h>
@@ -12,6 +12,7 @@
 #define PORT		fn_be16(8080)
 #define PAYLOAD		(4u << 20)
 #define SLOTS		256
+#define COPIES		(1u << 20)
 
 static struct side A = { .payload_len = PAYLOAD, .slots = SLOTS }, B = { .payload_len = PAYLOAD, .slots = SLOTS };
 static uint8_t *ring;		/* both */
@@ -37,6 +38,13 @@ static void on_introduce(void *ctx, int number)
 {
 	if (fn_shm_peer_have(A.nic, A.peer, B.payload))
 		run_as(image);
+}
+
+/* What B sends from. */
+static uint8_t *payload_of_b(size_t *len)
+{
+	*len = B.copies ? COPIES : PAYLOAD;
+	return B.copies ? B.copies : B.payload;
 }
 
 static void *memory(size_t size)
@@ -67,18 +75,38 @@ static void teardown(void)
 	munmap(ring, 2 * ring_size);
 	munmap(A.payload, PAYLOAD);
 	munmap(B.payload, PAYLOAD);
+	if (A.copies) {
+		munmap(A.copies, COPIES);
+		munmap(B.copies, COPIES);
+	}
 	free(A.arena);
 	free(B.arena);
 }
 
+/* They are different users'. */
+static void setup_strangers(void)
+{
+	A.copies = memory(COPIES);
+	B.copies = memory(COPIES);
+	A.copies_len = B.copies_len = COPIES;
+	setup();
+}
+
 TestSuite(shm_images, .init = setup, .fini = teardown);
+TestSuite(shm_images_strangers, .init = setup_strangers, .fini = teardown);
 
 /* From now on A's stack is run by that image. */
 static void run_as(uint64_t bit)
 {
+	int has = fn_shm_images(A.nic, A.peer) & bit ? PROT_READ | PROT_WRITE : PROT_NONE;
+	size_t len;
+	uint8_t *payload = payload_of_b(&len);
+
 	image = bit;
-	mprotect(ring, 2 * ring_size, fn_shm_images(A.nic, A.peer) & bit ? PROT_READ | PROT_WRITE : PROT_NONE);
-	mprotect(B.payload, PAYLOAD, fn_shm_is_ready(A.nic, A.peer) ? PROT_READ | PROT_WRITE : PROT_NONE);
+	mprotect(ring, 2 * ring_size, has);
+	if (A.copies)
+		mprotect(A.copies, COPIES, has);
+	mprotect(payload, len, fn_shm_is_ready(A.nic, A.peer) ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 /* Image 2 runs A's stack for a while, and B does not run. */
@@ -354,7 +382,8 @@ Test(shm_images, the_last_image_of_a_peer_dies)
 
 static void meet_half(bool expected)
 {
-	struct fn_shm_pair pair = { .tx = A.ring, .rx = B.ring, .tx_slots = SLOTS, .rx_slots = SLOTS };
+	struct fn_shm_pair pair = { .tx = A.ring, .rx = B.ring, .tx_slots = SLOTS, .rx_slots = SLOTS,
+		.copies = A.copies, .copies_len = COPIES };
 
 	cr_assert(fn_shm_peer_del(A.nic, A.peer));
 	A.peer = fn_shm_peer_add(A.nic, &pair);
@@ -366,9 +395,12 @@ static void meet_half(bool expected)
 
 static void payload_comes(uint64_t bit)
 {
+	size_t len;
+	uint8_t *payload = payload_of_b(&len);
+
 	run_as(bit);
 	cr_assert_not(fn_shm_is_ready(A.nic, A.peer));
-	fn_shm_peer_payload(A.nic, A.peer, B.payload, PAYLOAD);
+	fn_shm_peer_payload(A.nic, A.peer, payload, len);
 	cr_assert(fn_shm_is_ready(A.nic, A.peer));
 	run_as(bit);
 }
@@ -377,6 +409,25 @@ Test(shm_images, a_peer_whose_memory_nobody_expects_is_its_parents)
 {
 	meet_half(false);
 	cr_assert_eq(fn_shm_images(A.nic, A.peer), 1);
+}
+
+/* What it reads was copied for it; how far it has, it can tell nobody. */
+Test(shm_images_strangers, a_child_without_its_parents_peer_reads_what_has_come)
+{
+	struct fn_sock *a, *b;
+	char buf[10];
+
+	meet_half(false);
+	payload_comes(1);
+	pair_up(&a, &b);
+	cr_assert_eq(give(b, "for both", 8), 8);
+	settle();
+	run_as(2);
+	cr_assert_eq(get(a, buf, 4), 4);
+	cr_assert_arr_eq(buf, "for ", 4);
+	run_as(1);
+	cr_assert_eq(get(a, buf, 4), 4);
+	cr_assert_arr_eq(buf, "both", 4);
 }
 
 Test(shm_images, memory_is_there_for_each_image)
