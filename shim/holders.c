@@ -191,8 +191,10 @@ bool fn_holder_come(struct peer *p, uint64_t cookie, int *fd)
 {
 	unsigned place = (unsigned)(cookie & UINT32_MAX);
 
-	if (p->number <= 0 || p->self || *fd < 0 || place >= FN_IMAGES)
+	if (p->number <= 0 || p->self || place >= FN_IMAGES)
 		return false;
+	if (*fd < 0)	/* we had no number for it: that one counts as alive */
+		return true;
 	hand_on(p, cookie, *fd);
 	take(p, place, (uint32_t)(cookie >> 32), *fd);
 	*fd = -1;

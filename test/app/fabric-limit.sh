@@ -127,6 +127,48 @@ def client(port):
             talk(s, s, 10000)
             s.close()
 
+# A server without a number left is sent the means to see the end of a client's image: it needs none for its connections.
+def told():
+    l = listener()
+    c = subprocess.Popen([sys.executable, sys.argv[0], 'splits', str(l.getsockname()[1])], stdin=subprocess.PIPE,
+               stdout=subprocess.PIPE)
+    conns = [l.accept()[0] for i in range(2)]
+    for s in conns:
+        s.sendall(read(s, 1))
+    c.stdout.read(1)
+    limit(100, 100)
+    full = until_full(lambda: os.open('/dev/null', os.O_RDONLY))
+    c.stdin.write(b'1')
+    c.stdin.flush()
+    c.stdout.read(1)
+    for i in range(3):
+        for s in conns:
+            s.sendall(b'x' * 1000)
+            read(s, 1000)
+    os.closerange(min(full), max(full) + 1)
+    c.stdin.close()
+    print(c.wait())
+
+def splits(port):
+    conns = [socket.create_connection(('127.0.0.1', int(port))) for i in range(2)]
+    for s in conns:
+        s.sendall(b'x')
+        read(s, 1)
+    os.write(1, b'1')
+    os.read(0, 1)
+    r, w = os.pipe()
+    if os.fork() == 0:
+        conns[0].close()
+        os.write(1, b'1')
+        os.close(w)
+        os.read(r, 1)
+        os._exit(0)
+    os.close(r)
+    for i in range(3):
+        for s in conns:
+            s.sendall(read(s, 1000))
+    os.read(0, 1)
+
 globals()[sys.argv[1]](*sys.argv[2:])
 END
 nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
@@ -148,6 +190,7 @@ for kind in socket udp dup epoll accept open; do
 	both every $kind
 done
 both hard
+both told
 for free in 1 4 20 50; do
 	both crowd $free
 done
