@@ -154,12 +154,14 @@ static void expect_group(struct peer *p)
 {
 	if (!fn_shm_offering(fn_fabric.nic, p->number) && !fn_tcp_peer_used(fn_engine.st, (uint16_t)p->number))
 		return;
-	if (!make_berths(p))
-		return;
-	if (make_pair(p))
+	if (!make_berths(p)) {
+		fn_shm_peer_apart(fn_fabric.nic, p->number);
+	} else if (make_pair(p)) {
 		fn_shm_group_expect(fn_fabric.nic, p->number);
-	else
+	} else {
 		free_berths(p);
+		fn_shm_peer_apart(fn_fabric.nic, p->number);
+	}
 }
 
 void fn_fabric_expect(void)
@@ -253,6 +255,8 @@ void fn_half_payload(const struct peer *p, int fd)
 
 	if (put_up(p, FN_PEER_PAYLOAD, (uint64_t)p->life << 32 | (unsigned)p->number, 0, fd))
 		fn_shm_peer_want(fn_fabric.nic, p->number, others);
+	else
+		fn_shm_peer_apart(fn_fabric.nic, p->number);
 }
 
 /* A claimer whom another image has met; nothing is read from it, until all is there. */

@@ -89,6 +89,11 @@ void fn_shm_group_expect(struct fn_nic *nic, int number);
 void fn_shm_peer_want(struct fn_nic *nic, int number, uint64_t images);
 bool fn_shm_peer_have(struct fn_nic *nic, int number, const void *payload);
 uint64_t fn_shm_wanted(const struct fn_nic *nic, int number);
+/*
+ * Children have what was offered to that group, without it: others meet who claims that. Or: this image alone has met that
+ * process of a group; what it has claimed may be connections of others, if what was offered there was.
+ */
+void fn_shm_peer_apart(struct fn_nic *nic, int number);
 /* Has this image its payload memory? */
 bool fn_shm_is_ready(const struct fn_nic *nic, int number);
 

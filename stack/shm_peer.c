@@ -141,6 +141,18 @@ bool fn_shm_peer_have(struct fn_nic *nic, int number, const void *payload)
 	return all;
 }
 
+void fn_shm_peer_apart(struct fn_nic *nic, int number)
+{
+	struct shm *s = shm_of(nic);
+	struct peer *peer = peer_at(s, (unsigned)number);
+	const struct peer *group = peer && peer->group ? peer_at(s, peer->group) : NULL;
+
+	if (!peer || !(peer->mail || (group && (group->apart || group->images & ~peer->images))))
+		return;
+	peer->apart = true;
+	set_narrow(peer);
+}
+
 uint64_t fn_shm_wanted(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
@@ -276,7 +288,8 @@ void fn_shm_image_born(struct fn_nic *nic, uint64_t parent, uint64_t child)
 			continue;
 		}
 		if (!(peer->ready & parent || peer->expected)) {
-			peer->apart = peer->narrow = true;
+			peer->apart |= !peer->mail;	/* of a group the shim knows (fn_shm_peer_apart()) */
+			set_narrow(peer);
 			continue;
 		}
 		peer->images |= child;

@@ -256,3 +256,61 @@ diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "a child has not got what its p
 on_kernel=$(sed -nE 's/.* info: sockets: //p' "$LAB_TMP/fastnet.log" | grep -oE '[A-Z_]+ [0-9]+' | grep -vE '^FABRIC(_LISTEN)? ')
 [ -z "$on_kernel" ] || fail "not through shared memory: $on_kernel"
 [ "$(reason_of FABRIC python3)" -ge 36 ] || fail "$(reason_of FABRIC python3) connections through shared memory"
+
+# Who claims has more memory than the others of the family have kept a place for: one of them has it, and all read what it says.
+cat >"$LAB_TMP/larger.py" <<'END'
+import os, select, socket, subprocess, sys
+BIG = 200000
+text = bytes(i * 7 & 255 for i in range(1000)) * (BIG // 1000)
+
+def whole(s, n):
+    data = b''
+    while len(data) < n:
+        d = s.recv(n - len(data))
+        assert d, 'ended after %d of %d' % (len(data), n)
+        data += d
+    return data
+
+def server():
+    l = socket.create_server(('127.0.0.1', 0))
+    print(l.getsockname()[1], flush=True)
+    sys.stdin.readline()
+    c = l.accept()[0]
+    assert whole(c, 5) == b'early'
+    c.sendall(text)
+    assert whole(c, BIG) == text, 'other bytes'
+    print('served', flush=True)
+
+def client(port):
+    s = socket.create_connection(('127.0.0.1', int(port)), 20)
+    s.sendall(b'early')
+    r, w = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(r, 1)
+        got = whole(s, BIG)
+        s.sendall(text)
+        os._exit(got != text)
+    print('forked', flush=True)
+    s.recv(1, socket.MSG_PEEK)
+    os.write(w, b'x')
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        select.select([s], [], [], .01)     # it drives what the other one has not got
+    print('its child', os.waitstatus_to_exitcode(ended[1]), flush=True)
+
+def drive(*run):
+    def start(*args, **env):
+        return subprocess.Popen([*run, sys.executable, sys.argv[0], *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True, env={**os.environ, **env})
+    s = start('server')
+    c = start('client', s.stdout.readline().strip(), FASTNET_FABRIC_MEMORY='16777216')
+    print(c.stdout.readline().strip())
+    print(*s.communicate('go\n'), *c.communicate())
+
+globals()[sys.argv[1]](*sys.argv[2:])
+END
+export FASTNET_LOG=$LAB_TMP/larger.log FASTNET_LOG_LEVEL=info
+lab_exec_client timeout 60 python3 "$LAB_TMP/larger.py" drive >"$LAB_TMP/kernel" 2>&1 || fail "on the kernel: $(cat "$LAB_TMP/kernel")"
+lab_exec_client timeout 60 python3 "$LAB_TMP/larger.py" drive "$RUN" >"$LAB_TMP/fabric" 2>&1 || fail "$(cat "$LAB_TMP/fabric")"
+diff "$LAB_TMP/kernel" "$LAB_TMP/fabric" || fail "a child does not read what its parent was sent by a larger process"
+grep -q "served" "$LAB_TMP/fabric" || fail "$(cat "$LAB_TMP/fabric")"

@@ -380,7 +380,7 @@ Test(shm_images, the_last_image_of_a_peer_dies)
 
 /* ---- B's payload memory comes when image 1 has forked ---- */
 
-static void meet_half(bool expected)
+static void meet_anew(void)
 {
 	struct fn_shm_pair pair = { .tx = A.ring, .rx = B.ring, .tx_slots = SLOTS, .rx_slots = SLOTS,
 		.copies = A.copies, .copies_len = COPIES };
@@ -388,6 +388,11 @@ static void meet_half(bool expected)
 	cr_assert(fn_shm_peer_del(A.nic, A.peer));
 	A.peer = fn_shm_peer_add(A.nic, &pair);
 	cr_assert_gt(A.peer, 0);
+}
+
+static void meet_half(bool expected)
+{
+	meet_anew();
 	if (expected)
 		fn_shm_peer_expect(A.nic, A.peer, B.payload);
 	fn_shm_image_born(A.nic, 1, 2);
@@ -564,4 +569,71 @@ Test(shm_images, it_is_had_at_one_place_by_all)
 	cr_assert_eq(fn_shm_orphan(A.nic, 1), 0);
 	fn_shm_image_gone(A.nic, 1);
 	cr_assert_eq(fn_shm_orphan(A.nic, 1), A.peer);
+}
+
+/* ---- B is of a group, to which connections were offered that another image has, and is met by image 1 alone ---- */
+
+/* The group is told of as one whose children have nothing of it, or as one that image 2 has as well. */
+static void claimer_alone(bool expected)
+{
+	struct fn_page *page = memory(FN_PAGE_SIZE);
+	int group = fn_shm_group_add(A.nic, page, 16);
+
+	cr_assert_gt(group, 0);
+	if (expected)
+		fn_shm_group_expect(A.nic, group);
+	else
+		fn_shm_peer_apart(A.nic, group);
+	fn_shm_image_born(A.nic, 1, 2);
+	meet_anew();
+	fn_shm_group_join(A.nic, A.peer, group, 1);
+	fn_shm_peer_apart(A.nic, A.peer);
+	payload_comes(1);
+}
+
+static void copied_for_the_other(void)
+{
+	static uint8_t data[20000];
+	struct fn_sock *a, *b;
+
+	pair_up(&a, &b);
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	settle();
+	cr_expect_eq(fn_shm_lent(B.nic, B.peer), 0, "not copied");
+	run_as(2);
+	for (size_t got = 0; got < sizeof(data);) {
+		ssize_t n = get(a, data, sizeof(data));
+
+		cr_assert_gt(n, 0);
+		got += (size_t)n;
+	}
+}
+
+Test(shm_images, who_has_an_offered_connection_reads_of_a_claimer_that_it_has_not_got)
+{
+	claimer_alone(true);
+	copied_for_the_other();
+}
+
+Test(shm_images, so_does_a_child_that_has_not_got_the_group)
+{
+	claimer_alone(false);
+	copied_for_the_other();
+}
+
+Test(shm_images, a_claimer_whom_all_have_is_read_where_it_writes)
+{
+	static uint8_t data[20000];
+	struct fn_page *page = memory(FN_PAGE_SIZE);
+	int group = fn_shm_group_add(A.nic, page, 16);
+	struct fn_sock *a, *b;
+
+	fn_shm_image_born(A.nic, 1, 2);
+	fn_shm_image_gone(A.nic, 2);
+	fn_shm_group_join(A.nic, A.peer, group, 1);
+	fn_shm_peer_apart(A.nic, A.peer);
+	pair_up(&a, &b);
+	cr_assert_eq(give(b, data, sizeof(data)), sizeof(data));
+	settle();
+	cr_expect_gt(fn_shm_lent(B.nic, B.peer), 0, "copied");
 }
