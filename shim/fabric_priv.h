@@ -73,7 +73,8 @@ struct peer {
 	uint64_t look_ns;		/* how long it has to be silent before */
 	uint32_t entries;		/* fn_shm_heard() then */
 	bool more;			/* something was there for which there was no room */
-	bool looks_again;		/* holders.c: one of its images has ended, and not all could be done that is to be */
+	uint64_t held_at;		/* holders.c: ns, when what an image's end asks for is tried again; 0: all is done */
+	uint8_t held_tries;		/* so often it was in vain */
 	uint8_t looks;			/* so many in vain before it is believed that there is nothing */
 };
 

@@ -18,7 +18,11 @@ _Static_assert(FN_SHM_IMAGES == FN_IMAGES, "both are the bits of fn_sock.images"
 
 static unsigned seen;		/* of .untold, what was seen here */
 static bool again;		/* somebody could not be told: no room, or it is not there yet */
-static bool looks_again;	/* struct peer's, of some */
+static bool looks_again;	/* some peer has .held_at */
+
+/* What could not be ended at once is tried again so much later, and after each time in vain twice that: 320 ms at most. */
+#define RETRY_NS	(10 * FN_MSEC)
+#define RETRY_MAX	5
 
 /* What the far end is sent of an image: its place, and which of all that have had it. */
 static uint64_t cookie_of(unsigned place, uint32_t life)
@@ -213,15 +217,15 @@ void fn_holder_letter(const struct fn_letter *l, int fd)
 
 /* ---- its end ---- */
 
-/* The places of p whose last announced holder has ended; with `now`: which is who has the place, as p says now. */
-static uint64_t ended(const struct peer *p, bool now)
+/* The places of p whose last announced holder has ended, and is who has the place, as p says now. */
+static uint64_t ended(const struct peer *p)
 {
 	uint64_t places = 0;
 
 	for (unsigned i = 0; i < top; i++) {
 		const struct holder *h = &holders[i];
 
-		if (h->peer == p && h->fd < 0 && (!now || fn_shm_life_there(fn_fabric.nic, p->number, h->place) == h->life))
+		if (h->peer == p && h->fd < 0 && fn_shm_life_there(fn_fabric.nic, p->number, h->place) == h->life)
 			places |= 1ull << h->place;
 	}
 	return places;
@@ -233,36 +237,73 @@ static bool is_of(const struct fn_left *text, const struct fn_left *held)
 	       text->remote.ip4 == held->remote.ip4 && text->remote.port == held->remote.port;
 }
 
-/* What stands in its memory for that connection. False: some of it was being changed. */
-static bool take_text(const struct peer *p, const struct fn_left *held)
+/* Connections whose holders have all ended: what was left for them is found in one walk. */
+#define ENDS	64
+/* Records that say of a connection what cannot be used: an honest peer has few. */
+#define VAIN	1024
+
+static struct ends {
+	struct fn_held at, held[ENDS];
+	bool moves[ENDS];	/* some of its text was being changed */
+	unsigned n, vain;
+} ends;
+
+/* Which of them; ends.n: none. */
+static unsigned find(const struct fn_left *left)
+{
+	unsigned i;
+
+	for (i = 0; i < ends.n && !is_of(left, &ends.held[i].left); i++)
+		;
+	return i;
+}
+
+/* The next ones. False: these were the last. */
+static bool collect(const struct peer *p, uint64_t gone)
+{
+	for (ends.n = 0; ends.n < ENDS && ends.vain < VAIN;) {
+		if (!fn_shm_held(fn_fabric.nic, p->number, gone, &ends.at))
+			return false;
+		/* a place is another's before that one holds anything: this is asked behind what it holds */
+		if (!fn_tcp_left_known(fn_engine.st, &ends.at.left) || find(&ends.at.left) < ends.n ||
+		    ends.at.images & ~ended(p)) {
+			ends.vain++;
+			continue;
+		}
+		ends.moves[ends.n] = false;
+		ends.held[ends.n++] = ends.at;
+	}
+	return ends.vain < VAIN;
+}
+
+/* What stands in its memory for them. */
+static void take_text(const struct peer *p)
 {
 	for (unsigned where = FN_LEFT_OURS; where <= FN_LEFT_PAGE; where++) {
 		struct fn_left left = { .where = (uint8_t)where, .urgent = true };
 
 		while (fn_shm_unsent(fn_fabric.nic, p->number, &left)) {
-			if (!is_of(&left, held))
+			unsigned i = find(&left);
+
+			if (i == ends.n || ends.moves[i])
 				continue;
 			left.text = fn_shm_unsent_text(fn_fabric.nic, p->number, &left);
-			if (!left.text)
-				return false;
-			fn_tcp_left(fn_engine.st, &left);
+			if (left.text)
+				fn_tcp_left(fn_engine.st, &left);
+			else
+				ends.moves[i] = true;
 		}
 	}
-	return true;
 }
 
 /* Nobody has its other end any more. False: its family is to say so, or it is looked at again. */
-static bool end(const struct peer *p, struct fn_held *held)
+static bool end(const struct fn_held *held, int nobody)
 {
 	const struct fn_left *left = &held->left;
-	int nobody = fn_shm_nobody(fn_fabric.nic);
 	struct fn_stack *st = fn_engine.st;
 	struct fn_sock *sk;
 
-	held->left.text = NULL;
-	if (!nobody || !take_text(p, left) || !fn_shm_still_held(held))
-		return false;
-	if (!fn_tcp_left_whole(st, left))
+	if (!fn_shm_still_held(held) || !fn_tcp_left_whole(st, left))
 		return false;
 	fn_tcp_left(st, left);
 	sk = fn_tcp_peer_moved(st, &left->local, &left->remote, (uint16_t)nobody);
@@ -271,26 +312,48 @@ static bool end(const struct peer *p, struct fn_held *held)
 	return true;
 }
 
+static bool end_all(const struct peer *p)
+{
+	int nobody = fn_shm_nobody(fn_fabric.nic);
+	bool all = nobody;
+
+	if (nobody)
+		take_text(p);
+	for (unsigned i = 0; nobody && i < ends.n; i++)
+		all &= !ends.moves[i] && end(&ends.held[i], nobody);
+	return all;
+}
+
 /* What is in the ring comes first; what p keeps back is put there by others of it. */
 static bool look(struct peer *p)
 {
-	struct fn_held held = { 0 };
-	bool kept = fn_shm_keeps(fn_fabric.nic, p->number), all = true;
-	uint64_t gone = ended(p, false);
+	bool kept = fn_shm_keeps(fn_fabric.nic, p->number), all = true, more = true;
+	uint64_t gone = ended(p);
 
 	for (unsigned i = 0; i < FN_PEER_SLOTS && !fn_shm_drained(fn_fabric.nic, p->number); i++)
 		fn_stack_poll(fn_engine.st, fn_engine.st->now);
-	while (fn_shm_held(fn_fabric.nic, p->number, gone, &held)) {
-		/* a place is another's before that one holds anything: this is asked behind what it holds */
-		if (held.images & ~ended(p, true))
-			continue;
-		all &= !kept && end(p, &held);
+	ends = (struct ends){ .n = 0 };
+	while (more && all) {
+		more = collect(p, gone);
+		if (ends.n)
+			all = !kept && end_all(p);
 	}
 	fn_stack_flush(fn_engine.st);
 	return all;
 }
 
-void fn_holder_event(unsigned i)
+static void look_now(struct peer *p)
+{
+	/* before its memory is here nothing can be seen there */
+	bool all = p->state == FN_PEER_UP && look(p);
+
+	p->held_at = all ? 0 : fn_now() + (RETRY_NS << p->held_tries);
+	p->held_tries = all ? 0 : (uint8_t)fn_min(p->held_tries + 1, RETRY_MAX);
+	looks_again |= !all;
+}
+
+/* at_once: whether a look has just been in vain or not. That may be a walk through all that p has, and p may lie. */
+static void see(unsigned i, bool at_once)
 {
 	struct holder *h = &holders[i];
 	struct peer *p = i < top ? h->peer : NULL;
@@ -299,30 +362,47 @@ void fn_holder_event(unsigned i)
 		return;
 	fn_fd_internal_close(h->fd);
 	h->fd = -1;
-	/* before its memory is here nothing can be seen there */
-	p->looks_again = p->state != FN_PEER_UP || !look(p);
-	looks_again |= p->looks_again;
+	if (at_once || !p->held_at || p->held_at <= fn_now())
+		look_now(p);
+}
+
+void fn_holder_event(unsigned i)
+{
+	see(i, false);
 }
 
 void fn_holders_tick(void)
 {
+	uint64_t now;
+
 	fn_fabric_held_again();
 	if (fn_likely(!looks_again))
 		return;
 	looks_again = false;
+	now = fn_now();
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		struct peer *p = fn_peer_at(i);
 
-		if (p->looks_again && p->state == FN_PEER_UP)
-			p->looks_again = !look(p);
-		looks_again |= p->looks_again && p->state != FN_PEER_GONE;
+		if (p->held_at && p->held_at <= now && p->state == FN_PEER_UP)
+			look_now(p);
+		looks_again |= p->held_at && p->state != FN_PEER_GONE;
 	}
+}
+
+uint64_t fn_holders_due(void)
+{
+	uint64_t first = FN_NEVER;
+
+	for (unsigned i = 0; looks_again && i < fn_peers_top(); i++)
+		if (fn_peer_at(i)->held_at && fn_peer_at(i)->state == FN_PEER_UP)
+			first = fn_min(first, fn_peer_at(i)->held_at);
+	return first;
 }
 
 void fn_holders_look(void)
 {
 	for (unsigned i = 0; i < top; i++)
-		fn_holder_event(i);
+		see(i, true);
 }
 
 void fn_holders_watch_all(void)

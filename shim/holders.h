@@ -37,6 +37,8 @@ void fn_holder_event(unsigned i);
 void fn_holders_look(void);
 /* What could not be done is tried again: announcing ours, ending connections of those that have ended. */
 void fn_holders_tick(void);
+/* ns: when there is such; FN_NEVER: there is not. */
+uint64_t fn_holders_due(void);
 /* In an image whose epoll set is new. */
 void fn_holders_watch_all(void);
 

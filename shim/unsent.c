@@ -6,6 +6,7 @@
  */
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
+#include "shim/holders.h"
 
 /* A process that is silent for so long does something else: many times what one that is at work takes to answer. */
 #define LOOK_NS		(2 * FN_MSEC)
@@ -169,8 +170,11 @@ void fn_unsent_tick(uint64_t now)
 
 uint64_t fn_fabric_due(uint64_t now)
 {
+	uint64_t due;
+
 	if (!fn_fabric.nic)
 		return FN_NEVER;
 	fn_fabric.look_at = look_at_all(now, false);
-	return fn_group_looks_again() ? fn_min(fn_fabric.look_at, fn_fabric.tick) : fn_fabric.look_at;
+	due = fn_group_looks_again() ? 0 : fn_holders_due();
+	return fn_min(fn_fabric.look_at, fn_max(due, fn_fabric.tick));
 }

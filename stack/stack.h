@@ -144,7 +144,9 @@ void fn_tcp_peer_gone(struct fn_stack *st, uint16_t peer);
 void fn_tcp_conn_gone(struct fn_sock *sk);
 /* Before that: something of what it has left behind. Takes .text. tcp_left.c. */
 void fn_tcp_left(struct fn_stack *st, const struct fn_left *left);
-/* Nothing of what has come, or was left, for the connection between these ends stands behind what has not. */
+/* There is a connection between these ends; */
+bool fn_tcp_left_known(struct fn_stack *st, const struct fn_left *left);
+/* and nothing of what has come, or was left, for it stands behind what has not. */
 bool fn_tcp_left_whole(struct fn_stack *st, const struct fn_left *left);
 /* A process may have lost what was on its way to it, or to us: all that is not acknowledged is sent again. tcp_gone.c. */
 void fn_tcp_peer_again(struct fn_stack *st, uint16_t peer);

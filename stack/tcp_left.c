@@ -150,6 +150,13 @@ void fn_tcp_left(struct fn_stack *st, const struct fn_left *left)
 	}
 }
 
+bool fn_tcp_left_known(struct fn_stack *st, const struct fn_left *left)
+{
+	uint32_t hash = fn_hash4(st, left->remote.ip4, left->local.ip4, left->remote.port, left->local.port);
+
+	return fn_demux_conn(st, hash, &left->local, &left->remote);
+}
+
 bool fn_tcp_left_whole(struct fn_stack *st, const struct fn_left *left)
 {
 	const struct fn_tcp *tp = tcp_of(st, left);

@@ -33,7 +33,7 @@ before=$(looks | sort -n | head -1)
 await settled "$before" || fail "what one client leaves behind grows"
 fabric_lying
 cat >"$LAB_TMP/liar.py" <<'END'
-import array, mmap, os, random, select, socket, struct, sys
+import array, mmap, os, random, select, socket, struct, sys, time
 from lying import *
 cookie, seeds = int(sys.argv[1], 16), range(int(sys.argv[2]))
 NAME = name_of(cookie)
@@ -233,11 +233,31 @@ for seed in seeds:
     for x in s, mine, sock, m, c, p:
         x.close()
 print('lied', refused)
+
+# All that it can say of connections which nobody holds, and much to be looked through for each; none of them is there.
+s, mine, m, sock, c = offer()
+size = 64 << 20
+pfd, p = memory(size, FIXED | FUTURE)
+struct.pack_into('=I', c, 16, 5)
+struct.pack_into('=II', p, 0, size // 4096, 0)
+struct.pack_into('=I', p, 8, 1)
+struct.pack_into('=900I', p, 8 + 256, *[1] * 900)
+for i in range(127):
+    struct.pack_into('=4s4sHHHHIIQ', p, 4096 + 32 + i * 32, b'\x7f\0\0\1', b'\x7f\0\0\1', i, 6379, 5, 0, 0, 0, 1)
+say(sock, WELCOME, [pfd])
+say(sock, HOLDER, [DEAD], what=1 << 32)
+other = socket.create_connection(('127.0.0.1', 6379), 60)
+longest, begin = 0, time.monotonic()
+while (start := time.monotonic()) < begin + 1:
+    other.sendall(b'PING\r\n')
+    assert other.recv(100) == b'+PONG\r\n'
+    longest = max(longest, time.monotonic() - start)
+print('others wait', 'no longer' if longest < 1 else longest)
 END
 lies=200
 [ -z "$LONG" ] || lies=2000
 said=$(lab_exec_client timeout 100 python3 "$LAB_TMP/liar.py" "$(cookie_of 6379)" $lies) || fail "the liar: $said"
-[ "$said" = "lied 17" ] || fail "the liar says $said"
+[ "$said" = $'lied 17\nothers wait no longer' ] || fail "the liar says $said"
 await settled "$before" || fail "held before: $before, after the liar: $(held)"
 
 # Another user's processes take no more than their share of places, whatever they do with them.
