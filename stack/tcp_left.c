@@ -51,6 +51,9 @@ void fn_tcp_told_open(struct fn_tcp *tp)
 	struct fn_nic *nic = tp->path.nic;
 	struct fn_read *r;
 
+	/* who has that memory keeps it right; after a death under the lock this may be somebody else */
+	if (tp->told && !fn_tcp_told_here(tp))
+		return;
 	fn_tcp_told_close(tp);
 	tp->notes = tp->lossless && nic->caps & FN_NIC_NOTES && tp->head_len;
 	r = tp->notes ? nic->ops->reads(nic, tp->sk.remote.peer, tp->sk.index, &tp->told_apart) : NULL;

@@ -303,6 +303,26 @@ Test(shm_images, nothing_is_said_of_who_has_a_connection_without_its_peer)
 	cr_assert_not(fn_shm_still_held(&held));
 }
 
+/* Who gets the lock after a death under it has not got B: what it said of who holds a connection goes on, and is kept right. */
+Test(shm_images_strangers, what_is_said_of_holders_outlasts_a_death_under_the_lock)
+{
+	struct fn_held held;
+	struct fn_sock *a, *b;
+
+	pair_up(&a, &b);
+	fn_shm_image_born(A.nic, 8, 2);
+	is_held_by(a, 1);
+	cr_assert(held_by_none_but(1, &held));
+	run_as(2);
+	fn_stack_recover(A.st);
+	run_as(1);
+	cr_assert(held_by_none_but(1, &held));
+	is_held_by(a, 5);
+	cr_assert_not(held_by_none_but(1, &held), "the other one has it");
+	is_held_by(a, 1);
+	cr_assert(held_by_none_but(1, &held));
+}
+
 /* One far end of two images dies: its connection is nobody's, and the other one with the same peer goes on. */
 Test(shm_images, a_connection_ends_without_its_peer)
 {
