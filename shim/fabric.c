@@ -272,8 +272,7 @@ static void got_hello(struct peer *p, const struct fn_peer_msg *m, int fd)
 		status = join(p, false);
 	/* nobody there any more: what it has sent is read all the same */
 	fn_peer_send(p->sock, FN_PEER_WELCOME, 0, status, status ? -1 : payload);
-	if (alone)
-		fn_fd_internal_close(payload);
+	fn_fd_internal_close(alone ? payload : p->copies_fd);
 	p->copies_fd = -1;
 	if (!status) {
 		fn_group_joined(p);

@@ -262,7 +262,8 @@ void fn_half_payload(const struct peer *p, int fd)
 /* A claimer whom another image has met; nothing is read from it, until all is there. */
 static struct peer *attached(struct peer *group, const struct fn_peer_msg *m, int sock)
 {
-	struct peer *p = fn_peer_new(FN_PEER_WELCOMED, fn_fd_internal(sock));
+	int fd = fn_fd_internal(sock);
+	struct peer *p = fd >= 0 ? fn_peer_new(FN_PEER_WELCOMED, fd) : NULL;
 
 	/* whoever took one before and could not say so */
 	while (group->taken < group->berths && group->taken < (unsigned)m->status)

@@ -106,6 +106,12 @@ void fn_fabric_held_again(void)
 	fn_fabric_held_with(0);
 }
 
+void fn_holders_forget_ours(void)
+{
+	seen = 0;
+	again = false;
+}
+
 /* ---- a peer's: who lives ---- */
 
 #define HOLDERS		512
@@ -160,13 +166,14 @@ static bool is_pidfd(int fd)
 	return fn_read_text(path, info, sizeof(info)) && strstr(info, "\nPid:\t");
 }
 
-/* Takes fd. */
+/* Takes fd. Who had that place before may be told of later: by a letter, which is read after what comes by the socket. */
 static void take(struct peer *p, unsigned place, uint32_t life, int fd)
 {
 	struct holder *h = place_for(p, place);
 	bool stranger = p->uid != fn_uid_own();
 
-	if (!h || (h->peer && h->life == life) || (!h->peer && stranger && strangers == STRANGERS) || !is_pidfd(fd)) {
+	if (!h || (h->peer && (int32_t)(life - h->life) <= 0) || (!h->peer && stranger && strangers == STRANGERS) ||
+	    !is_pidfd(fd)) {
 		fn_sys_close(fd);
 		return;
 	}

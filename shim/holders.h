@@ -23,6 +23,8 @@ void fn_fabric_held(struct fn_sock *sk);
 void fn_fabric_held_with(int number);
 /* The same of all connections, if some image of ours could not be announced when it was tried last. */
 void fn_fabric_held_again(void);
+/* In a child that shares no stack: it has told nobody anything. */
+void fn_holders_forget_ours(void);
 
 /* p has sent word of an image of its own: *fd is taken. False: that cannot be such a message. */
 bool fn_holder_come(struct peer *p, uint64_t cookie, int *fd);

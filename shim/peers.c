@@ -117,5 +117,6 @@ void fn_peers_forget(void)
 		if (peers[i].state != FN_PEER_FREE)
 			fn_peer_free(&peers[i]);
 	top = 0;
+	fn_holders_forget_ours();
 	fn_engine.to_itself = false;
 }
