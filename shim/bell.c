@@ -6,7 +6,9 @@
  */
 #include "shim/bell.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,13 +20,16 @@
 /* The child's, between fn_bell_fork_prepare() and fork; -1: none. */
 static int child_bell = -1;
 
+static uint64_t number(uint64_t *n)
+{
+	while (!*n)
+		fn_sys(SYS_getrandom, n, sizeof(*n), 0);
+	return *n;
+}
+
 uint64_t fn_bell_key(void)
 {
-	struct fn_shared *sh = fn_engine.shared;
-
-	while (!sh->bell_key)
-		fn_sys(SYS_getrandom, &sh->bell_key, sizeof(sh->bell_key), 0);
-	return sh->bell_key;
+	return number(&fn_engine.shared->bell_key);
 }
 
 static socklen_t bell_name(unsigned image, struct sockaddr_un *un)
@@ -40,6 +45,32 @@ static socklen_t bell_name(unsigned image, struct sockaddr_un *un)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)n);
 }
 
+/*
+ * The kernel drops whatever does not begin with the secret before it is queued (unix_dgram_sendmsg: sk_filter), so that no
+ * stranger ends a sleep or fills the queue. Where it does not, is_trusted() still keeps strangers' words from being believed.
+ */
+static void close_to_strangers(int bell)
+{
+	uint64_t secret = number(&fn_engine.shared->bell_secret);
+	uint32_t word[2];
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, sizeof(struct fn_letter), 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct fn_letter, secret)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct fn_letter, secret) + sizeof(word[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog prog = { fn_array_size(code), code };
+
+	memcpy(word, &secret, sizeof(word));
+	code[3].k = ntohl(word[0]);	/* BPF loads what is in network byte order */
+	code[5].k = ntohl(word[1]);
+	fn_sys_setsockopt(bell, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
+}
+
 int fn_bell_make(unsigned image)
 {
 	struct sockaddr_un un;
@@ -50,6 +81,7 @@ int fn_bell_make(unsigned image)
 		return fd;
 	fn_engine.shared->bells[image]++;
 	len = bell_name(image, &un);
+	close_to_strangers(fd);
 	ret = fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	if (ret == 0)
 		ret = (int)fn_sys(SYS_bind, fd, &un, len);
@@ -78,12 +110,14 @@ int fn_bell_send(unsigned image, const struct fn_letter *l, int fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = { 0 };
 	struct sockaddr_un un;
-	struct iovec iov = { (void *)l, sizeof(*l) };
+	struct fn_letter sealed = *l;
+	struct iovec iov = { &sealed, sizeof(sealed) };
 	struct msghdr msg = { .msg_name = &un, .msg_iov = &iov, .msg_iovlen = 1 };
 	int ret = fn_bell_need();
 
 	if (ret < 0)
 		return ret;
+	sealed.secret = number(&fn_engine.shared->bell_secret);
 	msg.msg_namelen = bell_name(image, &un);
 	if (fd >= 0) {
 		struct cmsghdr *c = (struct cmsghdr *)control;
@@ -140,6 +174,20 @@ static bool is_trusted(uid_t uid)
 	return !uid || uid == (uid_t)fn_sys(SYS_geteuid, 0) || uid == (uid_t)fn_sys(SYS_getuid, 0);
 }
 
+/* The first descriptor; others, for which there is room by alignment, are closed. */
+static void take_rights(const struct cmsghdr *c, int *fd)
+{
+	int got;
+
+	for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+		memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
+		if (*fd < 0)
+			*fd = got;
+		else
+			fn_sys_close(got);
+	}
+}
+
 /* The sender's user and the descriptor of a message. */
 static uid_t read_control(struct msghdr *msg, int *fd)
 {
@@ -154,7 +202,7 @@ static uid_t read_control(struct msghdr *msg, int *fd)
 			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
 			uid = cred.uid;
 		} else if (c->cmsg_type == SCM_RIGHTS) {
-			memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+			take_rights(c, fd);
 		}
 	}
 	return uid;

@@ -2,7 +2,7 @@
 /*
  * Messages between the images that share a stack: each has a bell, an unconnected datagram socket with an abstract name
  * that the others know from the shared record. A ring ends a sleep; a letter carries a socket of the stack and a
- * descriptor. Nothing is read from who is no member. Cold: only images that share a stack have bells.
+ * descriptor. What is no member's never gets into a bell. Cold: only images that share a stack have bells.
  */
 #ifndef FN_BELL_H
 #define FN_BELL_H
@@ -19,6 +19,7 @@ enum fn_letter_kind {
 };
 
 struct fn_letter {
+	uint64_t secret;	/* fn_bell_send()'s: who has it is a member */
 	unsigned kind;		/* enum fn_letter_kind */
 	struct fn_sock *sk;
 	uint32_t number, life;
@@ -28,7 +29,7 @@ struct fn_letter {
 /* A bell for `image` of fn_engine.shared; an internal descriptor or -errno. With the lock held. */
 int fn_bell_make(unsigned image);
 
-/* What only members of the family know, and who has one of its converted connections. With the lock held. */
+/* What the names are made of: anybody can read them (/proc/net/unix). With the lock held. */
 uint64_t fn_bell_key(void);
 
 /* This image has a bell afterwards: 0 or -errno. With the lock held. */

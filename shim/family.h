@@ -42,6 +42,7 @@ struct fn_shared {
 	uint64_t asleep;		/* images (a bit each) that sleep and hear their bell */
 	uint64_t rung;			/* images with letters in their bell */
 	uint64_t bell_key;		/* in the names of the bells */
+	uint64_t bell_secret;		/* in their letters; of members alone */
 	uint32_t bells[FN_IMAGES];	/* bells that an image number has had */
 	uint64_t head;			/* events written so far */
 	struct {

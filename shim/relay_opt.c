@@ -19,14 +19,22 @@ int fn_relay_opt_open(uint64_t key)
 	return ret < 0 ? ret : fd;
 }
 
-/* The descriptor that a question brings, or -1. */
+/* The descriptor that a question brings, or -1. Whoever asks may send two where there is room for one, by alignment. */
 static int brought(struct msghdr *msg)
 {
-	int fd = -1;
+	int fd = -1, got;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(fd)))
-			memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS ? c->cmsg_len - CMSG_LEN(0) : 0;
+
+		for (size_t i = 0; i < n / sizeof(got); i++) {
+			memcpy(&got, CMSG_DATA(c) + i * sizeof(got), sizeof(got));
+			if (fd < 0)
+				fd = got;
+			else
+				fn_sys_close(got);
+		}
+	}
 	return fd;
 }
 

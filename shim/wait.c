@@ -215,6 +215,15 @@ static void pass_on(struct fn_thread *self)
 	fn_engine_unlock();
 }
 
+/* What no member has sent, and is not marked therefore, would end every sleep at once. */
+static bool bell_heard(const struct sleep *s)
+{
+	for (unsigned i = 1; i <= s->count; i++)
+		if (s->end[-(int)i].fd == fn_engine.bell && s->end[-(int)i].revents)
+			return true;
+	return false;
+}
+
 static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 {
 	uint64_t junk;
@@ -232,7 +241,7 @@ static void disarm(struct fn_wait *w, struct fn_thread *t, struct sleep *s)
 		fn_engine.watcher = NULL;
 		fn_engine.shared->asleep &= ~fn_engine.mine;
 		fn_fabric_disarm();
-		if (fn_unlikely(fn_engine.shared->rung & fn_engine.mine))
+		if (fn_unlikely(fn_engine.shared->rung & fn_engine.mine || (fn_engine.bell >= 0 && bell_heard(s))))
 			fn_convert_letters();
 		if (fn_unlikely(fn_engine.shares))
 			fn_family_woken(fn_now());

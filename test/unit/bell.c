@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Bells and letters, on a double of the descriptors that are the library's own. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "shim/bell.h"
@@ -89,6 +92,75 @@ Test(bell, nobody_and_a_full_one_are_told_apart, .init = setup)
 	for (int i = 0; i < 100000 && ret == 0; i++)
 		ret = fn_bell_send(1, &l, -1);
 	cr_assert_eq(ret, -EAGAIN);
+}
+
+/* ---- strangers ---- */
+
+static unsigned descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* Whoever has read the bell's name in /proc/net/unix: n bytes of what, with so many descriptors. */
+static void say(int bell, const void *what, size_t n, unsigned fds)
+{
+	char control[CMSG_SPACE(3 * sizeof(int))] = { 0 };
+	struct sockaddr_un un;
+	struct iovec iov = { (void *)what, n };
+	struct msghdr msg = { .msg_name = &un, .msg_namelen = sizeof(un), .msg_iov = &iov, .msg_iovlen = 1 };
+	int sock = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	cr_assert_eq(getsockname(bell, (struct sockaddr *)&un, &msg.msg_namelen), 0);
+	if (fds) {
+		msg.msg_control = control;
+		msg.msg_controllen = CMSG_SPACE(fds * sizeof(int));
+		*CMSG_FIRSTHDR(&msg) = (struct cmsghdr){ CMSG_LEN(fds * sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		for (unsigned i = 0; i < fds; i++)
+			((int *)CMSG_DATA(CMSG_FIRSTHDR(&msg)))[i] = sock;
+	}
+	sendmsg(sock, &msg, MSG_DONTWAIT);
+	close(sock);
+}
+
+/* What wakes nobody and takes no room. */
+Test(bell, a_stranger_is_not_heard, .init = setup)
+{
+	struct fn_letter l = { .kind = FN_LETTER_RING };
+	int bell = fn_bell_make(1);
+	struct pollfd pfd = { .fd = bell, .events = POLLIN };
+
+	cr_assert_geq(bell, 0);
+	for (unsigned i = 0; i < 40; i++) {
+		say(bell, &l, i % 2 ? sizeof(l) : i, i % 3);
+		l.secret = i < 20 ? i : ~shared.bell_secret;
+	}
+	cr_assert_eq(poll(&pfd, 1, 0), 0);
+	l.kind = FN_LETTER_GIVE;
+	cr_assert_eq(fn_bell_send(1, &l, -1), 0);
+	cr_assert_eq(poll(&pfd, 1, 0), 1);
+}
+
+/* A member's, though it sends one only: the kernel puts two where the room for one is aligned. */
+Test(bell, all_descriptors_of_a_letter_are_taken_care_of, .init = setup)
+{
+	struct fn_letter l = { .kind = FN_LETTER_GIVE };
+	int bell = fn_bell_make(1), fd;
+	unsigned before = descriptors();
+
+	l.secret = shared.bell_secret;
+	for (unsigned n = 1; n <= 3; n++) {
+		say(bell, &l, sizeof(l), n);
+		cr_assert(take_from(bell, &l, &fd));
+		cr_assert_geq(fd, 0);
+		close(fd);
+		cr_assert_eq(descriptors(), before, "%u descriptors came", n);
+	}
 }
 
 /* ---- death ---- */
