@@ -80,6 +80,7 @@ int fn_bell_make(unsigned image)
 	if (fd < 0)
 		return fd;
 	fn_engine.shared->bells[image]++;
+	fn_engine.shared->holders[image] = 0;
 	len = bell_name(image, &un);
 	close_to_strangers(fd);
 	ret = fn_sys_setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));

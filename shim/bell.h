@@ -14,6 +14,7 @@
 enum fn_letter_kind {
 	FN_LETTER_RING,		/* nothing but a wake-up */
 	FN_LETTER_ADOPT,	/* to the relay: it has .sk from now on, and couples it to the descriptor */
+	FN_LETTER_KEEP,		/* to the relay, before it adopts .sk: the end for the images .cookie, of which some may not get it */
 	FN_LETTER_GIVE,		/* .sk is the relay's: whatever stood for it is the descriptor from now on */
 	FN_LETTER_HOLDER,	/* of peer .number, .life: the pidfd of an image, as .cookie says (holders.h) */
 };

@@ -34,6 +34,7 @@ static struct fn_sock *nobody(void)
 	gone.sk.tcp_state = FN_TCP_CLOSED;
 	gone.sk.st = fn_engine.st;
 	gone.sk.rcvlowat = 1;
+	gone.sk.images = ~0ull;		/* so it is never the last one who drops it (give_up_lost()) */
 	return &gone.sk;
 }
 
@@ -134,35 +135,48 @@ static void close_pair(const struct pair *p)
 	fn_sys_close(p->far);
 }
 
-/* The other images that hold sk get the program's end as well. One that cannot be told (its bell is full: it has not
- * entered the library for a long time) finds that it has lost the connection: see give_up_lost(). */
-static void give_others(struct fn_sock *sk, uint64_t others, int end)
+/* The other images that hold sk get the program's end as well. Whose bell is full, or who is owed one already, gets it from
+ * the relay, as soon as it enters the library: see wait_for_gifts(). */
+static void give_others(struct fn_sock *sk, uint64_t others, int end, uint64_t owed)
 {
 	struct fn_letter l = { .kind = FN_LETTER_GIVE, .sk = sk };
 
 	if (!others)
 		return;
 	for (unsigned i = 0; i < FN_IMAGES; i++)
-		if (others >> i & 1)
-			fn_bell_send(i, &l, end);
+		if ((others & ~owed) >> i & 1) {
+			int ret = fn_bell_send(i, &l, end);
+
+			if (!ret || ret == -ECONNREFUSED)
+				fn_engine.shared->untaken &= ~(1ull << i);
+		}
 	fn_engine.conversions++;
 	fn_engine.shared->conversions++;
 	fn_bell_ring(others);
 }
 
-/* The relay, made when there is none, gets its end. Its image number or -errno. */
-static int give_relay(struct fn_sock *sk, int far)
+/* Both letters come in one hold of the lock: what is kept without an adoption has not been converted. */
+static int tell_relay(unsigned relay, struct fn_sock *sk, const struct pair *p, uint64_t others)
 {
-	struct fn_letter l = { .kind = FN_LETTER_ADOPT, .sk = sk };
+	struct fn_letter keep = { .kind = FN_LETTER_KEEP, .sk = sk, .cookie = others };
+	struct fn_letter adopt = { .kind = FN_LETTER_ADOPT, .sk = sk };
+	int ret = others ? fn_bell_send(relay, &keep, p->end) : 0;
+
+	return ret < 0 ? ret : fn_bell_send(relay, &adopt, p->far);
+}
+
+/* The relay, made when there is none, gets its end. Its image number or -errno. */
+static int give_relay(struct fn_sock *sk, const struct pair *p, uint64_t others)
+{
 	int relay = fn_relay_need(), ret = relay;
 
 	if (relay >= 0)
-		ret = fn_bell_send((unsigned)relay, &l, far);
+		ret = tell_relay((unsigned)relay, sk, p, others);
 	if (ret != -ECONNREFUSED)
 		return ret < 0 ? ret : relay;
 	fn_relay_lost();
 	relay = fn_relay_need();
-	ret = relay < 0 ? relay : fn_bell_send((unsigned)relay, &l, far);
+	ret = relay < 0 ? relay : tell_relay((unsigned)relay, sk, p, others);
 	return ret < 0 ? ret : relay;
 }
 
@@ -181,12 +195,13 @@ static void hand_over_urgent(struct fn_sock *sk, int end)
 static int hand_over(struct fn_file *f, const struct pair *p)
 {
 	struct fn_sock *sk = f->sk;
-	uint64_t others = sk->images & ~(1ull << fn_engine.image);
-	int relay = give_relay(sk, p->far);
+	uint64_t others = sk->images & ~(1ull << fn_engine.image), owed = fn_engine.shared->untaken;
+	int relay = give_relay(sk, p, others);
 	bool eof = false;
 
 	if (relay < 0)
 		return relay;
+	fn_engine.shared->untaken |= others;	/* whoever dies here leaves it to the relay */
 	sk->images |= 1ull << relay;
 	fn_fabric_held(sk);	/* he is there before we are not */
 	sk->images = 1ull << relay;
@@ -194,7 +209,7 @@ static int hand_over(struct fn_file *f, const struct pair *p)
 	sk->user = FN_RELAY_USER;
 	hand_over_urgent(sk, p->end);
 	fn_relay_move_in(sk, p->far, &eof);
-	give_others(sk, others, p->end);
+	give_others(sk, others, p->end, owed);
 	fn_bell_ring(1ull << relay);
 	return 0;
 }
@@ -354,6 +369,12 @@ int fn_convert_all(void)
 
 /* ---- what other images have converted ---- */
 
+/* A connection that was ours, and is not any more. */
+static bool is_lost(const struct fn_file *f)
+{
+	return f->kind == FN_FILE_TCP && f->sk && f->sk != &gone.sk && !(f->sk->images & 1ull << fn_engine.image);
+}
+
 static void take_gift(const struct fn_sock *sk, int end)
 {
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
@@ -361,7 +382,7 @@ static void take_gift(const struct fn_sock *sk, int end)
 
 		if (!f)
 			continue;
-		if (f->kind == FN_FILE_TCP && f->sk == sk)
+		if (is_lost(f) && f->sk == sk)
 			become_kernel(f, end);
 		fn_file_put(f);
 	}
@@ -373,6 +394,7 @@ void fn_convert_letters(void)
 	int fd;
 
 	fn_engine.shared->rung &= ~(1ull << fn_engine.image);
+	fn_engine.shared->holders[fn_engine.image] = 0;
 	while (fn_bell_take(&l, &fd)) {
 		if (l.kind == FN_LETTER_GIVE && fd >= 0)
 			take_gift(l.sk, fd);
@@ -383,26 +405,52 @@ void fn_convert_letters(void)
 	}
 }
 
-/* Connections that were converted while this image's bell was full: all that can be told is that they are over. */
+static bool any_lost(void)
+{
+	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
+		if (fn_fdtable.file[fd] && is_lost(fn_fdtable.file[fd]))
+			return true;
+	return false;
+}
+
+/* Connections whose new end the relay has not got either, or does not give: all that can be told is that they are over. */
 static void give_up_lost(void)
 {
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
 		struct fn_file *f = fn_fdtable.file[fd];
 
-		if (f && f->kind == FN_FILE_TCP && f->sk != &gone.sk && !(f->sk->images & 1ull << fn_engine.image)) {
+		if (f && is_lost(f)) {
 			f->sk = nobody();
 			fn_file_wake(f, ~0u);
 		}
 	}
 }
 
-void fn_convert_catch_up(void)
+/* Connections were converted while this image's bell was full, which it is not now. False: not for ever. */
+static bool wait_for_gifts(void)
 {
+	static uint64_t since;
+	uint64_t now = fn_now();
+
+	if (!fn_engine.shared->relay || !any_lost() || (since && now - since > RELAY_PATIENCE)) {
+		since = 0;
+		return false;
+	}
+	since = since ? since : now;
+	fn_bell_ring(1ull << FN_RELAY_IMAGE);
+	return true;
+}
+
+bool fn_convert_catch_up(void)
+{
+	if (!fn_engine.is_relay) {
+		fn_convert_letters();
+		if (wait_for_gifts())
+			return false;
+		give_up_lost();
+	}
 	fn_engine.conversions = fn_engine.shared->conversions;
-	if (fn_engine.is_relay)
-		return;
-	fn_convert_letters();
-	give_up_lost();
+	return true;
 }
 
 /* ---- calls that were under way ---- */

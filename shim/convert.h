@@ -41,8 +41,9 @@ void fn_convert_state(const struct fn_file *f, int end);
 /* All connections of this image, for a child that cannot share them: how many, or -errno. Without locks. */
 int fn_convert_all(void);
 
-/* With the engine locked: another image has converted something. Called by fn_engine_lock() (engine.h). */
-void fn_convert_catch_up(void);
+/* With the engine locked: another image has converted something. Called by fn_engine_lock() (engine.h). False: something of
+ * ours is still to come; again in a moment, with the lock released meanwhile. */
+bool fn_convert_catch_up(void);
 
 /* Letters of this image's bell. With the engine locked. */
 void fn_convert_letters(void);

@@ -74,15 +74,24 @@ static void lock_had(struct fn_shared *sh, int ret)
 		inherit_lock(sh);
 	fn_engine.st->holder = 1ull << fn_engine.image;
 	fn_engine.st->busy = NULL;
-	if (fn_unlikely(fn_engine.conversions != sh->conversions))
-		fn_convert_catch_up();
+}
+
+static bool caught_up(const struct fn_shared *sh)
+{
+	return fn_likely(fn_engine.conversions == sh->conversions) || fn_convert_catch_up();
 }
 
 void fn_family_lock(void)
 {
+	struct timespec ts = { .tv_nsec = FN_MSEC };
 	struct fn_shared *sh = fn_engine.shared;
 
 	lock_had(sh, fn_robust_lock(&sh->lock));
+	while (!caught_up(sh)) {
+		fn_robust_unlock(&sh->lock);
+		fn_sys_ppoll(NULL, 0, &ts, NULL);
+		lock_had(sh, fn_robust_lock(&sh->lock));
+	}
 }
 
 bool fn_family_trylock(void)
@@ -93,7 +102,10 @@ bool fn_family_trylock(void)
 	if (ret == -EBUSY)
 		return false;
 	lock_had(sh, ret);
-	return true;
+	if (caught_up(sh))
+		return true;
+	fn_robust_unlock(&sh->lock);
+	return false;
 }
 
 /* What is staged goes now: whoever drives next may not have the memory of those that it is for. */

@@ -44,6 +44,8 @@ struct fn_shared {
 	uint64_t bell_key;		/* in the names of the bells */
 	uint64_t bell_secret;		/* in their letters; of members alone */
 	uint32_t bells[FN_IMAGES];	/* bells that an image number has had */
+	uint8_t holders[FN_IMAGES];	/* letters about a peer's holders that lie in its bell */
+	uint64_t untaken;		/* images whose bells had no room for a converted connection's end: the relay keeps it */
 	uint64_t head;			/* events written so far */
 	struct {
 		struct fn_sock *sk;

@@ -187,28 +187,46 @@ static void take(struct peer *p, unsigned place, uint32_t life, int fd)
 	fn_fabric_watch_holder(h->fd, (unsigned)(h - holders));
 }
 
+/* Letters of which a bell takes no more than these: it has ten places, and what stands for a connection must find one. */
+#define LETTERS_MAX	4
+
 /* Only what is read from the socket is handed on: it comes once, to one of us. */
 static void hand_on(const struct peer *p, uint64_t cookie, int fd)
 {
 	struct fn_letter l = { .kind = FN_LETTER_HOLDER, .number = (uint32_t)p->number, .life = p->life, .cookie = cookie };
 	uint64_t others = fn_engine.shares ? fn_shm_images(fn_fabric.nic, p->number) & ~fn_engine.bit : 0;
 
-	for (; others; others &= others - 1)
-		if (__builtin_ctzll(others) != FN_RELAY_IMAGE)
-			fn_bell_send((unsigned)__builtin_ctzll(others), &l, fd);
+	for (; others; others &= others - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(others);
+
+		if (i != FN_RELAY_IMAGE && fn_engine.shared->holders[i] < LETTERS_MAX && !fn_bell_send(i, &l, fd))
+			fn_engine.shared->holders[i]++;
+	}
+}
+
+static const struct holder *known(const struct peer *p, unsigned place, uint32_t life)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (holders[i].peer == p && holders[i].place == place && holders[i].life == life && holders[i].fd >= 0)
+			return &holders[i];
+	return NULL;
 }
 
 bool fn_holder_come(struct peer *p, uint64_t cookie, int *fd)
 {
 	unsigned place = (unsigned)(cookie & UINT32_MAX);
+	uint32_t life = (uint32_t)(cookie >> 32);
+	const struct holder *h;
 
 	if (p->number <= 0 || p->self || place >= FN_IMAGES)
 		return false;
 	if (*fd < 0)	/* we had no number for it: that one counts as alive */
 		return true;
-	hand_on(p, cookie, *fd);
-	take(p, place, (uint32_t)(cookie >> 32), *fd);
+	h = known(p, place, life);
+	take(p, place, life, *fd);
 	*fd = -1;
+	if (!h && (h = known(p, place, life)))
+		hand_on(p, cookie, h->fd);
 	return true;
 }
 

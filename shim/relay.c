@@ -43,8 +43,19 @@ struct conn {
 	struct fn_file file;		/* for questions about options */
 };
 
+/* The program's end of one, for images whose bells had no room for it: they wait for it when they enter the library. */
+struct gift {
+	void *link;			/* the slab's */
+	struct fn_sock *sk;
+	int end;
+	uint64_t owed;			/* images */
+	struct gift *next;
+};
+
 static struct {
 	struct conn *conns;
+	struct gift *gifts;
+	uint64_t tried;			/* ns: when they were last offered */
 	int epfd;			/* the ends, edge-triggered; .opt, as NULL */
 	int opt;			/* what is asked about options: convert_opt.h */
 	uint64_t bit;			/* in fn_sock.images */
@@ -52,6 +63,7 @@ static struct {
 } relay;
 
 static struct fn_slab conns = { .obj_size = sizeof(struct conn) };
+static struct fn_slab gifts = { .obj_size = sizeof(struct gift) };
 static uint8_t bounce[CHUNK];
 
 /* ---- moving bytes ---- */
@@ -224,18 +236,85 @@ static void adopt(struct fn_sock *sk, int fd)
 	fn_sys_epoll_ctl(relay.epfd, EPOLL_CTL_ADD, fd, &ev);
 }
 
+/* Who converted it has told all others but some; takes end. */
+static void keep(struct fn_sock *sk, int end, uint64_t images)
+{
+	uint64_t owed = images & fn_engine.shared->untaken;
+	struct gift *g = owed && sk->images & relay.bit ? fn_slab_alloc(&gifts) : NULL;
+
+	if (!g) {
+		fn_sys_close(end);
+		return;
+	}
+	*g = (struct gift){ .sk = sk, .end = end, .owed = owed, .next = relay.gifts };
+	relay.gifts = g;
+	relay.tried = 0;
+}
+
+/* Whom it cannot be given now; `full`: images that were found to have no room. */
+static uint64_t give(const struct gift *g, uint64_t *full)
+{
+	struct fn_letter l = { .kind = FN_LETTER_GIVE, .sk = g->sk };
+	uint64_t left = g->owed & *full;
+
+	for (unsigned i = 0; i < FN_IMAGES; i++) {
+		int ret = (g->owed & ~left) >> i & 1 ? fn_bell_send(i, &l, g->end) : 0;
+
+		if (ret < 0 && ret != -ECONNREFUSED)
+			left |= 1ull << i;
+	}
+	*full |= left;
+	return left;
+}
+
+/* Whose bell has room again, or who is gone. Who waits rings us. */
+static void give_gifts(uint64_t now)
+{
+	struct gift *g, **at = &relay.gifts;
+	uint64_t full = 0;
+
+	if (fn_likely(!relay.gifts) || now - relay.tried < FN_MSEC)
+		return;
+	relay.tried = now;
+	while ((g = *at)) {
+		g->owed = give(g, &full);
+		if (g->owed) {
+			at = &g->next;
+			continue;
+		}
+		*at = g->next;
+		fn_sys_close(g->end);
+		fn_slab_free(&gifts, g);
+	}
+}
+
+/* What is to be kept comes just before the adoption, and is nobody's without. */
 static void take_letters(void)
 {
+	uint64_t owed = 0, kept_for = 0;
+	struct fn_sock *kept = NULL;
 	struct fn_letter l;
-	int fd;
+	int fd, end = -1;
 
 	fn_engine.shared->rung &= ~relay.bit;
 	while (fn_bell_take(&l, &fd)) {
 		if (l.kind == FN_LETTER_ADOPT && fd >= 0)
 			adopt(l.sk, fd);
-		else if (fd >= 0)
+		if (end >= 0 && l.kind == FN_LETTER_ADOPT && l.sk == kept)
+			keep(kept, end, kept_for);
+		else if (end >= 0)
+			fn_sys_close(end);
+		end = l.kind == FN_LETTER_KEEP ? fd : -1;
+		kept = l.sk;
+		kept_for = l.cookie;
+		if (fd >= 0 && l.kind != FN_LETTER_ADOPT && l.kind != FN_LETTER_KEEP)
 			fn_sys_close(fd);
 	}
+	if (end >= 0)
+		fn_sys_close(end);
+	for (const struct gift *g = relay.gifts; g; g = g->next)
+		owed |= g->owed;
+	fn_engine.shared->untaken = owed;
 }
 
 /* Events of the stack that an image, ourselves included, has seen on our connections. */
@@ -317,7 +396,7 @@ static bool serve_all(void)
 static bool may_end(uint64_t now, uint64_t *since)
 {
 	/* a program that is about to exec relies on us to close what it had */
-	if (relay.conns || fn_family_somebody_leaves()) {
+	if (relay.conns || relay.gifts || fn_family_somebody_leaves()) {
 		*since = 0;
 		return false;
 	}
@@ -363,6 +442,7 @@ static void run(void)
 		take_ready(ev, ready);
 		fn_stack_poll(fn_engine.st, now);
 		take_letters();
+		give_gifts(now);
 		take_events();
 		more = serve_all();
 		fn_stack_flush(fn_engine.st);
@@ -411,6 +491,7 @@ static _Noreturn void relay_main(int bell)
 	fn_engine.napper = NULL;
 	relay.bit = 1ull << FN_RELAY_IMAGE;
 	relay.conns = NULL;
+	relay.gifts = NULL;
 	relay.epfd = fn_fd_internal((int)fn_sys(SYS_epoll_create1, EPOLL_CLOEXEC));
 	hear_questions();
 	fn_keeper_forbid();

@@ -551,8 +551,9 @@ int fn_convert_inheritable(void)
 	return 0;
 }
 
-void fn_convert_catch_up(void)
+bool fn_convert_catch_up(void)
 {
+	return true;
 }
 
 void fn_meet(int fd, bool sent)
