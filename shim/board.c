@@ -131,6 +131,15 @@ void fn_board_again(struct fn_board *b, uint64_t serial)
 	b->next = 0;
 }
 
+void fn_board_later(struct fn_board *b, uint64_t serial)
+{
+	uint32_t at = b->next;
+
+	fn_board_again(b, serial);
+	b->next = at - !!at;	/* where it is, unless somebody tidies meanwhile */
+	b->doubt += !b->doubt;
+}
+
 void fn_board_forked(struct fn_board *b)
 {
 	b->last = 0;
@@ -209,32 +218,51 @@ static void drop(const int fd[2])
 			fn_sys_close(fd[i]);
 }
 
-/* Without descriptors (EMFILE when it was read) nothing is known of it: it stays. A client may leave something, and hang up. */
-static bool has_ended(const struct text *t, const int fd[2])
+/* A client may leave something, and hang up. */
+static bool has_ended(const struct text *t, int inbox)
 {
-	struct pollfd pfd = { .fd = fd[1] };
+	struct pollfd pfd = { .fd = inbox };
 	struct timespec zero = { 0, 0 };
 	char byte;
 
-	if (fd[0] < 0 || fd[1] < 0)
-		return true;
 	if (fn_sys_ppoll(&pfd, 1, &zero, NULL) <= 0 || !(pfd.revents & POLLHUP))
 		return false;
-	return !t->half || fn_sys(SYS_recvfrom, fd[1], &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0;
+	return !t->half || fn_sys(SYS_recvfrom, inbox, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) <= 0;
+}
+
+/* The first notice: taken down only when its descriptors are here, lest it be lost. 0, -EAGAIN: none, -EMFILE: it stays. */
+static int take_down(struct fn_board *b, struct text *t, int fd[2])
+{
+	struct text seen;
+	int had[2], ret = get(b, &seen, had, MSG_PEEK);
+
+	if (ret < 0)
+		return ret;
+	ret = had[1] < 0 ? -EMFILE : get(b, t, fd, 0);
+	if (!ret && fd[1] < 0 && t->serial == seen.serial) {	/* another thread has taken the last numbers */
+		drop(fd);
+		memcpy(fd, had, sizeof(had));
+		return 0;
+	}
+	drop(had);
+	return ret;
 }
 
 /* Notices of those who have ended are taken down. */
 static void tidy(struct fn_board *b)
 {
 	struct fn_board_shared *sh = b->shared;
-	uint32_t n = sh->notices;
-	int fd[2];
+	uint32_t left = sh->notices;
+	int fd[2], ret = 0;
 	struct text t;
 
 	sh->tidied++;
-	for (sh->notices = 0; n-- > 0 && !get(b, &t, fd, 0); drop(fd))
-		if (!has_ended(&t, fd) && !put(b, &t, fd))
+	for (sh->notices = 0; left && !(ret = take_down(b, &t, fd)); left--) {
+		if (fd[1] >= 0 && !has_ended(&t, fd[1]) && !put(b, &t, fd))
 			sh->notices++;
+		drop(fd);
+	}
+	sh->notices += ret == -EMFILE ? left : 0;
 }
 
 /* First sight of it? Those of very long ago have been seen. */
@@ -274,6 +302,7 @@ int fn_board_post(struct fn_board *b, struct fn_notice *n, unsigned live, bool k
 	return ret;
 }
 
+/* 1; 0: all has been seen; -EMFILE: there are no numbers for the next one. */
 static int look(struct fn_board *b, struct fn_notice *n)
 {
 	struct fn_board_shared *sh = b->shared;
@@ -291,8 +320,12 @@ static int look(struct fn_board *b, struct fn_notice *n)
 		fn_sys_setsockopt(b->out, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
 		if (ret < 0)
 			return 0;
+		if (fd[0] < 0 || fd[1] < 0) {
+			drop(fd);
+			return -EMFILE;
+		}
 		b->next++;
-		if (!is_new(b, t.serial) || fd[0] < 0 || fd[1] < 0)
+		if (!is_new(b, t.serial))
 			continue;
 		*n = (struct fn_notice){ fd[0], fd[1], t.half, t.uid, t.serial };
 		return 1;
@@ -329,6 +362,8 @@ int fn_board_next(struct fn_board *b, struct fn_notice *n)
 	ret = look(b, n);
 	if (!ret)
 		settle(b, locked);
+	if (ret < 0)
+		b->doubt += !b->doubt;
 	unlock(b, locked);
-	return ret;
+	return ret > 0;
 }

@@ -64,10 +64,13 @@ void fn_board_close(struct fn_board *b);
 int fn_board_post(struct fn_board *b, struct fn_notice *n, unsigned live, bool known);
 /* The next one that this image has not seen: 1; 0: none, or none to be seen yet (fn_board_doubts()). Likewise. */
 int fn_board_next(struct fn_board *b, struct fn_notice *n);
-/* Somebody had the lock, or looked without it: there may be more, and nothing will tell. To be looked at again, soon. */
+/* Somebody had the lock, or looked without it, or there were no numbers: there may be more, and nothing will tell. To be
+ * looked at again, soon. */
 fn_inline bool fn_board_doubts(const struct fn_board *b) { return b->doubt; }
 /* The notice of that serial is to be looked at again. */
 void fn_board_again(struct fn_board *b, uint64_t serial);
+/* The same, of the last one, which could not be taken: soon. */
+void fn_board_later(struct fn_board *b, uint64_t serial);
 /* In a child: it has seen none. */
 void fn_board_forked(struct fn_board *b);
 

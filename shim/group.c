@@ -538,30 +538,32 @@ static bool is_known(const struct fn_file *f, uint64_t notice)
 	return false;
 }
 
-/* A client that is about to leave something: whoever of us sees that first has it, and puts up the rest. */
-static void take_half(const struct fn_file *f, const struct fn_notice *n)
+/* A client that is about to leave something: whoever of us sees that first has it, and puts up the rest. False: not now. */
+static bool take_half(const struct fn_file *f, const struct fn_notice *n)
 {
 	int sock = fn_fd_internal(n->inbox);
 	struct peer *p = sock < 0 ? NULL : fn_peer_new(FN_PEER_MET, sock);
 
 	fn_sys_close(n->page);
 	if (!p)
-		return;
+		return false;
 	p->uid = n->uid;
 	p->listener = f;
 	p->notice = n->serial;
 	fn_peer_watch(p);
 	fn_peer_event(p, false);
+	return true;
 }
 
-static void take_notice(const struct fn_file *f, const struct fn_notice *n)
+static bool take_notice(const struct fn_file *f, const struct fn_notice *n)
 {
-	struct peer *p = is_known(f, n->serial) ? NULL : fn_peer_new(FN_PEER_MET, -1);
+	bool known = is_known(f, n->serial);
+	struct peer *p = known ? NULL : fn_peer_new(FN_PEER_MET, -1);
 
 	if (!p) {
 		fn_sys_close(n->page);
 		fn_sys_close(n->inbox);
-		return;
+		return known;
 	}
 	p->uid = n->uid;
 	p->listener = f;
@@ -572,15 +574,26 @@ static void take_notice(const struct fn_file *f, const struct fn_notice *n)
 	fn_fd_internal_track(&p->inbox);
 	if (!p->page || p->inbox < 0 || !attach(p))
 		fn_peer_bury(p);
+	return true;
 }
 
 void fn_group_read(unsigned place)
 {
 	struct fn_board *board = fn_rendezvous_board(place);
+	bool taken = true;
 	struct fn_notice n;
 
-	while (board && fn_board_next(board, &n) > 0)
-		(n.half ? take_half : take_notice)(fn_rendezvous_file(place), &n);
+	while (board && taken && fn_board_next(board, &n) > 0) {
+		taken = can_receive(n.page);
+		if (taken) {
+			taken = (n.half ? take_half : take_notice)(fn_rendezvous_file(place), &n);
+		} else {
+			fn_sys_close(n.page);
+			fn_sys_close(n.inbox);
+		}
+		if (!taken)	/* no numbers, or no place: it stays for another of us, or for us (fn_group_look_again()) */
+			fn_board_later(board, n.serial);
+	}
 }
 
 void fn_group_again(const struct peer *p)

@@ -38,3 +38,73 @@ got=$(on_fabric timeout 20 python3 "$LAB_TMP/holder.py" "$worker" curl -s -m 10 
 [ "$got" = hello ] || fail "curl got '$got'"
 [ "$(reason_of FABRIC curl)" = 1 ] || fail "not through shared memory"
 stop_nginx
+
+# A worker has no numbers left while it looks at the board, where another one, who is killed before he accepts, has put up
+# a client: who gets it when there are numbers again.
+cat >"$LAB_TMP/full.py" <<'END'
+import errno, os, resource, select, signal, socket
+l = socket.create_server(('127.0.0.1', 0))
+l.setblocking(False)
+told, tell = os.pipe()
+pids, gates = [], [os.pipe() for i in range(2)]
+
+def fill():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+    got = []
+    try:
+        while True:
+            got.append(os.dup(told))
+    except OSError as e:
+        assert e.errno == errno.EMFILE
+    return got
+
+def first(gate):
+    select.select([l], [], [])
+    os.write(tell, b'1')
+    signal.pause()
+
+def second(gate):
+    select.select([l], [], [], 0)       # it has a stack, and all that belongs to it
+    full = fill()
+    os.write(tell, b'2')
+    os.read(gate, 1)            # somebody is there
+    for i in range(100):
+        try:
+            l.accept()
+        except OSError as e:
+            assert e.errno in (errno.EMFILE, errno.EAGAIN), e
+    os.write(tell, b'3')
+    os.read(gate, 1)            # the other one is dead
+    for fd in full:
+        os.close(fd)
+    select.select([l], [], [])
+    c = l.accept()[0]
+    c.sendall(c.recv(100))
+
+for worker, (r, w) in zip((first, second), gates):
+    pids.append(os.fork())
+    if pids[-1] == 0:
+        worker(r)
+        os._exit(0)
+at = l.getsockname()
+l.close()
+assert os.read(told, 1) == b'2'
+pid = os.fork()
+if pid == 0:
+    s = socket.create_connection(at, 10)
+    s.sendall(b'hello')
+    print(s.recv(100).decode(), flush=True)
+    os._exit(0)
+assert os.read(told, 1) == b'1'
+os.write(gates[1][1], b'x')
+assert os.read(told, 1) == b'3'
+os.kill(pids[0], signal.SIGKILL)
+os.waitpid(pids[0], 0)
+os.write(gates[1][1], b'x')
+os.waitpid(pids[1], 0)
+os.waitpid(pid, 0)
+END
+: >"$LAB_TMP/fastnet.log"
+got=$(on_fabric timeout 30 python3 "$LAB_TMP/full.py") || fail "status $?, and '$got', of one who had no numbers"
+[ "$got" = hello ] || fail "one who had no numbers: '$got'"
+[ "$(reason_of FABRIC python3)" = 1 ] || fail "not through shared memory"

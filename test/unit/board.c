@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -142,6 +143,80 @@ Test(board, half_of_a_client_is_there_until_it_is_taken)
 		cr_assert_eq(n.uid, 7);
 		cr_assert_eq(read(n.inbox, &(char[9]){ 0 }, 9), 4);
 	}
+}
+
+/* No number is free, but for so many; or all are again. */
+static void numbers(int spare)
+{
+	static rlim_t before;
+	struct rlimit lim;
+	int fd[2];
+
+	getrlimit(RLIMIT_NOFILE, &lim);
+	if (!before)
+		before = lim.rlim_cur;
+	lim.rlim_cur = before;
+	setrlimit(RLIMIT_NOFILE, &lim);
+	if (spare < 0)
+		return;
+	for (int i = 0; i < 2; i++)
+		fd[i] = dup(0);	/* numbers are given out from below */
+	lim.rlim_cur = (rlim_t)fd[spare];
+	setrlimit(RLIMIT_NOFILE, &lim);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+/* They are there when there are numbers again, and it is known that they have to be looked for. */
+Test(board, what_there_is_no_number_for_is_seen_later)
+{
+	struct fn_notice n;
+
+	post();
+	post();
+	for (int spare = 0; spare < 2; spare++) {
+		numbers(spare);
+		for (unsigned i = 0; i < 3; i++) {
+			cr_assert_eq(fn_board_next(&board, &n), 0);
+			cr_assert(fn_board_doubts(&board));
+		}
+	}
+	numbers(-1);
+	expect(0);
+	cr_assert(!fn_board_doubts(&board));
+}
+
+/* Who has seen it and could not take it leaves it where it is. */
+Test(board, what_could_not_be_taken_is_next)
+{
+	struct fn_notice n;
+
+	post();
+	post();
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_eq(fn_board_next(&board, &n), 1);
+		cr_assert_eq(n.uid, 0);
+		fn_board_later(&board, n.serial);
+		cr_assert(fn_board_doubts(&board));
+	}
+	expect(0);
+}
+
+Test(board, tidying_without_numbers_loses_nothing)
+{
+	struct fn_notice n = { .page = 0 };
+
+	for (unsigned i = 0; i < 40; i++)
+		post();
+	for (int spare = 0; spare < 2; spare++) {
+		numbers(spare);
+		n.inbox = held[0];
+		n.uid = posted++;
+		cr_assert_eq(fn_board_post(&board, &n, 0, false), 0);
+	}
+	numbers(-1);
+	cr_assert_geq(board.shared->notices, posted);
+	expect(0);
 }
 
 /* A child that is stopped while it has the lock; continued, it sees all that was posted until then, `all` notices. */
