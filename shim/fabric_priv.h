@@ -173,17 +173,19 @@ void fn_half_payload(const struct peer *p, int fd);
 /* p is a group for what was offered before a fork, and nothing of that is left. */
 bool fn_half_over(const struct peer *p);
 
-/* ---- group.c ---- */
+/* ---- group_offer.c ---- */
 /* Two internal descriptors, a pair of sockets that keep messages apart; -errno. */
 int fn_peer_pair(int end[2]);
-/* A message to one that is MET, or to a GROUP's socket. False: nonsense. Takes *fd when it sets it to -1. */
-bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up);
 /* The number of the group that accepts from that listener; 0: none is known. at->speaker is filled in. */
 int fn_group_known(struct fn_rendezvous *at);
 /* Offer ourselves to it by a socket that is connected to its rendezvous, and is closed: its number, or -errno. */
 int fn_group_meet(struct fn_rendezvous *at, int sock);
 /* Nobody has the inbox of that group any more. True: it has been left again for somebody who listens, or will be (.adrift). */
 bool fn_group_hung_up(struct peer *p);
+
+/* ---- group.c ---- */
+/* A message to one that is MET, or to a GROUP's socket. False: nonsense. Takes *fd when it sets it to -1. */
+bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up);
 /* Somebody has come to that place of the rendezvous' table. False: there is no number to receive him by, he waits on. */
 bool fn_group_come(unsigned place);
 /* Notices on that place's board are read. */
