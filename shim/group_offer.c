@@ -87,6 +87,12 @@ static int leave(struct peer *p, int sock)
 	return 0;
 }
 
+/* Nothing can be asked or left now, which says nothing about who listens. */
+static bool not_now(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS;
+}
+
 #define AGAIN_MAX	16	/* times a second: who refuses us, or lies, closes what we have left, too */
 
 /*
@@ -111,6 +117,7 @@ static int leave_again(struct peer *p)
 		}
 		ret = leave(p, sock);
 		fn_fd_internal_close(sock);
+		p->tries -= not_now(ret);
 		if (ret != -EPIPE && ret != -ECONNRESET)
 			return ret;
 	}
@@ -126,9 +133,12 @@ static bool listener_lives(const struct peer *p)
 	struct fn_rendezvous at;
 	uint32_t ip4;
 	uint16_t port;
+	int ret;
 
-	return fn_shm_offering_to(fn_fabric.nic, p->number, &ip4, &port) && !fn_rendezvous_find(ip4, port, &at) &&
-	       at.cookie == p->cookie;
+	if (!fn_shm_offering_to(fn_fabric.nic, p->number, &ip4, &port))
+		return false;
+	ret = fn_rendezvous_find(ip4, port, &at);
+	return not_now(ret) || (!ret && at.cookie == p->cookie);
 }
 
 bool fn_group_hung_up(struct peer *p)
@@ -144,9 +154,11 @@ bool fn_group_hung_up(struct peer *p)
 		p->adrift = 0;
 		return true;
 	}
-	p->adrift = p->adrift ? p->adrift : now;
-	/* else somebody has the name, and throws us out */
-	return ret == -ECONNREFUSED && p->tries < AGAIN_MAX && now - p->adrift < ADRIFT_NS && listener_lives(p);
+	p->adrift = p->adrift && !not_now(ret) ? p->adrift : now;
+	if (not_now(ret))
+		return true;
+	/* else somebody has the name, and throws us out; or he is behind with those who come */
+	return (ret == -ECONNREFUSED || ret == -EAGAIN) && p->tries < AGAIN_MAX && now - p->adrift < ADRIFT_NS && listener_lives(p);
 }
 
 static int offer(struct peer *p, const struct fn_rendezvous *at, int sock)
