@@ -73,12 +73,12 @@ def first():                            # takes it, gives the listener away, and
     wait(1)
     select.select([l], [], [])
     socket.send_fds(here, [b'x'], [l.fileno()])
-    os.write(tell, b'1')
     signal.pause()
 
 def second():
     l.close()
     other = socket.socket(fileno=socket.recv_fds(there, 1, 1)[1][0])
+    os.write(tell, b'1')                # it knows whose that is
     wait(2)
     serve(other)
 
