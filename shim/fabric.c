@@ -376,7 +376,8 @@ void fn_peer_event(struct peer *p, bool to_up)
 			fn_peer_bury(p);
 		return;
 	}
-	while (p->sock >= 0 && !(to_up && p->state == FN_PEER_UP) && (ret = fn_peer_recv(p->sock, &m, &fd, &uid)) != -EAGAIN) {
+	while (p->sock >= 0 && !(to_up && p->state == FN_PEER_UP) && fn_group_hears(p) &&
+	       (ret = fn_peer_recv(p->sock, &m, &fd, &uid)) != -EAGAIN) {
 		p->sender = uid;
 		if (ret == 1)
 			ret = take_message(p, &m, &fd, to_up);
@@ -569,7 +570,7 @@ bool fn_fabric_start(struct fn_stack *st)
 {
 	struct fn_shm_conf conf = { .payload_len = fn_config.fabric_memory & ~4095ul, .grow = grow,
 		.grow_copies = grow_copies, .ring = ring,
-		.again = again, .offered = fn_group_offered, .introduce = fn_group_introduce, .moved = fn_group_moved,
+		.again = again, .offered = fn_group_offered, .introduce = fn_group_introduce, .deaf = fn_group_deaf, .moved = fn_group_moved,
 		.back = fn_group_back, .late = late, .image = &fn_engine.bit };
 	struct fn_nic *nic;
 

@@ -64,6 +64,7 @@ struct peer {
 	/* of a process of a group of whom we know: */
 	struct peer *group;
 	uint32_t id;			/* under which it claims */
+	bool deaf;			/* it, or a group: there are no numbers for what its message brings (fn_group_hears()) */
 	/* of a group that other images are to have (fabric_half.c): */
 	struct fn_berth berth[FN_BERTHS];
 	unsigned berths, taken;		/* of them, those that are there, and of these those that somebody has */
@@ -186,13 +187,16 @@ bool fn_group_hung_up(struct peer *p);
 /* ---- group.c ---- */
 /* A message to one that is MET, or to a GROUP's socket. False: nonsense. Takes *fd when it sets it to -1. */
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up);
+/* May a message of p's be read? One of a group's, or of its claimer's, brings descriptors, and stays while there are no
+ * numbers for them (fn_group_look_again()). */
+bool fn_group_hears(struct peer *p);
 /* Somebody has come to that place of the rendezvous' table. False: there is no number to receive him by, he waits on. */
 bool fn_group_come(unsigned place);
 /* Notices on that place's board are read. */
 void fn_group_read(unsigned place);
 /* TCP_DEFER_ACCEPT: has a connection been silent long enough? */
 void fn_group_deferred(uint64_t now);
-/* Boards on which another process may have kept us from seeing something; clients for whom there was no descriptor. */
+/* Boards on which another process may have kept us from seeing something; those for whom there was no descriptor. */
 void fn_group_look_again(void);
 /* There are such, or a group of ours is adrift: fn_fabric_tick() is to be called, though nothing else may happen. */
 bool fn_group_looks_again(void);
@@ -207,6 +211,7 @@ void fn_group_joined(struct peer *p);
 /* nic_shm's questions (fn_shm_conf). */
 void fn_group_offered(void *ctx, int number);
 void fn_group_introduce(void *ctx, int group);
+bool fn_group_deaf(void *ctx, int group);
 void fn_group_moved(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number);
 bool fn_group_back(void *ctx, int group, size_t from, size_t to);
 

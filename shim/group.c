@@ -427,7 +427,7 @@ void fn_group_again(const struct peer *p)
 bool fn_group_looks_again(void)
 {
 	for (unsigned i = 0; i < fn_peers_top(); i++)
-		if (fn_peer_at(i)->adrift && fn_peer_at(i)->state == FN_PEER_GROUP)
+		if (fn_peer_at(i)->deaf || (fn_peer_at(i)->adrift && fn_peer_at(i)->state == FN_PEER_GROUP))
 			return true;
 	for (unsigned i = 0; i < fn_rendezvous_count(); i++)
 		if (fn_rendezvous_waiting(i) || (fn_rendezvous_board(i) && fn_board_doubts(fn_rendezvous_board(i))))
@@ -443,6 +443,33 @@ void fn_group_look_again(void)
 		if (fn_rendezvous_board(i) && fn_board_doubts(fn_rendezvous_board(i)))
 			fn_group_read(i);
 	}
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		if (fn_unlikely(fn_peer_at(i)->deaf))
+			fn_peer_event(fn_peer_at(i), false);
+}
+
+bool fn_group_hears(struct peer *p)
+{
+	char byte;
+
+	if (fn_likely(p->state != FN_PEER_GROUP && !(p->state == FN_PEER_WELCOMED && p->group)))
+		return true;
+	p->deaf = fn_sys(SYS_recvfrom, p->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) > 0 && !can_receive(p->sock);
+	if (p->deaf && p->state == FN_PEER_WELCOMED)
+		p->since = fn_now();	/* it is not late */
+	return !p->deaf;
+}
+
+bool fn_group_deaf(void *ctx, int group)
+{
+	for (unsigned i = 0; i < fn_peers_top(); i++) {
+		const struct peer *p = fn_peer_at(i);
+
+		if (p->deaf && (p->state == FN_PEER_GROUP ? p->number == group :
+							    p->state == FN_PEER_WELCOMED && p->group && p->group->number == group))
+			return true;
+	}
+	return false;
 }
 
 bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool to_up)

@@ -47,6 +47,8 @@ struct fn_shm_conf {
 	void (*offered)(void *ctx, int number);
 	/* Some process of the group has claimed something, or begun to wait, that has not been introduced: it has sent word. */
 	void (*introduce)(void *ctx, int group);
+	/* That word cannot be read now, but will be: whoever has claimed something of the group is waited for. NULL: it can. */
+	bool (*deaf)(void *ctx, int group);
 	/* The connection local > remote, whose .peer is a group, is that process' now: fn_tcp_peer_moved(). */
 	void (*moved)(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number);
 	/* Back [from, to) of the group's page; false: no memory. NULL: all of it is there. */

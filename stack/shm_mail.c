@@ -207,9 +207,15 @@ static struct peer *claimer(struct shm *s, const struct peer *group, uint64_t st
 	if ((!peer || lies_ready(s, peer)) && s->conf.introduce) {
 		s->conf.introduce(s->conf.ctx, group->number);
 		peer = member(s, group, fn_page_id(state));
-		s->introduced = true;
+		s->introduced |= peer != NULL;
 	}
 	return peer;
+}
+
+/* Who has claimed something of that group may be one whose word cannot be read now. */
+static bool is_deaf(const struct shm *s, const struct peer *group)
+{
+	return s->conf.deaf && s->conf.deaf(s->conf.ctx, group->number);
 }
 
 /* False: it has been claimed meanwhile. */
@@ -253,7 +259,7 @@ struct peer *fn_shm_mail_post(struct shm *s, struct peer *group, const struct fn
 			return NULL;
 	}
 	to = claimer(s, group, c->state);
-	if (!to && !(th->flags & FN_TCP_RST))
+	if (!to && !(th->flags & FN_TCP_RST) && !is_deaf(s, group))
 		answer(s, group, c, FN_TCP_RST | FN_TCP_ACK);
 	return to;
 }
@@ -323,12 +329,14 @@ static void readdress(struct shm *s, const struct peer *group, const struct parc
 	}
 }
 
-/* The connection in that slot is its claimer's, or lost. The slot is free. */
+/* The connection in that slot is its claimer's, or lost, and the slot is free. */
 static void hand_over(struct shm *s, struct peer *group, struct parcel *c, uint64_t state)
 {
 	struct peer *to = claimer(s, group, state);
 	struct fn_ep local = { c->src, c->sport, 0 }, remote = { c->dst, c->dport, group->number };
 
+	if (!to && is_deaf(s, group))
+		return;			/* it stays until he joins (fn_shm_group_join()) */
 	if (to) {
 		readdress(s, group, c, to->number);
 		if (s->conf.moved)
@@ -485,12 +493,14 @@ int fn_shm_group_add(struct fn_nic *nic, struct fn_page *page, uint32_t backlog)
 
 void fn_shm_group_join(struct fn_nic *nic, int number, int group, uint32_t id)
 {
-	struct peer *peer = peer_at(shm_of(nic), (unsigned)number);
+	struct peer *peer = peer_at(shm_of(nic), (unsigned)number), *to = peer_at(shm_of(nic), (unsigned)group);
 
 	if (!peer)
 		return;
 	peer->group = (uint16_t)group;
 	peer->id = id;
+	if (to && to->mail)
+		to->mail->claims--;	/* what he has claimed may have been left because he was not known: it is looked at again */
 }
 
 void fn_shm_group_expect(struct fn_nic *nic, int number)

@@ -35,6 +35,7 @@ static struct fn_page *page;
 static int group;
 static uint64_t now = 1000 * FN_NSEC;
 static unsigned introductions;
+static bool deaf;		/* A cannot read who has come */
 
 static void on_ready(void *ctx, struct fn_sock *sk, unsigned ev)
 {
@@ -62,8 +63,14 @@ static void on_introduce(void *ctx, int number)
 {
 	introductions++;
 	cr_assert_eq(number, group);
-	for (unsigned i = 0; i < WORKERS; i++)
+	for (unsigned i = 0; i < WORKERS && !deaf; i++)
 		introduce(&W[i]);
+}
+
+static bool on_deaf(void *ctx, int number)
+{
+	cr_assert_eq(number, group);
+	return deaf;
 }
 
 static void on_moved(void *ctx, const struct fn_ep *local, const struct fn_ep *remote, int number)
@@ -74,8 +81,8 @@ static void on_moved(void *ctx, const struct fn_ep *local, const struct fn_ep *r
 static void make(struct process *s, unsigned seed)
 {
 	static const struct fn_stack_ops ops = { .ready = on_ready };
-	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .offered = on_offer, .introduce = on_introduce, .moved = on_moved,
-		.ctx = s };
+	struct fn_shm_conf conf = { .payload_len = PAYLOAD, .offered = on_offer, .introduce = on_introduce, .deaf = on_deaf,
+		.moved = on_moved, .ctx = s };
 	struct fn_stack_conf sc;
 
 	fn_stack_conf_init(&sc);
@@ -247,6 +254,35 @@ Test(shm_mail, opened_by_a_word_in_the_page)
 	cr_assert_eq(give(a, "second", 6), 6);
 	poll_all();
 	expect(b, "second");
+}
+
+/* A claimer of whom nothing can be heard (no descriptors are left) is waited for: the connection is not lost. */
+Test(shm_mail, one_who_cannot_be_heard_yet_is_waited_for)
+{
+	struct fn_sock *a, *b;
+
+	deaf = true;
+	attach(&W[0]);
+	a = connect_a();
+	cr_assert_eq(give(a, "first", 5), 5);
+	poll_one(&A);
+	b = accept_by(&W[0]);
+	cr_assert_not_null(b);
+	cr_assert_eq(give(b, "second", 6), 6);
+	cr_assert_eq(give(a, "third", 5), 5);
+	poll_all();
+	cr_assert_eq(a->tcp_state, FN_TCP_ESTABLISHED);
+	cr_assert_eq(a->remote.peer, group);
+	cr_assert_gt(introductions, 0);
+	deaf = false;
+	introduce(&W[0]);
+	poll_all();
+	cr_assert_eq(a->remote.peer, W[0].number);
+	expect(a, "second");
+	expect(b, "first");
+	now += FN_NSEC;		/* what was written meanwhile is sent again */
+	poll_all();
+	expect(b, "third");
 }
 
 /* The end of the one before has left when the next one is offered: whoever claims that finds the port free. */
