@@ -200,14 +200,12 @@ static int get(struct fn_board *b, struct text *t, int fd[2], int flags)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
 	long ret = fn_sys(SYS_recvmsg, b->out, &msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	int n = 0;
 
 	fd[0] = fd[1] = -1;
 	if (ret < 0)
 		return (int)ret;
 	if (c && c->cmsg_type == SCM_RIGHTS)
-		n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-	memcpy(fd, CMSG_DATA(c), fn_min((size_t)n, (size_t)2) * sizeof(int));
+		memcpy(fd, CMSG_DATA(c), fn_min(c->cmsg_len - CMSG_LEN(0), 2 * sizeof(int)));
 	return 0;
 }
 
