@@ -41,22 +41,14 @@ stop_nginx
 
 # A worker has no numbers left while it looks at the board, where another one, who is killed before he accepts, has put up
 # a client: who gets it when there are numbers again.
+fabric_nofile
 cat >"$LAB_TMP/full.py" <<'END'
-import errno, os, resource, select, signal, socket
+import errno, os, select, signal, socket
+from nofile import fill
 l = socket.create_server(('127.0.0.1', 0))
 l.setblocking(False)
 told, tell = os.pipe()
 pids, gates = [], [os.pipe() for i in range(2)]
-
-def fill():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
-    got = []
-    try:
-        while True:
-            got.append(os.dup(told))
-    except OSError as e:
-        assert e.errno == errno.EMFILE
-    return got
 
 def first(gate):
     select.select([l], [], [])
@@ -65,7 +57,7 @@ def first(gate):
 
 def second(gate):
     select.select([l], [], [], 0)       # it has a stack, and all that belongs to it
-    full = fill()
+    full = fill(told)
     os.write(tell, b'2')
     os.read(gate, 1)            # somebody is there
     for i in range(100):

@@ -5,8 +5,10 @@
 # numbers again.
 lab_need python3
 fabric_make
+fabric_nofile
 cat >"$LAB_TMP/numbers.py" <<'END'
-import errno, os, resource, select, signal, socket, sys
+import os, select, signal, socket, sys
+from nofile import fill
 l = socket.create_server(('127.0.0.1', 0))
 told, tell = os.pipe()
 gates = [os.pipe() for i in range(3)]
@@ -29,23 +31,13 @@ def process(f):
         os._exit(0)
     return pid
 
-def fill():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
-    got = []
-    try:
-        while True:
-            got.append(os.dup(told))
-    except OSError as e:
-        assert e.errno == errno.EMFILE
-    return got
-
 def client():
     there.close()
     here.close()
     l.close()
     s = socket.create_connection(at, 10)
     s.sendall(b'hello')
-    full = fill()
+    full = fill(told)
     os.write(tell, b'c')
     wait(0)
     s.setblocking(False)

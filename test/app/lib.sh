@@ -32,6 +32,12 @@ fabric_lying()
 	install -m 644 "$TOP/test/app/lying.py" "$LAB_TMP/lying.py"
 }
 
+# The same of nofile.py.
+fabric_nofile()
+{
+	install -m 644 "$TOP/test/app/nofile.py" "$LAB_TMP/nofile.py"
+}
+
 # One namespace with nothing but a loopback interface, for processes that talk through shared memory.
 fabric_make()
 {

@@ -118,18 +118,26 @@ static void *quit(void *arg)
 	return NULL;
 }
 
+/* What f does in another thread waits for the end of the round under way; afterwards *done. */
+static void waits_for_the_round(void *(*f)(void *), const _Atomic(bool) *done)
+{
+	pthread_t t;
+
+	cr_assert_eq(pthread_create(&t, NULL, f, NULL), 0);
+	for (int i = 0; i < 1000; i++)
+		sched_yield();
+	cr_assert_not(*done);
+	may_end = true;
+	pthread_join(t, NULL);
+	cr_assert(*done);
+}
+
 /* exec and exit end the thread wherever it is: then it must not be where it has the lock, which others share. */
 Test(keeper, quits_outside_the_lock, .init = setup)
 {
 	unsigned before;
-	pthread_t t;
 
-	cr_assert_eq(pthread_create(&t, NULL, quit, NULL), 0);
-	for (int i = 0; i < 1000; i++)
-		sched_yield();
-	cr_assert_not(has_quit);
-	may_end = true;
-	pthread_join(t, NULL);
+	waits_for_the_round(quit, &has_quit);
 	cr_assert_not(under_way);
 	before = rounds;
 	cr_assert(fn_lock_try(&fn_engine.lock));
@@ -185,16 +193,10 @@ static void *hold(void *arg)
 Test(keeper, is_in_no_round_while_numbers_are_closed, .init = setup)
 {
 	unsigned before;
-	pthread_t t;
 	bool held;
 
-	cr_assert_eq(pthread_create(&t, NULL, hold, NULL), 0);
-	for (int i = 0; i < 1000; i++)
-		sched_yield();
-	cr_assert_not(holds);
 	cr_assert_eq(fn_fdtable.lowest, 0, "close() of whatever number asks");
-	may_end = true;
-	pthread_join(t, NULL);
+	waits_for_the_round(hold, &holds);
 	held = fn_keeper_hold();
 	before = rounds;
 	fn_sys_ppoll(NULL, 0, &(struct timespec){ .tv_nsec = 20 * FN_MSEC }, NULL);
