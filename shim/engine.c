@@ -149,7 +149,7 @@ static void take_sent(const struct fn_sock *sk)
 
 void fn_engine_drop(struct fn_file *f)
 {
-	struct fn_sock *sk = f->sk;
+	struct fn_sock *sk = fn_engine_has(f) ? f->sk : NULL;
 
 	f->sk = NULL;
 	if (!sk)

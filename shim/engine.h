@@ -128,7 +128,15 @@ fn_inline unsigned fn_engine_poll(uint64_t now)
 /* The stack's upcall. With the lock held. */
 void fn_engine_ready(void *ctx, struct fn_sock *sk, unsigned events);
 
-/* The image gives back its reference to f's stack socket; the last one closes it. With the lock held. */
+/*
+ * Is f's stack socket f's still? Another image may have converted it since f has no number any more, by which it would
+ * have heard of that (convert.c); and what was the socket may be another connection's by now. With the lock held.
+ */
+fn_inline bool fn_engine_has(const struct fn_file *f)
+{
+	return f->sk && f->sk->user == f && f->sk->images & fn_engine.mine;
+}
+/* The image gives back its reference to f's stack socket, if it has one; the last one closes it. With the lock held. */
 void fn_engine_drop(struct fn_file *f);
 /* f gets sk; with the lock held. */
 void fn_engine_give(struct fn_file *f, struct fn_sock *sk);

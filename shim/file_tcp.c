@@ -723,11 +723,12 @@ static void linger(struct fn_file *f)
 
 static void tcp_release(struct fn_file *f)
 {
-	struct fn_sock *sk = f->sk;
+	struct fn_sock *sk;
 
 	fn_wait_closing();
 	fn_engine_lock();
 	fn_epoll_release(f);
+	sk = fn_engine_has(f) ? f->sk : NULL;
 	if (sk)
 		fn_fabric_catch_up(sk);
 	fn_engine_unlock();

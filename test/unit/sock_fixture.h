@@ -246,6 +246,7 @@ static void sock_setup(void)
 	tcp_setup();
 	A.st->ops.ready = file_events;
 	fn_engine.st = A.st;
+	fn_engine.mine = 1;
 	fn_engine.lock = (struct fn_lock){ 0 };
 	fn_engine.shared = &shared;
 	file_count = 0;
