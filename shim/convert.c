@@ -22,7 +22,9 @@
 #include "shim/relay.h"
 #include "shim/rendezvous.h"
 #include "shim/sockfile.h"
+#include "shim/sockopt.h"
 #include "shim/spare.h"
+#include "shim/wait.h"
 #include "stack/tcp.h"
 
 /* What files of converted connections point at: closed, belongs to nobody, is never changed. */
@@ -51,11 +53,9 @@ void fn_convert_state(const struct fn_file *f, int end)
 	if (f->owner_sig)
 		fn_sys_fcntl(end, F_SETSIG, f->owner_sig);
 	tv = (struct timeval){ (time_t)(f->rcvtimeo / FN_NSEC), (suseconds_t)(f->rcvtimeo % FN_NSEC / 1000) };
-	if (f->rcvtimeo)
-		fn_sys_setsockopt(end, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	fn_sys_setsockopt(end, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	tv = (struct timeval){ (time_t)(f->sndtimeo / FN_NSEC), (suseconds_t)(f->sndtimeo % FN_NSEC / 1000) };
-	if (f->sndtimeo)
-		fn_sys_setsockopt(end, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	fn_sys_setsockopt(end, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 	if (lowat > 1)
 		fn_sys_setsockopt(end, SOL_SOCKET, SO_RCVLOWAT, &lowat, sizeof(lowat));
 	if (f->sk->shut & FN_SHUT_WR)
@@ -90,14 +90,11 @@ static unsigned clear_entries(struct fn_file *f)
 	return held;
 }
 
-/* From here on f is the kernel's, with `end` under its numbers. With the lock held, and a reference. */
-static void become_kernel(struct fn_file *f, int end)
+/* From here on f is the kernel's, with what is under its numbers. With the lock held, and a reference. */
+static void become_kernel(struct fn_file *f)
 {
 	unsigned held;
 
-	fn_convert_any = !fn_engine.no_names;
-	fn_convert_state(f, end);
-	replace_numbers(f, end);
 	fn_epoll_to_kernel(f);
 	f->sk = nobody();
 	f->ops = &fn_kernel_ops;
@@ -107,6 +104,31 @@ static void become_kernel(struct fn_file *f, int end)
 	/* the caller's reference remains */
 	while (held--)
 		fn_file_put(f);
+}
+
+/* With `end` under its numbers. */
+static void become_end(struct fn_file *f, int end)
+{
+	fn_convert_any = !fn_engine.no_names;
+	fn_convert_state(f, end);
+	replace_numbers(f, end);
+	become_kernel(f);
+}
+
+void fn_convert_back(struct fn_file *f, int fd)
+{
+	struct fn_sock *sk = f->sk;
+
+	fn_sockopt_give(f, fd);
+	fn_convert_state(f, fd);
+	if (sk->shut & FN_SHUT_RD)	/* the program's: nothing has come */
+		fn_sys(SYS_shutdown, fd, SHUT_RD);
+	become_kernel(f);
+	sk->images = 0;
+	if (fn_engine.shares)
+		fn_fabric_held(sk);
+	fn_sock_disconnect(sk);
+	fn_sock_close(sk);
 }
 
 /* ---- the connection ---- */
@@ -214,6 +236,29 @@ static int hand_over(struct fn_file *f, const struct pair *p)
 	return 0;
 }
 
+/* The keeper, which makes no descriptors, leaves it: the next conversion tells again, and so does the name (fn_group_come()). */
+static void take_cede(void)
+{
+	if (fn_engine.cedes == fn_engine.shared->cedes || fn_thread_self()->keeper)
+		return;
+	fn_engine.cedes = fn_engine.shared->cedes;
+	fn_fabric_cede(&fn_engine.shared->ceded);
+}
+
+/* Whoever else of us has f's listener hears of it when it enters; who sleeps, now, before another client has come. */
+static void cede_listener(const struct fn_file *f)
+{
+	struct fn_shared *sh = fn_engine.shared;
+
+	if (!f->accepted || !f->sk->remote.peer)
+		return;
+	sh->ceded = f->sk->local;
+	sh->cedes++;
+	sh->conversions++;
+	take_cede();
+	fn_bell_ring(~fn_engine.bit);
+}
+
 static int convert_connection(struct fn_file *f)
 {
 	struct pair p;
@@ -222,8 +267,10 @@ static int convert_connection(struct fn_file *f)
 	if (ret < 0)
 		return ret;
 	ret = hand_over(f, &p);
-	if (ret == 0)
-		become_kernel(f, p.end);
+	if (ret == 0) {
+		cede_listener(f);
+		become_end(f, p.end);
+	}
 	close_pair(&p);
 	return ret;
 }
@@ -271,21 +318,13 @@ static int convert_tcp(struct fn_file *f)
 	return ret;
 }
 
-static int number_of(const struct fn_file *f)
-{
-	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
-		if (fn_fdtable.file[fd] == f)
-			return (int)fd;
-	return -1;
-}
-
 int fn_convert_for(struct fn_file *f, enum fn_reason why)
 {
 	int fd;
 
 	if (f->kind == FN_FILE_TCP && f->sk->conn != FN_CONN_NONE && f->sk->conn != FN_CONN_ENDING)
 		return convert_tcp(f);
-	fd = number_of(f);
+	fd = fn_fd_number(f, -1);
 	if (fd >= 0 && f->kind == FN_FILE_TCP && !f->accepted)
 		convert_idle(f, fd, why);
 	else if (fd >= 0 && f->kind == FN_FILE_SOCKET)
@@ -383,7 +422,7 @@ static void take_gift(const struct fn_sock *sk, int end)
 		if (!f)
 			continue;
 		if (is_lost(f) && f->sk == sk)
-			become_kernel(f, end);
+			become_end(f, end);
 		fn_file_put(f);
 	}
 }
@@ -448,6 +487,7 @@ bool fn_convert_catch_up(void)
 		if (wait_for_gifts())
 			return false;
 		give_up_lost();
+		take_cede();
 	}
 	fn_engine.conversions = fn_engine.shared->conversions;
 	return true;

@@ -38,6 +38,10 @@ int fn_convert_inheritable(void);
 /* The kernel's socket `end` gets what the program has set on f, which has an accelerated one. */
 void fn_convert_state(const struct fn_file *f, int end);
 
+/* f's numbers, of which fd is one, are connected in the kernel: they are the kernel's from now on, and f's stack socket,
+ * which no other image has, is nobody's. With the lock held, and a reference. */
+void fn_convert_back(struct fn_file *f, int fd);
+
 /* All connections of this image, for a child that cannot share them: how many, or -errno. Without locks. */
 int fn_convert_all(void);
 

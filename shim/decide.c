@@ -37,8 +37,7 @@ static bool inside(void)
 	return fn_thread_self()->inside;
 }
 
-/* A decision for the kernel that needs no address: by what the socket is, or by an option. */
-static void record_early(int fd, int family, int type, enum fn_reason reason, uint32_t arg)
+void fn_decide_record(int fd, int family, int type, enum fn_reason reason, uint32_t arg)
 {
 	struct fn_info_decision d = { .fd = fd, .family = (uint16_t)family, .type = (uint16_t)type,
 				      .verb = FN_POLICY_SOCKET, .nic = FN_POLICY_NO_NIC, .reason = reason, .arg = arg };
@@ -68,12 +67,12 @@ int fn_shim_socket(int domain, int type, int protocol)
 	if (fn_engine.barred && reason == FN_REASON_UNDECIDED)
 		reason = FN_REASON_SECCOMP;
 	if (reason != FN_REASON_UNDECIDED)
-		record_early(fd, domain, type, reason, arg);
+		fn_decide_record(fd, domain, type, reason, arg);
 	if (reason != FN_REASON_UNDECIDED)
 		return fd;
 	f = fn_engine_init() == 0 ? fn_file_new(FN_FILE_SOCKET, &fn_socket_ops) : NULL;
 	if (!f) {
-		record_early(fd, domain, type, FN_REASON_NO_MEMORY, 0);
+		fn_decide_record(fd, domain, type, FN_REASON_NO_MEMORY, 0);
 		return fd;
 	}
 	f->domain = domain;
@@ -85,7 +84,7 @@ int fn_shim_socket(int domain, int type, int protocol)
 	f->spare_epoch = epoch;
 	fd = fn_fd_raise(fd, type & SOCK_CLOEXEC);
 	if (!fn_fd_install(fd, f)) {
-		record_early(fd, domain, type, FN_REASON_FD_BASE, 0);
+		fn_decide_record(fd, domain, type, FN_REASON_FD_BASE, 0);
 		fn_file_put(f);
 	}
 	return fd;
@@ -107,7 +106,7 @@ void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t
 
 void fn_decide_leave(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg)
 {
-	record_early(fd, f->domain, f->type, reason, arg);
+	fn_decide_record(fd, f->domain, f->type, reason, arg);
 	fn_decide_kernel(f, fd, reason, arg);
 }
 

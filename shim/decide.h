@@ -9,6 +9,9 @@
 
 /* ---- decide.c ---- */
 
+/* A reason that needs no address: what the socket is, an option, or what has become of it. */
+void fn_decide_record(int fd, int family, int type, enum fn_reason reason, uint32_t arg);
+
 /* f goes to the kernel for good, for a reason that is recorded already; fd: the number of the call. Without locks. */
 void fn_decide_kernel(struct fn_file *f, int fd, enum fn_reason reason, uint32_t arg);
 /* The same for a reason that none has recorded yet; and because the stack could not take it, with that -errno. */

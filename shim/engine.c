@@ -72,7 +72,7 @@ static int map_shared(void *where)
 	fn_engine.lock = (struct fn_lock){ 0 };
 	fn_engine.shares = false;
 	fn_engine_set_image(0);
-	fn_engine.conversions = 0;
+	fn_engine.conversions = fn_engine.cedes = 0;
 	fn_engine.seen = 0;
 	return 0;
 }

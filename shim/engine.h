@@ -21,6 +21,7 @@ struct fn_engine {
 	struct fn_shared *shared;
 	unsigned image;			/* our number in shared->member */
 	uint32_t conversions;		/* of shared->conversions seen so far */
+	uint32_t cedes;			/* of shared->cedes */
 	uint64_t bit;			/* its bit */
 	uint64_t mine;			/* its bit in fn_sock.images; the relay: 0 */
 	bool is_relay;

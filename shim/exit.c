@@ -65,6 +65,7 @@ static bool leave_to_family(uint64_t now)
 
 	fn_engine_lock();
 	fn_engine_poll(now);	/* what has come, and was not read: its sender is to know */
+	fn_dual_check(now);	/* and what nobody is there to accept: fallback.c */
 	close_all();
 	fn_engine_poll(now);
 	fn_stack_flush(fn_engine.st);

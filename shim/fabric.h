@@ -55,6 +55,13 @@ void fn_fabric_unlisten(const struct fn_file *f);
 /* Numbers are scarce (room.h): nobody new comes to any of them. With the lock held. */
 void fn_fabric_shut(void);
 
+/*
+ * Connections accepted at that address go to other programs, through a relay, which serves them worse than the kernel:
+ * whoever connects to its listener of ours from now on is the kernel's. Who has connected is accepted still. With the
+ * lock held.
+ */
+void fn_fabric_cede(const struct fn_ep *local);
+
 /* Does a connection wait for f? Take one into the queue of f's stack side, or away; false: there was none. With the lock held. */
 bool fn_fabric_offered(const struct fn_file *f);
 bool fn_fabric_claim(const struct fn_file *f);

@@ -192,6 +192,11 @@ bool fn_group_message(struct peer *p, const struct fn_peer_msg *m, int *fd, bool
 bool fn_group_hears(struct peer *p);
 /* Somebody has come to that place of the rendezvous' table. False: there is no number to receive him by, he waits on. */
 bool fn_group_come(unsigned place);
+/*
+ * p is a group that takes nothing from us any more, whose listener is the kernel's still: what nobody has claimed goes on
+ * there. True: something will, soon.
+ */
+bool fn_fallback(struct peer *p);
 /* Notices on that place's board are read. */
 void fn_group_read(unsigned place);
 /* TCP_DEFER_ACCEPT: has a connection been silent long enough? */

@@ -16,15 +16,6 @@
 
 #define SINGLE_ASKS	7		/* of two listeners the same one is named to all in 1 of 128 cases */
 
-/* Some number of a file of ours; -1: it has none any more. */
-static int number_of(const struct fn_file *f)
-{
-	for (unsigned fd = 0; fd < fn_fdtable.top; fd++)
-		if (fn_fdtable.file[fd] == f)
-			return (int)fd;
-	return -1;
-}
-
 /* Does the kernel name the same listener to whoever asks? Of several (SO_REUSEPORT) each connect is to have its own. */
 static bool is_single(const struct fn_known *known, const struct fn_rendezvous *at)
 {
@@ -69,7 +60,7 @@ static int own(const struct fn_rendezvous *at, const struct fn_known *known)
 	fn_engine_lock();
 	f = fn_rendezvous_own(at->cookie, &forked);
 	if (f && !f->sk && !forked)
-		fd = number_of(f);
+		fd = fn_fd_number(f, -1);
 	if (fd >= 0)
 		fn_file_hold(f);
 	fn_engine_unlock();

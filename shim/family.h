@@ -39,6 +39,8 @@ struct fn_shared {
 	_Atomic(uint32_t) changes;	/* members that came, went, or are about to go */
 	uint32_t untold;		/* holders of connections that somebody could not announce (holders.h) */
 	bool relay;			/* FN_RELAY_IMAGE has the relay */
+	struct fn_ep ceded;		/* the last listener of the fabric whose connection was converted (fn_fabric_cede()), */
+	uint32_t cedes;			/* and how many there have been */
 	uint64_t asleep;		/* images (a bit each) that sleep and hear their bell */
 	uint64_t rung;			/* images with letters in their bell */
 	uint64_t bell_key;		/* in the names of the bells */

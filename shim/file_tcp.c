@@ -493,7 +493,9 @@ static int connect_done(struct fn_file *f)
 	int err = 0;
 
 	fn_engine_lock();
-	if (f->sk->tcp_state == FN_TCP_CLOSED) {
+	if (fn_converted(f)) {
+		;	/* it stands, in the kernel */
+	} else if (f->sk->tcp_state == FN_TCP_CLOSED) {
 		err = fn_sock_take_error(f->sk);
 		err = err ? -err : -ECONNABORTED;
 		fn_sock_disconnect(f->sk);
@@ -656,16 +658,18 @@ static enum fn_conn shut_connecting(const struct fn_sock *sk)
 
 static int tcp_shutdown(struct fn_file *f, int fd, int how)
 {
-	int err;
+	int err = FN_TO_KERNEL;
 
 	(void)fd;
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	fn_engine_lock();
-	fn_fabric_catch_up(f->sk);
-	if (f->sk->conn == FN_CONN_BUSY)
+	if (!fn_converted(f))
+		fn_fabric_catch_up(f->sk);
+	if (!fn_converted(f) && f->sk->conn == FN_CONN_BUSY)
 		f->sk->conn = shut_connecting(f->sk);
-	err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
+	if (!fn_converted(f))
+		err = fn_sock_shutdown(f->sk, (unsigned)how + 1);	/* SHUT_* + 1 are the bits FN_SHUT_* */
 	fn_engine_kick();
 	fn_engine_unlock();
 	return err;

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 
 #include "shim/bell.h"
+#include "shim/decide.h"
 #include "shim/dgram.h"
 #include "shim/engine.h"
 #include "shim/fabric_priv.h"
@@ -129,12 +130,13 @@ static void post_half(struct peer *p, struct fn_board *board)
 /* One who is received by the last numbers that there are could not be served. */
 #define CONTACT_FDS	8
 
-static bool somebody_waits(int listener)
+/* POLLIN: somebody waits there, or it is shut down, which POLLRDHUP says. */
+static short look_at(int listener)
 {
-	struct pollfd pfd = { .fd = listener, .events = POLLIN };
+	struct pollfd pfd = { .fd = listener, .events = POLLIN | POLLRDHUP };
 	struct timespec zero = { 0, 0 };
 
-	return listener >= 0 && fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0;
+	return listener >= 0 && fn_sys_ppoll(&pfd, 1, &zero, NULL) > 0 ? pfd.revents : 0;
 }
 
 static bool can_receive(int listener)
@@ -158,7 +160,7 @@ static void receive(unsigned place, int fd)
 	int on = 1;
 
 	/* with a relay among us (fn_fabric_room()) nobody new could be served; of one whom our namespace does not
-	 * name, no address can be proven */
+	 * name, no address can be proven. Who is refused has the kernel (fallback.c) */
 	if (fd < 0 || !fn_fabric_room() || too_many(uid) || (datagrams && !fn_uid_known(uid))) {
 		fn_engine.st->stats.fabric_refused++;
 		fn_fd_internal_close(fd);
@@ -177,13 +179,41 @@ static void receive(unsigned place, int fd)
 		post_half(p, fn_rendezvous_board(place));
 }
 
+/* Whoever connects there from now on is the kernel's. Who has come, or has offered something, is served. */
+static void cede(unsigned place)
+{
+	const struct fn_file *f = fn_rendezvous_file(place);
+
+	if (!fn_rendezvous_cede(place))
+		return;
+	if (fn_group_come(place))
+		fn_rendezvous_shut(place);
+	for (unsigned i = 0; i < fn_peers_top(); i++)
+		if (fn_peer_at(i)->listener == f && fn_peer_at(i)->page)
+			fn_page_cede(fn_peer_at(i)->page);
+	fn_known_forget();
+	fn_decide_note(f, fn_fd_number(f, -1), FN_REASON_FABRIC_CEDED);
+}
+
+void fn_fabric_cede(const struct fn_ep *local)
+{
+	for (unsigned i = 0; i < fn_rendezvous_count(); i++) {
+		const struct fn_file *f = fn_rendezvous_file(i);
+		const struct fn_ep *own = f && f->sk ? &f->sk->local : NULL;
+
+		if (own && own->port == local->port && (!own->ip4 || own->ip4 == local->ip4))
+			cede(i);
+	}
+}
+
 bool fn_group_come(unsigned place)
 {
 	int listener = fn_rendezvous_watched(place), fd = -EAGAIN;
+	short seen;
 
 	if (listener >= 0 && !fn_rendezvous_alone(place))	/* whoever comes waits (fn_dgram_tick()), and has the kernel */
 		return true;
-	while (somebody_waits(listener)) {
+	while ((seen = look_at(listener))) {
 		if (!can_receive(listener)) {
 			fd = -EMFILE;
 			break;
@@ -194,6 +224,8 @@ bool fn_group_come(unsigned place)
 		receive(place, fn_fd_internal(fd));
 	}
 	fn_rendezvous_waits(place, fd == -EMFILE);
+	if (seen & POLLRDHUP && !fn_rendezvous_refuses(place))	/* by another image that has the name */
+		cede(place);
 	return fd != -EMFILE;
 }
 
@@ -233,6 +265,8 @@ static bool attach(struct peer *p)
 	if (ret < 0)
 		return false;
 	fn_shm_offers(fn_fabric.nic, p->number, p->page);
+	if (fn_rendezvous_ceded((unsigned)fn_rendezvous_place(p->listener)))
+		fn_page_cede(p->page);
 	/* pairs with the fence in fn_shm_mail_ring(): before we sleep, it is known that there is somebody new to ring */
 	atomic_fetch_add(&p->page->joined, 1);
 	fn_peer_watch(p);

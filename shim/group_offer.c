@@ -22,7 +22,8 @@ int fn_group_known(struct fn_rendezvous *at)
 	for (unsigned i = 0; i < fn_peers_top(); i++) {
 		const struct peer *p = fn_peer_at(i);
 
-		if (p->state != FN_PEER_GROUP || p->cookie != at->cookie || p->met_as != us || fn_half_shared(p))
+		if (p->state != FN_PEER_GROUP || p->cookie != at->cookie || p->met_as != us || fn_half_shared(p) ||
+		    fn_page_ceded(p->page))
 			continue;
 		at->speaker = p->speaker;
 		if (fn_rendezvous_speaks(at))
@@ -124,7 +125,7 @@ static int leave_again(struct peer *p)
 	return ret;
 }
 
-/* That long at most, for it may have gone to a program that is not under the library. */
+/* That long at most is waited for what cannot be the kernel's. */
 #define ADRIFT_NS (2 * FN_NSEC)
 
 /* Whoever has got the listener from the one that had its name makes the name anew, when he finds that it has gone. */
@@ -144,10 +145,11 @@ static bool listener_lives(const struct peer *p)
 bool fn_group_hung_up(struct peer *p)
 {
 	uint64_t now = fn_now();
+	bool waits;
 	int ret;
 
 	fn_known_forget();
-	if (!p->cookie || !fn_shm_offering(fn_fabric.nic, p->number))
+	if (!p->cookie || !fn_peer_lives(p) || !fn_shm_offering(fn_fabric.nic, p->number))
 		return false;
 	ret = leave_again(p);
 	if (ret == 0) {
@@ -157,8 +159,12 @@ bool fn_group_hung_up(struct peer *p)
 	p->adrift = p->adrift && !not_now(ret) ? p->adrift : now;
 	if (not_now(ret))
 		return true;
-	/* else somebody has the name, and throws us out; or he is behind with those who come */
-	return (ret == -ECONNREFUSED || ret == -EAGAIN) && p->tries < AGAIN_MAX && now - p->adrift < ADRIFT_NS && listener_lives(p);
+	if (!listener_lives(p))
+		return false;
+	waits = now - p->adrift < ADRIFT_NS;
+	if (ret == -EAGAIN && waits)	/* he is behind with those who come */
+		return true;
+	return fn_fallback(p) || (waits && fn_shm_offering(fn_fabric.nic, p->number));
 }
 
 static int offer(struct peer *p, const struct fn_rendezvous *at, int sock)

@@ -23,14 +23,6 @@
 #include "shim/sockfile.h"
 #include "shim/wait.h"
 
-static void record(const struct fn_file *f, int fd, enum fn_reason why)
-{
-	struct fn_info_decision d = { .fd = fd, .family = (uint16_t)f->domain, .type = (uint16_t)f->type,
-				      .verb = FN_POLICY_SOCKET, .nic = FN_POLICY_NO_NIC, .reason = why };
-
-	fn_info_decision(&d);
-}
-
 static void leave_connection(struct fn_file *f, int fd, enum fn_reason why)
 {
 	int ret = fn_convert_for(f, why);
@@ -94,7 +86,7 @@ static void leave_file(struct fn_file *f, int fd, enum fn_reason why, bool alone
 	else
 		return;
 	if (was_ours && !(kind == FN_FILE_TCP && f->reason == why))	/* fn_convert_for() has told */
-		record(f, fd, why);
+		fn_decide_record(fd, f->domain, f->type, why, 0);
 }
 
 static void leave_files(enum fn_reason why, bool alone)

@@ -11,8 +11,8 @@ struct fn_quick fn_quick_not(int fd, bool locked)
 
 struct fn_quick fn_quick_leave(struct fn_file *f, ssize_t n)
 {
+	fn_file_hold(f);	/* what is kicked may take its numbers (fallback.c) */
 	fn_engine_kick();
-	fn_file_hold(f);
 	fn_engine_unlock();
 	return (struct fn_quick){ n, f };
 }

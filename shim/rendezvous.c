@@ -34,6 +34,7 @@ static struct place {
 	bool forked;			/* another image has the listener too */
 	bool watched;
 	bool waiting, refuses;		/* fn_rendezvous_waits(), fn_rendezvous_refuse() */
+	bool ceded;			/* fn_rendezvous_cede() */
 	bool datagrams;
 	struct fn_board board;
 	struct fn_kin kin;		/* of datagrams */
@@ -241,7 +242,7 @@ struct fn_file *fn_rendezvous_own(uint64_t cookie, bool *forked)
 {
 	struct place *p = place_by(cookie);
 
-	if (!p)
+	if (!p || p->ceded)
 		return NULL;
 	*forked = p->datagrams ? !fn_rendezvous_alone((unsigned)(p - places)) : p->forked;
 	return (struct fn_file *)p->file;
@@ -382,20 +383,42 @@ bool fn_rendezvous_waiting(unsigned i)
 	return places[i].file && places[i].waiting;
 }
 
+/* unix_stream_connect(), of SOCK_SEQPACKET too: ECONNREFUSED; what is in the queue can be accepted */
+static void refuse(struct place *p)
+{
+	fn_sys(SYS_shutdown, p->fd, SHUT_RD);
+	p->refuses = true;
+}
+
 void fn_rendezvous_refuse(unsigned i)
 {
 	struct place *p = &places[i];
 
-	if (p->fd < 0 || p->forked || p->board.shared)
-		return;
-	/* unix_stream_connect(), of SOCK_SEQPACKET too: ECONNREFUSED; what is in the queue can be accepted */
-	fn_sys(SYS_shutdown, p->fd, SHUT_RD);
-	p->refuses = true;
+	if (p->fd >= 0 && !p->forked && !p->board.shared)
+		refuse(p);
 }
 
 bool fn_rendezvous_refuses(unsigned i)
 {
 	return places[i].file && places[i].refuses;
+}
+
+bool fn_rendezvous_cede(unsigned i)
+{
+	struct place *p = &places[i];
+
+	if (!p->file || p->ceded || p->datagrams)
+		return false;
+	p->ceded = true;
+	stop_asking(p);
+	if (p->fd >= 0)
+		refuse(p);
+	return true;
+}
+
+bool fn_rendezvous_ceded(unsigned i)
+{
+	return i < top && places[i].file && places[i].ceded;
 }
 
 void fn_rendezvous_shut(unsigned i)
@@ -482,7 +505,7 @@ void fn_rendezvous_resume(void (*watch)(unsigned place))
 	paused = missing = false;
 	uid = fn_uid_own();
 	for (unsigned i = 0; i < top; i++)
-		if (places[i].file && places[i].fd < 0 && regain(&places[i], uid) && places[i].watched)
+		if (places[i].file && places[i].fd < 0 && !places[i].ceded && regain(&places[i], uid) && places[i].watched)
 			watch(i);
 }
 

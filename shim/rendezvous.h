@@ -84,6 +84,12 @@ bool fn_rendezvous_waiting(unsigned i);
 /* Nobody new comes to place i, if it has no other image's; who has come still waits. Does it? */
 void fn_rendezvous_refuse(unsigned i);
 bool fn_rendezvous_refuses(unsigned i);
+/*
+ * Whoever connects to place i from now on is the kernel's, in whatever image that has its name: they find it shut down
+ * (fn_group_come()). Who has come still waits. False: it has been so before.
+ */
+bool fn_rendezvous_cede(unsigned i);
+bool fn_rendezvous_ceded(unsigned i);
 /* The name of place i goes: a connection's until there are descriptors again, a datagram socket's for good. */
 void fn_rendezvous_shut(unsigned i);
 /*

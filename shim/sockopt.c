@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "shim/convert.h"
 #include "shim/dgram.h"
 #include "shim/optval.h"
 #include "shim/reason.h"
@@ -199,7 +200,7 @@ static int set_stack(struct fn_file *f, const struct row *r, int value)
 	int err;
 
 	fn_engine_lock();
-	err = fn_sock_setopt(f->sk, (enum fn_opt)r->arg, value);
+	err = fn_converted(f) ? FN_TO_KERNEL : fn_sock_setopt(f->sk, (enum fn_opt)r->arg, value);
 	fn_engine_kick();
 	fn_engine_unlock();
 	return err;
@@ -435,7 +436,10 @@ int fn_sockopt_set(struct fn_file *f, int fd, int level, int name, const void *v
 	case HOW_FILE:
 		/* a datagram socket's kernel side has the same options */
 		err = f->dual ? fn_sys_setsockopt(fd, level, name, value, len) : 0;
-		return err ? err : set_both(f, fd, r, name, value, len);
+		if (!err)
+			err = set_both(f, fd, r, name, value, len);
+		f->opt.noted |= err ? 0 : 1ull << r->bit;
+		return err;
 	case HOW_IDLE:
 		return r->form == FORM_CLOSED && f->kind == FN_FILE_TCP && f->sk->tcp_state != FN_TCP_CLOSED ? -EINVAL : FN_TO_KERNEL;
 	case HOW_OTHER:
@@ -454,7 +458,7 @@ static int get_stack(struct fn_file *f, enum fn_opt opt, int *value)
 	int err;
 
 	fn_engine_lock();
-	err = fn_sock_getopt(f->sk, opt, value);
+	err = fn_converted(f) ? FN_TO_KERNEL : fn_sock_getopt(f->sk, opt, value);
 	fn_engine_unlock();
 	return err;
 }
@@ -654,6 +658,32 @@ int fn_sockopt_copy(struct fn_file *f, int fd)
 	if (!err && f->opt.noted & 1ull << BIT_IP_TOS)
 		err = copy_one(f, fd, BIT_SO_PRIORITY);
 	return err;
+}
+
+/* What was set before the decision the kernel's socket has: the same is set again, or what has been set since. */
+static void give_one(struct fn_file *f, int fd, unsigned bit)
+{
+	const struct row *r = find(noted[bit].level, noted[bit].name);
+	struct linger l;
+	int v;
+
+	if (r->form == FORM_PRIORITY)
+		v = f->opt.priority;
+	else if (r->how != HOW_STACK || r->form == FORM_CC || fn_sock_getopt(f->sk, (enum fn_opt)r->arg, &v))
+		return;
+	l = (struct linger){ .l_onoff = v >= 0, .l_linger = v >= 0 ? v : f->opt.linger_sec };
+	if (r->form == FORM_SNDBUF || r->form == FORM_RCVBUF)
+		v /= 2;		/* the kernel doubles it */
+	if (r->form == FORM_LINGER)
+		fn_sys_setsockopt(fd, noted[bit].level, noted[bit].name, &l, sizeof(l));
+	else
+		fn_sys_setsockopt(fd, noted[bit].level, noted[bit].name, &v, sizeof(v));
+}
+
+void fn_sockopt_give(struct fn_file *f, int fd)
+{
+	for (uint64_t left = f->opt.noted; left; left &= left - 1)
+		give_one(f, fd, (unsigned)__builtin_ctzll(left));
 }
 
 /* Every option that can be read back, in the table's order. */

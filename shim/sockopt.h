@@ -17,7 +17,7 @@ enum fn_stamp { FN_STAMP_OFF, FN_STAMP_US, FN_STAMP_NS };
 
 /* What a socket file keeps of the options itself. */
 struct fn_sockopts {
-	uint64_t noted;		/* bits by opt.def: set while undecided, to be copied at acceleration */
+	uint64_t noted;		/* bits by opt.def: that were set: copied at acceleration, or when it ends */
 	int linger_sec;		/* l_linger of the last time it was on: Linux shows it when it is off, too */
 	uint8_t stamp;		/* enum fn_stamp */
 	int priority;		/* SO_PRIORITY: a port has one queue, so it is only remembered */
@@ -47,6 +47,9 @@ enum fn_opt_verdict fn_sockopt_note(struct fn_file *f, int level, int name, cons
  * 0, or -E* when the stack refuses a value (the caller decides for the kernel). Called without the engine's lock.
  */
 int fn_sockopt_copy(struct fn_file *f, int fd);
+
+/* The other way: fd, the kernel's socket, gets what f and f->sk have. With the engine's lock held. */
+void fn_sockopt_give(struct fn_file *f, int fd);
 
 /*
  * A kernel socket that somebody else has made: what differs from a fresh one is noted. 0, or -EOPNOTSUPP with *arg

@@ -247,6 +247,21 @@ uint64_t fn_shm_accepting(const struct fn_nic *nic, int number);
 bool fn_shm_offering(const struct fn_nic *nic, int number);
 /* And the address to which one of them was made: network order, and host order. False: there is none. */
 bool fn_shm_offering_to(const struct fn_nic *nic, int number, uint32_t *ip4, uint16_t *port);
+/*
+ * What nobody claims can be taken back. Those that could be, from `slot` on, one after the other: false when there is no
+ * other. .text is what has been written to it, and stays until the next frame to the group.
+ */
+struct fn_shm_offer {
+	unsigned slot;
+	struct fn_ep local, remote;
+	const uint8_t *text;
+	uint32_t len;
+	uint32_t next;		/* the sequence number behind it */
+	bool fin, rst, urg;
+};
+bool fn_shm_offer_from(const struct fn_nic *nic, int number, unsigned slot, struct fn_shm_offer *o);
+/* Nobody will claim o, and no frame of its connection goes anywhere. False: somebody has claimed it, or *o is not all of it. */
+bool fn_shm_take_back(struct fn_nic *nic, int number, const struct fn_shm_offer *o);
 /* Claim one under `id`, ours in that group, for fn_tcp_claim(). 0, -EAGAIN: there is none; -EPROTO: what was there is none. */
 int fn_shm_claim(struct fn_nic *nic, int number, uint64_t defer, uint32_t id, struct fn_offer *o);
 

@@ -558,6 +558,42 @@ bool fn_shm_offering_to(const struct fn_nic *nic, int number, uint32_t *ip4, uin
 	return true;
 }
 
+/* As we know it, and nobody has claimed it. */
+static bool is_offered(const struct mail *m, unsigned slot)
+{
+	const struct parcel *c = &m->slot[slot];
+
+	return c->live && fn_page_status(c->state) == FN_PAGE_OPEN && fn_page_state(m->page, slot) == c->state;
+}
+
+bool fn_shm_offer_from(const struct fn_nic *nic, int number, unsigned slot, struct fn_shm_offer *o)
+{
+	const struct mail *m = fn_shm_offering(nic, number) ? peer_at(shm_of(nic), (unsigned)number)->mail : NULL;
+	const struct parcel *c;
+
+	while (m && slot < FN_PAGE_SLOTS && !is_offered(m, slot))
+		slot++;
+	if (!m || slot == FN_PAGE_SLOTS)
+		return false;
+	c = &m->slot[slot];
+	*o = (struct fn_shm_offer){ .slot = slot, .local = { c->src, c->sport, 0 },
+		.remote = { c->dst, c->dport, (uint16_t)number }, .text = fn_page_bytes(m->page, slot),
+		.len = fn_page_len(c->state), .next = c->syn + 1 + fn_page_len(c->state), .fin = c->state & FN_PAGE_FIN, .rst = c->state & FN_PAGE_RST,
+		.urg = c->state & FN_PAGE_URG };
+	return true;
+}
+
+bool fn_shm_take_back(struct fn_nic *nic, int number, const struct fn_shm_offer *o)
+{
+	struct mail *m = peer_at(shm_of(nic), (unsigned)number)->mail;
+	struct parcel *c = &m->slot[o->slot];
+
+	if (fn_page_len(c->state) != o->len || !fn_page_withdraw(m->page, o->slot, c->state))
+		return false;
+	put_slot(m, c, true);
+	return true;
+}
+
 uint64_t fn_shm_accepting(const struct fn_nic *nic, int number)
 {
 	const struct peer *peer = peer_at(shm_of(nic), (unsigned)number);

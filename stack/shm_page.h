@@ -54,7 +54,8 @@ struct fn_page {
 	_Atomic(uint32_t) joined;	/* claimers: those that have introduced themselves; the same */
 	_Atomic(uint32_t) left;		/* claimers: those that do not listen any more; who connects asks again when it changes */
 	_Atomic(uint32_t) defers;	/* claimers: some want no connection before it says something (TCP_DEFER_ACCEPT) */
-	uint8_t unused2[48];
+	_Atomic(uint32_t) ceded;	/* claimers: whoever connects next is to go to the kernel */
+	uint8_t unused2[44];
 	_Atomic(uint64_t) state[FN_PAGE_SLOTS];
 	uint32_t ticket[FN_PAGE_SLOTS];	/* client: the order in which they were opened */
 	struct fn_page_slot slot[FN_PAGE_SLOTS];
@@ -125,6 +126,16 @@ fn_inline void fn_page_defer(struct fn_page *page)
 fn_inline void fn_page_leave(struct fn_page *page)
 {
 	atomic_fetch_add_explicit(&page->left, 1, memory_order_release);
+}
+/* New connections are the kernel's from now on; what is offered is still claimed. */
+fn_inline void fn_page_cede(struct fn_page *page)
+{
+	atomic_store_explicit(&page->ceded, 1, memory_order_relaxed);
+	fn_page_leave(page);
+}
+fn_inline bool fn_page_ceded(const struct fn_page *page)
+{
+	return atomic_load_explicit(&page->ceded, memory_order_relaxed);	/* fn_page_leave() has released it */
 }
 /* What was wanted of it has been copied. */
 void fn_page_done(struct fn_page *page, unsigned i, uint64_t state);

@@ -226,6 +226,8 @@ ssize_t fn_tcp_recv_nothing(struct fn_sock *sk);
 size_t fn_tcp_readable(const struct fn_sock *sk);
 /* SIOCOUTQ (not acknowledged) and SIOCOUTQNSD (not sent). */
 size_t fn_tcp_outq(const struct fn_sock *sk);
+/* The text from that sequence number on, which has not been acknowledged: until piece() is false, or all of it, true. */
+bool fn_tcp_text_from(const struct fn_sock *sk, uint32_t seq, bool (*piece)(void *ctx, const uint8_t *data, uint32_t len), void *ctx);
 size_t fn_tcp_outq_unsent(const struct fn_sock *sk);
 /* sockatmark(3): the next byte read is the urgent one. */
 bool fn_tcp_at_mark(const struct fn_sock *sk);

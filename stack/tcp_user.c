@@ -292,6 +292,23 @@ size_t fn_tcp_outq(const struct fn_sock *sk)
 	return sk->tcp_state == FN_TCP_CLOSED ? tp->write_seq - tp->snd_una : fn_tcp_outstanding(tp);
 }
 
+bool fn_tcp_text_from(const struct fn_sock *sk, uint32_t seq, bool (*piece)(void *ctx, const uint8_t *data, uint32_t len),
+		      void *ctx)
+{
+	const struct fn_tcp *tp = (const struct fn_tcp *)sk;
+	const struct fn_pktq *queues[] = { &tp->rtxq, &tp->sndq };
+
+	for (unsigned i = 0; i < fn_array_size(queues); i++) {
+		for (const struct fn_pkt *p = queues[i]->head; p; p = p->next) {
+			uint32_t skip = fn_seq_lt(p->seq, seq) ? fn_min(seq - p->seq, p->len) : 0;
+
+			if (!piece(ctx, p->data + skip, p->len - skip))
+				return false;
+		}
+	}
+	return true;
+}
+
 size_t fn_tcp_outq_unsent(const struct fn_sock *sk)
 {
 	const struct fn_tcp *tp = (const struct fn_tcp *)sk;

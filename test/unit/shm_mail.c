@@ -256,6 +256,76 @@ Test(shm_mail, opened_by_a_word_in_the_page)
 	expect(b, "second");
 }
 
+/* What nobody will take can go another way: nobody claims it then. What has grown meanwhile, or is claimed, is not taken back. */
+Test(shm_mail, taken_back)
+{
+	struct fn_sock *a = connect_a(), *b;
+	struct fn_shm_offer o = { 0 }, old;
+
+	attach(&W[0]);
+	cr_assert_eq(give(a, "early", 5), 5);
+	poll_one(&A);
+	cr_assert(fn_shm_offer_from(A.nic, group, 0, &old));
+	cr_expect(old.local.port == a->local.port && old.remote.port == PORT && old.remote.ip4 == LOOPBACK);
+	cr_expect_not(fn_shm_offer_from(A.nic, group, old.slot + 1, &o));
+	cr_assert_eq(give(a, "late", 4), 4);
+	fn_sock_shutdown(a, FN_SHUT_WR);
+	poll_one(&A);
+	cr_expect_not(fn_shm_take_back(A.nic, group, &old));
+	cr_assert(fn_shm_offer_from(A.nic, group, 0, &o));
+	cr_expect(o.len == 9 && !memcmp(o.text, "earlylate", 9) && o.fin && !o.rst && !o.urg);
+	cr_assert(fn_shm_take_back(A.nic, group, &o));
+	cr_expect_null(accept_by(&W[0]));
+	cr_expect_not(fn_shm_offering(A.nic, group));
+	b = connect_a();
+	cr_assert(fn_shm_offer_from(A.nic, group, 0, &o));
+	cr_assert_not_null(accept_by(&W[0]));
+	cr_expect_not(fn_shm_take_back(A.nic, group, &o));
+	poll_all();
+	cr_expect_eq(b->remote.peer, W[0].number);
+	cr_expect_not(fn_shm_offer_from(A.nic, group, 0, &o));
+}
+
+struct collected {
+	uint8_t text[1u << 20];
+	size_t len;
+};
+
+static bool collect(void *ctx, const uint8_t *data, uint32_t len)
+{
+	struct collected *c = ctx;
+
+	memcpy(c->text + c->len, data, len);
+	c->len += len;
+	return true;
+}
+
+/* What had no room in the page is known as well. */
+Test(shm_mail, all_that_was_written_is_known)
+{
+	static struct collected c;
+	struct fn_sock *a = connect_a();
+	struct fn_shm_offer o = { 0 };
+	uint8_t piece[1000];
+	size_t n = 0;
+	ssize_t ret;
+
+	do {
+		for (size_t i = 0; i < sizeof(piece); i++)
+			piece[i] = (uint8_t)((n + i) * 7 >> 3);
+		ret = give(a, piece, sizeof(piece));
+		n += ret > 0 ? (size_t)ret : 0;
+		poll_one(&A);
+	} while (ret > 0);
+	cr_assert(fn_shm_offer_from(A.nic, group, 0, &o));
+	cr_assert_gt(n, o.len, "more than the page takes");
+	collect(&c, o.text, o.len);
+	cr_expect(fn_tcp_text_from(a, o.next, collect, &c));
+	cr_assert_eq(c.len, n);
+	for (size_t i = 0; i < n; i++)
+		cr_assert_eq(c.text[i], (uint8_t)(i * 7 >> 3));
+}
+
 /* A claimer of whom nothing can be heard (no descriptors are left) is waited for: the connection is not lost. */
 Test(shm_mail, one_who_cannot_be_heard_yet_is_waited_for)
 {
