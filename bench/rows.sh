@@ -49,7 +49,7 @@ row_title()
 	redis-50-p16) echo "redis GET, 50, pipeline 16" ;;
 	memcached-50) echo "memcached -t 1, 50, memcaslap" ;;
 	first) echo "fresh process, first connect" ;;
-	exec-rr) echo "socat EXEC:cat, 64 B" ;;
+	exec-rr) echo "socat EXEC:cat,nofork, 64 B" ;;
 	hold-1k) echo "1,000 idle connections" ;;
 	hold-100k) echo "100,000 idle connections" ;;
 	*) return 1 ;;
@@ -149,7 +149,7 @@ row_start()	# row_start ROW SIDE
 	sockperf) side_start "$2" 7000 sockperf server --tcp -i 0.0.0.0 -p 7000 ;;
 	iperf3) side_start "$2" 5201 iperf3 --server ;;
 	# a process a connection, which executes a program that has it as 0 and 1
-	exec-rr) side_start "$2" 7000 socat TCP-LISTEN:7000,fork,reuseaddr,backlog=4096 EXEC:cat ;;
+	exec-rr) side_start "$2" 7000 socat TCP-LISTEN:7000,fork,reuseaddr,backlog=4096 EXEC:cat,nofork ;;
 	memcached-50)
 		side_start "$2" 11211 memcached -u "$(id -un)" -l 0.0.0.0 -p 11211 -t 1 -c 4096 -m 256
 		;;
