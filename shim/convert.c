@@ -414,15 +414,15 @@ static bool is_lost(const struct fn_file *f)
 	return f->kind == FN_FILE_TCP && f->sk && f->sk != &gone.sk && !(f->sk->images & 1ull << fn_engine.image);
 }
 
+/* A reference to any other file is not taken: it could be the last one that is given back, which wants the lock that we have. */
 static void take_gift(const struct fn_sock *sk, int end)
 {
 	for (unsigned fd = 0; fd < fn_fdtable.top; fd++) {
-		struct fn_file *f = fn_fd_get((int)fd);
+		struct fn_file *f = fn_fdtable.file[fd];
 
-		if (!f)
+		if (!f || !is_lost(f) || f->sk != sk || !fn_fd_hold(f))
 			continue;
-		if (is_lost(f) && f->sk == sk)
-			become_end(f, end);
+		become_end(f, end);
 		fn_file_put(f);
 	}
 }

@@ -149,15 +149,14 @@ static int move_file(struct peer *p, const struct fn_shm_offer *o, struct fn_soc
 	fd = number_for(f);
 	if (fd < 0)
 		return fd;
-	fn_file_hold(f);
 	f->untouched = false;
 	ret = move(p, o, sk, fd, f->domain == AF_INET6);
-	if (ret == 0) {
+	if (ret == 0 && fn_fd_hold(f)) {	/* else another thread is closing it, and waits for the lock */
 		fn_decide_record(fn_fd_number(f, -1), f->domain, f->type, FN_REASON_FABRIC_BACK, 0);
 		fn_convert_back(f, fd);
+		fn_file_put(f);
 	}
 	fn_fd_internal_close(fd);
-	fn_file_put(f);
 	return ret;
 }
 

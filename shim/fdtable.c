@@ -102,6 +102,18 @@ int fn_fd_number(const struct fn_file *f, int fd)
 	return -1;
 }
 
+bool fn_fd_hold(struct fn_file *f)
+{
+	bool numbered;
+
+	fn_lock_take(&fn_fdtable.lock);
+	numbered = fn_fd_number(f, -1) >= 0;
+	if (numbered)
+		fn_file_hold(f);
+	fn_lock_release(&fn_fdtable.lock);
+	return numbered;
+}
+
 struct fn_file *fn_fd_remove(int fd)
 {
 	if ((unsigned)fd >= fn_fdtable.size)

@@ -41,6 +41,8 @@ fn_inline struct fn_file *fn_fd_get(int fd)
 
 /* fd, or another number of f when fd stands for it no more; -1: none. With the engine locked. */
 int fn_fd_number(const struct fn_file *f, int fd);
+/* A reference to f, if it has a number still; f is there, for the engine is locked, without which nothing is released. */
+bool fn_fd_hold(struct fn_file *f);
 
 /* Make room for entries; -ENOMEM. Called before the first fn_fd_install(). */
 int fn_fdtable_init(unsigned floor);
