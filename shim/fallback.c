@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Connections that were offered to a listener by shared memory, and that nobody there will take: all that could have have gone, or do
- * not want us, while its kernel socket listens on. They become the kernel's with what has been written to them, and whoever
- * listens accepts them there, as if they had gone there at once. Everything with the engine's lock held.
+ * Connections that were offered to a listener by shared memory, and that nobody there will take: all that could have have
+ * gone, or do not want us, while its kernel socket listens on. They become the kernel's with what has been written to them,
+ * and whoever listens accepts them there, as if they had gone there at once. Everything with the engine's lock held.
  *
  * Of a connection that nobody has claimed all is here: nothing has come from the other end.
  */
@@ -63,28 +63,34 @@ static bool send_piece(void *fd, const uint8_t *data, uint32_t len)
 	return !len || fn_sys(SYS_sendto, *(int *)fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0) == (long)len;
 }
 
+/* What a program has not set itself holds more over the loopback, from the beginning: 2 * 10 segments of 131,072 bytes
+ * (tcp_sndbuf_expand()). */
+#define ROOM (2u << 20)
+
 static int sndbuf_of(int fd)
 {
 	int size = 0;
 	socklen_t len = sizeof(size);
 
 	fn_sys_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len);
-	return size / 2;	/* half of it is the kernel's own need (sock_setsockopt()) */
+	return size;
 }
 
-/* Has fd, whose buffers at both ends are empty, room for all that was written? What Linux has is large, but for a program's own. */
+/* Will fd, which is not connected yet, take all that was written at once? A buffer that the program has set is made larger. */
 static bool has_room(int fd, const struct fn_shm_offer *o, const struct fn_sock *sk)
 {
 	uint64_t total = o->len;
-	int was = sndbuf_of(fd), size;
+	int was, size;
 
 	if (sk)
 		fn_tcp_text_from(sk, o->next, count, &total);
-	if (total <= (uint64_t)was)
-		return true;
-	size = (int)fn_min(total, (uint64_t)INT_MAX / 4);
-	fn_sys_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (total <= (uint64_t)sndbuf_of(fd))
+	if (!sk || !(sk->opts & FN_SO_SNDBUF_LOCKED))
+		return total <= ROOM;
+	was = sndbuf_of(fd) / 2;	/* the kernel doubles what it is told */
+	size = (int)fn_min(total, ROOM);
+	if (size > was)
+		fn_sys_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (total <= (uint64_t)sndbuf_of(fd) / 8 * 7)
 		return true;
 	fn_sys_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &was, sizeof(was));
 	return false;
@@ -95,13 +101,13 @@ static bool send_all(int fd, const struct fn_shm_offer *o, const struct fn_sock 
 	return send_piece(&fd, o->text, o->len) && (!sk || fn_tcp_text_from(sk, o->next, send_piece, &fd));
 }
 
-/* 0: o is the kernel's, under fd; -EINPROGRESS: it will be; -errno: it cannot be. Then fd is as it was, but for its flags. */
+/* 0: o is the kernel's, under fd; -EINPROGRESS: it will be; -errno: it cannot be. Then fd is not connected. */
 static int move(struct peer *p, const struct fn_shm_offer *o, const struct fn_sock *sk, int fd, bool mapped)
 {
-	int ret = connect_kernel(fd, o, mapped);
+	int ret = has_room(fd, o, sk) ? connect_kernel(fd, o, mapped) : -EOPNOTSUPP;
 
-	if (!ret && !has_room(fd, o, sk))
-		ret = -EOPNOTSUPP;
+	if (ret == -EOPNOTSUPP)
+		return ret;
 	if (!ret && !fn_shm_take_back(fn_fabric.nic, p->number, o))
 		ret = -EBUSY;
 	if (!ret && !send_all(fd, o, sk))
@@ -125,7 +131,7 @@ static int move_closed(struct peer *p, const struct fn_shm_offer *o, const struc
 	return ret;
 }
 
-/* Another number for the kernel's socket of f, which may be closed by another thread and its number be another file's; -EBADF. */
+/* Another number for the kernel's socket of f, whose own ones another thread may close; -EBADF: it has. */
 static int number_for(const struct fn_file *f)
 {
 	int fd, own = -EBADF;
@@ -134,6 +140,10 @@ static int number_for(const struct fn_file *f)
 	fd = fn_fd_number(f, -1);
 	if (fd >= 0)
 		own = fn_sys_fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own >= 0 && fn_fdtable.file[fd] != f) {	/* close_range() does not take that lock: it may be something else's */
+		fn_sys_close(own);
+		own = -EBADF;
+	}
 	fn_lock_release(&fn_fdtable.lock);
 	return fn_fd_internal(own);
 }
@@ -146,6 +156,8 @@ static int move_file(struct peer *p, const struct fn_shm_offer *o, struct fn_soc
 	/* what others have, too, has to wait for who accepts; so has an urgent byte, whose place the kernel would not know */
 	if (sk->images != fn_engine.mine || o->urg)
 		return -EOPNOTSUPP;
+	if (fn_engine.st->lent)		/* somebody is about to write, perhaps to it (splice.c) */
+		return -EINPROGRESS;
 	fd = number_for(f);
 	if (fd < 0)
 		return fd;

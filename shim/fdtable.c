@@ -107,9 +107,7 @@ bool fn_fd_hold(struct fn_file *f)
 	bool numbered;
 
 	fn_lock_take(&fn_fdtable.lock);
-	numbered = fn_fd_number(f, -1) >= 0;
-	if (numbered)
-		fn_file_hold(f);
+	numbered = fn_fd_number(f, -1) >= 0 && hold_live(f);	/* close_range() takes numbers without that lock */
 	fn_lock_release(&fn_fdtable.lock);
 	return numbered;
 }

@@ -380,6 +380,8 @@ fn_cold ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *io
 		return FN_TO_KERNEL;
 	if (n == -EAGAIN && dont_wait(f, flags) && fn_engine_look())
 		n = try_send(f, iov, iovcnt, 0, flags);
+	if (fn_converted(f) && n <= 0)		/* by that look, or while the lock was waited for */
+		return FN_TO_KERNEL;
 	if (n < 0 && n != -EAGAIN)
 		return fn_tcp_send_error(n, flags);
 	if (dont_wait(f, flags))
@@ -393,7 +395,7 @@ fn_cold ssize_t fn_tcp_send_on(struct fn_file *f, int fd, const struct iovec *io
 		if (ret)
 			return done ? (ssize_t)done : ret;
 		n = try_send(f, iov, iovcnt, done, flags);
-		if (n < 0 && n != -EAGAIN)
+		if (n < 0 && n != -EAGAIN && !fn_converted(f))
 			return done ? (ssize_t)done : fn_tcp_send_error(n, flags);
 		done += n > 0 ? (size_t)n : 0;
 	}
@@ -417,6 +419,8 @@ static ssize_t send_nothing(struct fn_file *f, int fd, unsigned flags)
 		else
 			err = 0;
 		fn_engine_unlock();
+		if (fn_converted(f))
+			return FN_TO_KERNEL;
 		if (err != -EAGAIN || dont_wait(f, flags))
 			return fn_tcp_send_error(err, flags);
 		err = fn_wait_file(f, fd, POLLOUT, deadline);
@@ -747,19 +751,19 @@ static void tcp_release(struct fn_file *f)
 static int tcp_getsockopt(struct fn_file *f, int fd, int level, int name, void *value, socklen_t *len)
 {
 	catch_up(f);
-	return fn_sockopt_get(f, fd, level, name, value, len);
+	return fn_converted(f) ? FN_TO_KERNEL : fn_sockopt_get(f, fd, level, name, value, len);
 }
 
 static int tcp_setsockopt(struct fn_file *f, int fd, int level, int name, const void *value, socklen_t len)
 {
 	catch_up(f);
-	return fn_sockopt_set(f, fd, level, name, value, len);
+	return fn_converted(f) ? FN_TO_KERNEL : fn_sockopt_set(f, fd, level, name, value, len);
 }
 
 static int tcp_ioctl(struct fn_file *f, int fd, unsigned long req, void *arg)
 {
 	catch_up(f);
-	return fn_sock_ioctl(f, fd, req, arg);
+	return fn_converted(f) ? FN_TO_KERNEL : fn_sock_ioctl(f, fd, req, arg);
 }
 
 const struct fn_file_ops fn_tcp_ops = {

@@ -11,7 +11,7 @@ l = socket.create_server(('127.0.0.1', 0))
 m = socket.create_server(('127.0.0.1', 0))
 told, tell = os.pipe()
 gates = [os.pipe() for i in range(3)]
-text = {'long': b'0123456789abcdef' * 20000, 'cut': b'0123456789abcdef' * 20000, 'small': b'x' * 30000}.get(how, b'0123456789abcdef' * 4000)
+text = {'long': b'0123456789abcdef' * 20000, 'cut': b'0123456789abcdef' * 20000, 'small': b'x' * 60000}.get(how, b'0123456789abcdef' * 4000)
 
 def process(f):
     pid = os.fork()
@@ -54,7 +54,7 @@ def client():
     m.close()
     os.read(gates[0][0], 1)
     s = socket.socket(socket.AF_INET6 if how == 'mapped' else socket.AF_INET)
-    if how == 'small':
+    if how == 'small':                  # more than its own buffer takes of it
         s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20000)
     if how == 'epoll':
         s.setblocking(False)
